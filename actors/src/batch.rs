@@ -1,0 +1,124 @@
+//! A batch: records as columns, the unit in which everything moves.
+
+use crate::clock::NO_TIMESTAMP;
+
+/// Records on their way from one actor to the next, as columns.
+///
+/// `timestamps` and `hashes` are either empty (no event time, not keyed) or as long as `values`.
+#[derive(Debug, Clone)]
+pub struct Batch<T> {
+    /// The records.
+    pub values: Vec<T>,
+    /// Event time of each record in milliseconds; [`NO_TIMESTAMP`] where one record has none.
+    pub timestamps: Vec<i64>,
+    /// Frozen hash of each record's key, computed once by the sender.
+    pub hashes: Vec<u64>,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), timestamps: Vec::new(), hashes: Vec::new() }
+    }
+}
+
+impl<T> Batch<T> {
+    /// Number of records.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether it holds no record.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Appends a record with its event time, or [`NO_TIMESTAMP`].
+    #[inline]
+    pub fn push(&mut self, value: T, at: i64) {
+        if at != NO_TIMESTAMP || !self.timestamps.is_empty() {
+            // Columns are whole or absent: the records before the first with a time get "none".
+            self.timestamps.resize(self.values.len(), NO_TIMESTAMP);
+            self.timestamps.push(at);
+        }
+        self.values.push(value);
+    }
+
+    /// Appends a keyed record.
+    #[inline]
+    pub fn push_keyed(&mut self, value: T, at: i64, hash: u64) {
+        self.push(value, at);
+        self.hashes.push(hash);
+    }
+
+    /// Event time of record `index`.
+    #[inline]
+    pub fn timestamp(&self, index: usize) -> i64 {
+        self.timestamps.get(index).copied().unwrap_or(NO_TIMESTAMP)
+    }
+
+    /// Removes all records and keeps the memory.
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.timestamps.clear();
+        self.hashes.clear();
+    }
+
+    /// Hands each record to `consume` in order until it says [`Flow::Blocked`]; what was not handed over stays.
+    #[inline]
+    pub fn drain_while(&mut self, mut consume: impl FnMut(T, i64, u64) -> Flow) -> Flow {
+        let mut records = self.values.drain(..);
+        let mut handed = 0;
+        let mut flow = Flow::Continue;
+        if self.timestamps.is_empty() && self.hashes.is_empty() {
+            // Apart, so that a fused chain without time and keys compiles to a loop over the values alone.
+            for value in records.by_ref() {
+                handed += 1;
+                if consume(value, NO_TIMESTAMP, 0) == Flow::Blocked {
+                    flow = Flow::Blocked;
+                    break;
+                }
+            }
+        } else {
+            for value in records.by_ref() {
+                let at = self.timestamps.get(handed).copied().unwrap_or(NO_TIMESTAMP);
+                let hash = self.hashes.get(handed).copied().unwrap_or(0);
+                handed += 1;
+                if consume(value, at, hash) == Flow::Blocked {
+                    flow = Flow::Blocked;
+                    break;
+                }
+            }
+        }
+        if flow == Flow::Continue {
+            drop(records);
+            self.timestamps.clear();
+            self.hashes.clear();
+        } else {
+            let rest: Vec<T> = records.collect();
+            self.values.extend(rest);
+            self.timestamps.drain(..handed.min(self.timestamps.len()));
+            self.hashes.drain(..handed.min(self.hashes.len()));
+        }
+        flow
+    }
+}
+
+/// Whether whoever takes records has room for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Flow {
+    /// More may follow.
+    Continue,
+    /// What was given is taken, but nothing more may be given until `resume` says [`Flow::Continue`].
+    Blocked,
+}
+
+impl Flow {
+    /// [`Flow::Blocked`] if either is.
+    #[inline]
+    pub fn and(self, other: Flow) -> Flow {
+        if self == Flow::Blocked { self } else { other }
+    }
+}

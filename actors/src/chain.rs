@@ -1,0 +1,131 @@
+//! Chains: the record-at-a-time operators that are fused into the actor before them.
+//!
+//! A chain is a tower of [`Fused`] operators that ends in an edge to other actors or in a closure. It is one type,
+//! so the compiler turns it into one loop over a batch; it is boxed where the actor hands it a batch.
+
+mod event_time;
+mod operation;
+mod tee;
+
+pub use event_time::{EventTime, Lateness, WatermarkGenerator, WatermarkStrategy};
+pub use operation::{Filter, FilterMap, FlatMap, ForEach, Inspect, Map, Operation, TryFlatMap, TryMap};
+pub use tee::Tee;
+
+use crate::batch::{Batch, Flow};
+use crate::message::Signal;
+
+/// Takes records and what stands between them.
+///
+/// Records are given one by one or a batch at a time. After [`Flow::Blocked`] nothing may be given until
+/// [`Push::resume`] says [`Flow::Continue`]; signals are always taken, each output queues them in order.
+pub trait Push<T>: Send {
+    /// Takes a record with its event time, always; the answer says whether more may follow.
+    fn push(&mut self, value: T, at: i64) -> Flow;
+
+    /// Takes records from the front of `batch` until blocked; what was not taken stays in it.
+    #[inline]
+    fn batch(&mut self, batch: &mut Batch<T>) -> Flow {
+        batch.drain_while(|value, at, _| self.push(value, at))
+    }
+
+    /// Goes on with what was interrupted.
+    fn resume(&mut self) -> Flow;
+
+    /// Whether a record is only partly through, so that no cut may be made here.
+    fn interrupted(&self) -> bool;
+
+    /// Passes a signal on, behind all records given so far.
+    fn signal(&mut self, signal: Signal);
+
+    /// Tells the time: sends what has waited long enough, or everything if the input has run `starved`. Returns when to
+    /// call again at the latest, in clock nanoseconds, `u64::MAX` for never.
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> u64;
+
+    /// Appends what fused operators have to remember across a restart, one number each.
+    fn save(&self, saved: &mut Vec<i64>);
+
+    /// Takes back what [`Push::save`] wrote, in the same order.
+    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>);
+}
+
+impl<T> Push<T> for Box<dyn Push<T>> {
+    fn push(&mut self, value: T, at: i64) -> Flow {
+        (**self).push(value, at)
+    }
+    fn batch(&mut self, batch: &mut Batch<T>) -> Flow {
+        (**self).batch(batch)
+    }
+    fn resume(&mut self) -> Flow {
+        (**self).resume()
+    }
+    fn interrupted(&self) -> bool {
+        (**self).interrupted()
+    }
+    fn signal(&mut self, signal: Signal) {
+        (**self).signal(signal);
+    }
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> u64 {
+        (**self).tick(now_nanos, starved)
+    }
+    fn save(&self, saved: &mut Vec<i64>) {
+        (**self).save(saved);
+    }
+    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
+        (**self).load(saved);
+    }
+}
+
+/// An operator followed by the rest of its chain.
+#[derive(Debug)]
+pub struct Fused<O, N> {
+    operation: O,
+    next: N,
+}
+
+impl<O, N> Fused<O, N> {
+    /// Puts `operation` before `next`.
+    pub fn new(operation: O, next: N) -> Self {
+        Self { operation, next }
+    }
+}
+
+impl<T, O: Operation<T>, N: Push<O::Out>> Push<T> for Fused<O, N> {
+    #[inline]
+    fn push(&mut self, value: T, at: i64) -> Flow {
+        self.operation.apply(value, at, &mut self.next)
+    }
+
+    fn resume(&mut self) -> Flow {
+        match self.next.resume() {
+            Flow::Continue => self.operation.resume(&mut self.next),
+            Flow::Blocked => Flow::Blocked,
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.operation.interrupted() || self.next.interrupted()
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        self.operation.signal(signal, &mut self.next);
+    }
+
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> u64 {
+        let own = self.operation.tick(now_nanos, starved, &mut self.next);
+        own.min(self.next.tick(now_nanos, starved))
+    }
+
+    fn save(&self, saved: &mut Vec<i64>) {
+        saved.extend(self.operation.save());
+        self.next.save(saved);
+    }
+
+    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
+        if self.operation.save().is_some()
+            && let Some(number) = saved.next()
+        {
+            self.operation.load(number);
+        }
+        self.next.load(saved);
+    }
+}

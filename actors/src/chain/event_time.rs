@@ -1,0 +1,201 @@
+//! Event time: where timestamps and watermarks come from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::Flow;
+use crate::chain::{Operation, Push};
+use crate::clock::MAX_WATERMARK;
+use crate::message::{Signal, Status};
+
+/// Says how far event time has come, from the event times it has seen.
+pub trait WatermarkGenerator: Send + 'static {
+    /// Sees the event time of a record, in milliseconds.
+    fn on_event(&mut self, at: i64);
+
+    /// The time up to which all records are believed to have come, `i64::MIN` if nothing is known.
+    fn watermark(&self) -> i64;
+}
+
+/// Makes a [`WatermarkGenerator`] for each instance.
+pub trait WatermarkStrategy: Send + Sync + 'static {
+    /// What it makes.
+    type Generator: WatermarkGenerator;
+
+    /// A fresh generator.
+    fn generator(&self) -> Self::Generator;
+
+    /// After how long without a record an instance stops holding back the watermark of the others.
+    fn idle_after(&self) -> Option<Duration>;
+}
+
+/// How much out of order records may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Lateness {
+    lateness_ms: i64,
+    idle_after: Option<Duration>,
+}
+
+impl Lateness {
+    /// A record may come after another whose event time is later by up to this.
+    pub fn up_to(lateness: Duration) -> Self {
+        Self { lateness_ms: i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX), idle_after: None }
+    }
+
+    /// Event times never decrease.
+    pub fn none() -> Self {
+        Self::up_to(Duration::ZERO)
+    }
+
+    /// After so long without a record, an instance no longer holds back the watermark of the others.
+    pub fn idle_after(mut self, idle: Duration) -> Self {
+        self.idle_after = Some(idle);
+        self
+    }
+}
+
+impl WatermarkStrategy for Lateness {
+    type Generator = BoundedLateness;
+
+    fn generator(&self) -> BoundedLateness {
+        BoundedLateness { lateness_ms: self.lateness_ms, latest: i64::MIN }
+    }
+
+    fn idle_after(&self) -> Option<Duration> {
+        self.idle_after
+    }
+}
+
+/// The generator of [`Lateness`]: the latest event time, less the lateness, less one.
+#[derive(Debug)]
+pub struct BoundedLateness {
+    lateness_ms: i64,
+    latest: i64,
+}
+
+impl WatermarkGenerator for BoundedLateness {
+    #[inline]
+    fn on_event(&mut self, at: i64) {
+        self.latest = self.latest.max(at);
+    }
+
+    fn watermark(&self) -> i64 {
+        // A record with exactly the latest time may still come, hence the one.
+        self.latest.saturating_sub(self.lateness_ms).saturating_sub(1)
+    }
+}
+
+/// Gives each record its event time and sends watermarks, now and then and when the input runs empty.
+#[derive(Debug)]
+pub struct EventTime<F, G> {
+    time_of: Arc<F>,
+    generator: G,
+    /// Least time between two watermarks while records flow.
+    interval_nanos: u64,
+    idle_after_nanos: Option<u64>,
+    /// The watermark sent last; what a restart must not fall behind.
+    sent: i64,
+    /// When a watermark may be sent next.
+    due_nanos: u64,
+    /// When the last record was seen, or the input was last known to be held back.
+    active_nanos: u64,
+    /// A record came since the last tick.
+    seen: bool,
+    status: Status,
+}
+
+impl<F, G> EventTime<F, G> {
+    /// With the closure that finds the time in milliseconds, a generator, and how often to send watermarks.
+    pub fn new(time_of: Arc<F>, generator: G, interval: Duration, idle_after: Option<Duration>) -> Self {
+        Self {
+            time_of,
+            generator,
+            interval_nanos: interval.as_nanos() as u64,
+            idle_after_nanos: idle_after.map(|idle| idle.as_nanos() as u64),
+            sent: i64::MIN,
+            due_nanos: 0,
+            active_nanos: 0,
+            seen: true,
+            status: Status::Active,
+        }
+    }
+
+    fn set_status<T>(&mut self, status: Status, next: &mut impl Push<T>) {
+        if self.status != status {
+            self.status = status;
+            next.signal(Signal::Status(status));
+        }
+    }
+}
+
+impl<T, F, G> Operation<T> for EventTime<F, G>
+where
+    F: Fn(&T) -> i64 + Send + Sync,
+    G: WatermarkGenerator,
+{
+    type Out = T;
+
+    #[inline]
+    fn apply<N: Push<T>>(&mut self, value: T, _at: i64, next: &mut N) -> Flow {
+        let at = (self.time_of)(&value);
+        self.generator.on_event(at);
+        self.seen = true;
+        next.push(value, at)
+    }
+
+    fn signal<N: Push<T>>(&mut self, signal: Signal, next: &mut N) {
+        match signal {
+            // Watermarks are made here; from above only the one at the end counts.
+            Signal::Watermark(MAX_WATERMARK) => next.signal(signal),
+            Signal::Watermark(_) => {}
+            Signal::Status(status) => self.set_status(status, next),
+            Signal::Barrier(_) | Signal::End => next.signal(signal),
+        }
+    }
+
+    fn tick<N: Push<T>>(&mut self, now_nanos: u64, starved: bool, next: &mut N) -> u64 {
+        if next.interrupted() {
+            // A watermark must not overtake the rest of a record.
+            return u64::MAX;
+        }
+        if self.seen {
+            self.set_status(Status::Active, next);
+        }
+        if self.seen || !starved {
+            // Held back is not idle.
+            self.active_nanos = now_nanos;
+        }
+        self.seen = false;
+        let watermark = self.generator.watermark().max(self.sent);
+        let mut again = u64::MAX;
+        if watermark > self.sent {
+            if starved || now_nanos >= self.due_nanos {
+                self.sent = watermark;
+                self.due_nanos = now_nanos + self.interval_nanos;
+                next.signal(Signal::Watermark(watermark));
+            } else {
+                again = self.due_nanos;
+            }
+        }
+        match self.idle_after_nanos {
+            Some(idle) if self.status == Status::Active => {
+                let deadline = self.active_nanos + idle;
+                if now_nanos >= deadline {
+                    self.set_status(Status::Idle, next);
+                    again
+                } else {
+                    again.min(deadline)
+                }
+            }
+            _ => again,
+        }
+    }
+
+    fn save(&self) -> Option<i64> {
+        Some(self.sent)
+    }
+
+    fn load(&mut self, saved: i64) {
+        self.sent = saved;
+    }
+}

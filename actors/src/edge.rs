@@ -1,0 +1,232 @@
+//! Edges: the way out of an actor, into the mailboxes of the next one.
+
+mod route;
+
+pub use route::{Broadcast, ByKey, Forward, Rebalance, Route};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::batch::{Batch, Flow};
+use crate::chain::Push;
+use crate::link::Link;
+use crate::message::{Barrier, Envelope, Message, Signal};
+
+/// Where a channel ends: files an envelope with the receiving task, without waiting.
+pub trait Port<T>: Send {
+    /// Hands the envelope over. The receiver may be gone; then the envelope is dropped, quietly: a region that loses
+    /// an actor is rolled back as a whole.
+    fn deliver(&self, envelope: Envelope<T>);
+}
+
+/// How large batches get and how long they may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Records in a batch at most.
+    pub records: usize,
+    /// How long a batch that is not full may wait, in nanoseconds.
+    pub linger_nanos: u64,
+}
+
+impl BatchLimits {
+    /// Bytes of values that a batch should not exceed, so that it stays in the cache of the core.
+    pub const BYTES: usize = 32 * 1024;
+
+    /// Records in a batch of `T` at most.
+    pub fn records_of<T>(self) -> usize {
+        (Self::BYTES / size_of::<T>().max(1)).clamp(1, self.records.max(1))
+    }
+}
+
+/// One channel: what is being filled, what waits for a credit, what has been sent.
+pub struct Sender<T> {
+    port: Box<dyn Port<T>>,
+    link: Arc<Link<T>>,
+    /// Position among the receiver's inputs.
+    channel: u32,
+    run: u32,
+    seq: u64,
+    /// Records sent in this run; goes into barriers.
+    records: u64,
+    building: Batch<T>,
+    /// Records at which `building` is closed.
+    limit: usize,
+    max_records: usize,
+    /// Messages for which there was no credit. Holds at most the outputs of one record and the signals behind them.
+    waiting: VecDeque<Message<T>>,
+}
+
+impl<T> std::fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("channel", &self.channel).field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+impl<T> Sender<T> {
+    /// A channel of run `run` to input `channel` of whoever is behind `port`.
+    pub fn new(port: Box<dyn Port<T>>, link: Arc<Link<T>>, channel: u32, run: u32, limits: BatchLimits) -> Self {
+        Self {
+            port,
+            link,
+            channel,
+            run,
+            seq: 0,
+            records: 0,
+            building: Batch::default(),
+            limit: 1,
+            max_records: limits.records_of::<T>(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Adds a record; sends the batch when it is full.
+    #[inline]
+    pub fn push(&mut self, value: T, at: i64) -> Flow {
+        self.building.push(value, at);
+        self.close_if_full()
+    }
+
+    /// Adds a keyed record; sends the batch when it is full.
+    #[inline]
+    pub fn push_keyed(&mut self, value: T, at: i64, hash: u64) -> Flow {
+        self.building.push_keyed(value, at, hash);
+        self.close_if_full()
+    }
+
+    #[inline]
+    fn close_if_full(&mut self) -> Flow {
+        if self.building.len() < self.limit {
+            return Flow::Continue;
+        }
+        self.close();
+        self.flow()
+    }
+
+    fn flow(&self) -> Flow {
+        if self.waiting.is_empty() { Flow::Continue } else { Flow::Blocked }
+    }
+
+    /// Sends what has been gathered.
+    fn close(&mut self) {
+        if self.building.is_empty() {
+            return;
+        }
+        self.limit = self.link.batch_records().clamp(1, self.max_records);
+        let next = self.link.take_spare().unwrap_or_else(|| {
+            let mut batch = Batch::default();
+            batch.values.reserve(self.limit);
+            batch
+        });
+        let batch = std::mem::replace(&mut self.building, next);
+        self.records += batch.len() as u64;
+        self.queue(Message::Batch(batch));
+    }
+
+    /// Sends a signal behind everything before it.
+    fn signal(&mut self, signal: Signal) {
+        self.close();
+        let message = match signal {
+            Signal::Watermark(at) => {
+                // A watermark that still waits is overtaken by its successor.
+                if let Some(Message::Watermark(waiting)) = self.waiting.back_mut() {
+                    *waiting = at;
+                    return;
+                }
+                Message::Watermark(at)
+            }
+            Signal::Status(status) => Message::Status(status),
+            Signal::Barrier(checkpoint) => Message::Barrier(Barrier { checkpoint, records: self.records }),
+            Signal::End => Message::End,
+        };
+        self.queue(message);
+    }
+
+    fn queue(&mut self, message: Message<T>) {
+        self.waiting.push_back(message);
+        self.pump();
+    }
+
+    /// Sends what waits, as far as credits go.
+    fn pump(&mut self) {
+        while !self.waiting.is_empty() {
+            let Some(permit) = self.link.acquire() else { return };
+            let Some(message) = self.waiting.pop_front() else { return };
+            self.seq += 1;
+            self.port.deliver(Envelope {
+                run: self.run,
+                channel: self.channel,
+                seq: self.seq,
+                message,
+                permit,
+            });
+        }
+    }
+}
+
+/// All channels from one instance to the instances of one operator, and which record takes which.
+#[derive(Debug)]
+pub struct Edge<T, R> {
+    senders: Vec<Sender<T>>,
+    route: R,
+    linger_nanos: u64,
+    /// When the oldest record that has not been sent came, as far as known.
+    gathering_since: Option<u64>,
+}
+
+impl<T, R> Edge<T, R> {
+    /// With a channel for each instance of the receiver.
+    pub fn new(senders: Vec<Sender<T>>, route: R, limits: BatchLimits) -> Self {
+        Self { senders, route, linger_nanos: limits.linger_nanos, gathering_since: None }
+    }
+
+    fn flow(&self) -> Flow {
+        if self.senders.iter().all(|sender| sender.waiting.is_empty()) { Flow::Continue } else { Flow::Blocked }
+    }
+}
+
+impl<T: Clone + Send, R: Route<T>> Push<T> for Edge<T, R> {
+    #[inline]
+    fn push(&mut self, value: T, at: i64) -> Flow {
+        self.route.route(value, at, &mut self.senders)
+    }
+
+    fn resume(&mut self) -> Flow {
+        for sender in &mut self.senders {
+            sender.pump();
+        }
+        self.flow()
+    }
+
+    fn interrupted(&self) -> bool {
+        false
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        for sender in &mut self.senders {
+            sender.signal(signal);
+        }
+    }
+
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> u64 {
+        for sender in &mut self.senders {
+            sender.pump();
+        }
+        if self.senders.iter().all(|sender| sender.building.is_empty()) {
+            self.gathering_since = None;
+            return u64::MAX;
+        }
+        let deadline = *self.gathering_since.get_or_insert(now_nanos) + self.linger_nanos;
+        if !starved && now_nanos < deadline {
+            return deadline;
+        }
+        self.gathering_since = None;
+        for sender in &mut self.senders {
+            sender.close();
+        }
+        u64::MAX
+    }
+
+    fn save(&self, _saved: &mut Vec<i64>) {}
+
+    fn load(&mut self, _saved: &mut dyn Iterator<Item = i64>) {}
+}

@@ -1,0 +1,98 @@
+//! Failures: what user code returns, and what the supervisor is told.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+
+/// What user code returns: any error will do, so `?` works on everything.
+pub type UserResult<T = ()> = Result<T, UserError>;
+
+/// An error of user code.
+pub type UserError = Box<dyn Error + Send + Sync>;
+
+/// Why an instance stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened, for people.
+    pub cause: String,
+    /// How it happened.
+    pub kind: FailureKind,
+    /// The key of the record in process, as JSON, where known.
+    pub key: Option<String>,
+}
+
+/// How an instance failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// User code panicked.
+    Panic,
+    /// User code returned an error.
+    Error,
+    /// The engine found its own protocol broken, or lost an actor.
+    Internal,
+}
+
+impl Failure {
+    /// From an error that user code returned.
+    pub fn user(error: &UserError) -> Self {
+        Self { cause: chain_of(&**error), kind: FailureKind::Error, key: None }
+    }
+
+    /// A broken protocol: always our bug.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), kind: FailureKind::Internal, key: None }
+    }
+
+    /// From what `catch_unwind` caught.
+    pub fn caught(payload: Box<dyn Any + Send>) -> Self {
+        match payload.downcast::<Thrown>() {
+            Ok(thrown) => Self::user(&thrown.0),
+            Err(payload) => {
+                let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+                let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+                Self {
+                    cause: text.unwrap_or_else(|| "a panic without a message".to_string()),
+                    kind: FailureKind::Panic,
+                    key: None,
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.kind {
+            FailureKind::Panic => "panicked",
+            FailureKind::Error => "failed",
+            FailureKind::Internal => "broke",
+        };
+        write!(f, "{how}: {}", self.cause)?;
+        match &self.key {
+            Some(key) => write!(f, " (key {key})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An error with all its sources, outermost first.
+pub fn chain_of(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+/// An error of a fused closure on its way to the one place that catches.
+struct Thrown(UserError);
+
+/// Leaves a fused chain with an error. A chain has no other way out in the middle of a record that would not cost
+/// every record a check; what unwinds is caught where all user code is caught.
+#[cold]
+pub fn fail(error: UserError) -> ! {
+    std::panic::resume_unwind(Box::new(Thrown(error)))
+}

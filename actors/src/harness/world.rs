@@ -1,0 +1,133 @@
+//! The surroundings of tasks under test: clock, disk, pool and control plane, all in memory.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use watershed_state::{Fs, PartFile, Section, SimulatedDisk, read_part};
+
+use crate::error::Failure;
+use crate::harness::clock::VirtualClock;
+use crate::instance::Instance;
+use crate::task::{Env, Fence, Pool, Report, Reporter, TaskEvent, TaskId};
+
+/// One process after the other on one machine: a power cut ends a process and leaves the disk.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) clock: Arc<VirtualClock>,
+    pub(crate) reports: Arc<Reports>,
+    disk: SimulatedDisk,
+    fs: Fs,
+    fence: Arc<Fence>,
+}
+
+const CHECKPOINTS: &str = "/checkpoints";
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let disk = SimulatedDisk::new(0);
+        Self {
+            clock: Arc::default(),
+            reports: Arc::default(),
+            fs: disk.fs(),
+            disk,
+            fence: Arc::new(Fence::new(1)),
+        }
+    }
+
+    /// The run that tasks made now belong to.
+    pub(crate) fn run(&self) -> u32 {
+        self.fence.run()
+    }
+
+    /// What a task is given.
+    pub(crate) fn env(&self, operator: &str, index: usize, parallelism: usize) -> Env {
+        Env {
+            task: TaskId(index as u32),
+            instance: Instance { operator: Arc::from(operator), index, parallelism },
+            run: self.run(),
+            fence: Arc::clone(&self.fence),
+            lineage: "test".to_string(),
+            clock: Arc::clone(&self.clock) as Arc<_>,
+            pool: Arc::new(Inline),
+            fs: Arc::clone(&self.fs),
+            checkpoints: (Arc::clone(&self.fs), PathBuf::from(CHECKPOINTS)),
+            reporter: Arc::clone(&self.reports) as Arc<_>,
+            waker: Arc::default(),
+            counters: Arc::default(),
+            step_nanos: 1_000_000,
+            batch_records: 1024,
+        }
+    }
+
+    /// Makes the folder of a checkpoint, as the control plane does.
+    pub(crate) fn prepare(&self, checkpoint: u64) {
+        let folder = PathBuf::from(CHECKPOINTS).join(format!("chk-{checkpoint}"));
+        self.fs.create_dir_all(&folder).expect("the disk in memory works");
+    }
+
+    /// What the file of an acknowledged part holds.
+    pub(crate) fn read(&self, part: &PartFile) -> Vec<Section> {
+        let sections = read_part(&self.fs, &PathBuf::from(CHECKPOINTS), part);
+        sections.unwrap_or_else(|error| panic!("an acknowledged part cannot be read: {error}"))
+    }
+
+    /// Pulls the plug and starts a new process: what was not durable is gone, and a new run begins.
+    pub(crate) fn power_cut(&mut self) {
+        self.disk.crash();
+        self.fs = self.disk.fs();
+        self.restart();
+    }
+
+    /// Begins a new run and shuts out the old one.
+    pub(crate) fn restart(&mut self) {
+        self.fence.raise(self.run() + 1);
+        self.reports = Arc::default();
+    }
+}
+
+/// Keeps what tasks report.
+#[derive(Debug, Default)]
+pub(crate) struct Reports(Mutex<Vec<Report>>);
+
+impl Reports {
+    fn lock(&self) -> MutexGuard<'_, Vec<Report>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a task has reported so far.
+    pub(crate) fn of(&self, task: TaskId) -> Vec<TaskEvent> {
+        self.lock().iter().filter(|report| report.task == task).map(|report| report.event.clone()).collect()
+    }
+
+    /// How a task failed, if it did.
+    pub(crate) fn failure(&self, task: TaskId) -> Option<Failure> {
+        self.of(task).into_iter().find_map(|event| match event {
+            TaskEvent::Failed(failure) => Some(failure),
+            _ => None,
+        })
+    }
+
+    /// The part that a task has acknowledged for a checkpoint.
+    pub(crate) fn part(&self, task: TaskId, checkpoint: u64) -> Option<PartFile> {
+        self.of(task).into_iter().find_map(|event| match event {
+            TaskEvent::Acknowledged { checkpoint: id, part } if id == checkpoint => Some(part),
+            _ => None,
+        })
+    }
+}
+
+impl Reporter for Reports {
+    fn report(&self, report: Report) {
+        self.lock().push(report);
+    }
+}
+
+/// Runs jobs at once, where they are given.
+#[derive(Debug)]
+pub(crate) struct Inline;
+
+impl Pool for Inline {
+    fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        job();
+    }
+}

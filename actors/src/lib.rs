@@ -1,0 +1,44 @@
+//! The data plane of Watershed: records, batches, channels, operators, and the tasks that run them.
+//!
+//! Invariants: this crate knows no topology and not who supervises a task; no operator reads a clock of the machine;
+//! no queue is unbounded; user code is caught in one place.
+
+mod actor;
+mod batch;
+mod chain;
+mod clock;
+mod edge;
+mod error;
+pub mod harness;
+mod inbox;
+mod instance;
+mod link;
+mod message;
+mod process;
+mod sink;
+pub mod sinks;
+mod source;
+pub mod sources;
+mod task;
+
+pub use actor::{ActorPort, ControlMessage, Shell};
+pub use batch::{Batch, Flow};
+pub use chain::{
+    EventTime, Filter, FilterMap, FlatMap, ForEach, Fused, Inspect, Lateness, Map, Operation, Push, Tee, TryFlatMap,
+    TryMap, WatermarkGenerator, WatermarkStrategy,
+};
+pub use clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP, SystemClock};
+pub use edge::{BatchLimits, Broadcast, ByKey, Edge, Forward, Port, Rebalance, Route, Sender};
+pub use error::{Failure, FailureKind, UserError, UserResult, chain_of};
+pub use inbox::{Aligner, Arrival, Inbox, Input, Valve, ValveChange};
+pub use instance::Instance;
+pub use link::{Link, Permit, TaskWaker};
+pub use message::{Barrier, Envelope, Message, Signal, Status};
+pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
+pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
+pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
+pub use task::{
+    Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic, Report,
+    Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store, Task, TaskCell, TaskEvent,
+    TaskId, Tick, TwoPhaseLogic, assign_splits,
+};

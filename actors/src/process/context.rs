@@ -1,0 +1,136 @@
+//! What a process function may do.
+
+use watershed_state::{Key, TimerQueue};
+
+use crate::batch::Batch;
+use crate::clock::{Clock, NO_TIMESTAMP};
+use crate::process::{Process, SideOutput, SideOutputs};
+
+/// What an actor may do with the record or timer at hand.
+pub struct Context<'a, P: Process + ?Sized> {
+    pub(crate) key: &'a P::Key,
+    pub(crate) hash: u64,
+    pub(crate) timestamp: i64,
+    pub(crate) watermark: i64,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) timers: &'a mut TimerService<P::Key>,
+    pub(crate) emitted: &'a mut Emitted<P::Out>,
+    pub(crate) cleared: bool,
+}
+
+impl<P: Process + ?Sized> std::fmt::Debug for Context<'_, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("timestamp", &self.timestamp())
+            .field("watermark", &self.watermark)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Process + ?Sized> Context<'_, P> {
+    /// The key of the record or timer.
+    #[inline]
+    pub fn key(&self) -> &P::Key {
+        self.key
+    }
+
+    /// Event time of the record in milliseconds, or the time of an event-time timer; `None` without event time.
+    #[inline]
+    pub fn timestamp(&self) -> Option<i64> {
+        (self.timestamp != NO_TIMESTAMP).then_some(self.timestamp)
+    }
+
+    /// How far event time has come, in milliseconds; `i64::MIN` before the first watermark.
+    #[inline]
+    pub fn watermark(&self) -> i64 {
+        self.watermark
+    }
+
+    /// Processing time: milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.wall_ms()
+    }
+
+    /// Sends a record on, with the event time of what it came from.
+    #[inline]
+    pub fn emit(&mut self, record: P::Out) {
+        self.emitted.main.push(record, self.timestamp);
+    }
+
+    /// Sends a record on with an event time (milliseconds) of its own.
+    #[inline]
+    pub fn emit_at(&mut self, record: P::Out, at: i64) {
+        self.emitted.main.push(record, at);
+    }
+
+    /// Sends a record to a side output. One that no stream uses is dropped.
+    pub fn emit_to<T: Clone + Send + 'static>(&mut self, output: &SideOutput<T>, record: T) {
+        self.emitted.side.emit(output, record, self.timestamp);
+    }
+
+    /// Sets a timer of this key for when the watermark reaches `at` (milliseconds). Setting it twice is setting it once.
+    pub fn timer_at(&mut self, at: i64) {
+        self.timers.event.register(at, self.hash, self.key);
+    }
+
+    /// Takes back a timer that [`Context::timer_at`] set.
+    pub fn delete_timer_at(&mut self, at: i64) {
+        self.timers.event.delete(at, self.hash, self.key);
+    }
+
+    /// Sets a timer of this key for when the clock reaches `at` (milliseconds since the Unix epoch). One that is
+    /// overdue after a restart fires at once.
+    pub fn timer_at_processing_time(&mut self, at: i64) {
+        self.timers.processing.register(at, self.hash, self.key);
+    }
+
+    /// Takes back a timer that [`Context::timer_at_processing_time`] set.
+    pub fn delete_timer_at_processing_time(&mut self, at: i64) {
+        self.timers.processing.delete(at, self.hash, self.key);
+    }
+
+    /// Forgets the state of this key when the call returns.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.cleared = true;
+    }
+}
+
+/// A timer that has come due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timer {
+    /// For when it was set, in milliseconds.
+    pub at: i64,
+    /// Which clock.
+    pub kind: TimerKind,
+}
+
+/// The clock a timer goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimerKind {
+    /// The watermark.
+    EventTime,
+    /// The clock of the machine.
+    ProcessingTime,
+}
+
+/// The timers of an instance.
+#[derive(Debug)]
+pub struct TimerService<K> {
+    pub event: TimerQueue<K>,
+    pub processing: TimerQueue<K>,
+}
+
+impl<K: Key> TimerService<K> {
+    /// Whether none is set.
+    pub fn is_empty(&self) -> bool {
+        self.event.is_empty() && self.processing.is_empty()
+    }
+}
+
+/// What user code has emitted and nobody has taken yet.
+#[derive(Debug)]
+pub struct Emitted<T> {
+    pub main: Batch<T>,
+    pub side: SideOutputs,
+}

@@ -1,0 +1,162 @@
+//! Side outputs: further streams out of one actor.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::batch::{Batch, Flow};
+use crate::chain::{Push, Tee};
+use crate::message::Signal;
+
+/// Names a further output of an actor and the type of its records.
+///
+/// The same value is given to [`Context::emit_to`](crate::Context::emit_to) and to the stream's `side`.
+pub struct SideOutput<T> {
+    name: Arc<str>,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T> std::fmt::Debug for SideOutput<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SideOutput").field(&self.name).finish()
+    }
+}
+
+impl<T> Clone for SideOutput<T> {
+    fn clone(&self) -> Self {
+        Self { name: Arc::clone(&self.name), item: PhantomData }
+    }
+}
+
+impl<T> SideOutput<T> {
+    /// A side output; its name has to be unique among those of one actor.
+    pub fn new(name: &str) -> Self {
+        Self { name: Arc::from(name), item: PhantomData }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The connected side outputs of an instance.
+#[derive(Default)]
+pub struct SideOutputs {
+    ports: Vec<(Arc<str>, Box<dyn SidePort>)>,
+}
+
+impl std::fmt::Debug for SideOutputs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SideOutputs").field("ports", &self.ports.len()).finish()
+    }
+}
+
+/// One side output, whatever its type.
+trait SidePort: Send {
+    fn as_any(&mut self) -> &mut dyn Any;
+    /// Gives what was gathered to the consumers.
+    fn flush(&mut self) -> Flow;
+    fn signal(&mut self, signal: Signal);
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> u64;
+    fn resume(&mut self) -> Flow;
+    fn interrupted(&self) -> bool;
+    fn save(&self, saved: &mut Vec<i64>);
+    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>);
+}
+
+struct Gathering<T> {
+    gathered: Batch<T>,
+    tee: Tee<T>,
+}
+
+impl<T: Clone + Send + 'static> SidePort for Gathering<T> {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+    fn flush(&mut self) -> Flow {
+        if self.gathered.is_empty() { Flow::Continue } else { self.tee.batch(&mut self.gathered) }
+    }
+    fn signal(&mut self, signal: Signal) {
+        self.tee.signal(signal);
+    }
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> u64 {
+        self.tee.tick(now_nanos, starved)
+    }
+    fn resume(&mut self) -> Flow {
+        self.tee.resume()
+    }
+    fn interrupted(&self) -> bool {
+        self.tee.interrupted()
+    }
+    fn save(&self, saved: &mut Vec<i64>) {
+        self.tee.save(saved);
+    }
+    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
+        self.tee.load(saved);
+    }
+}
+
+impl SideOutputs {
+    /// Connects the side output of this name.
+    pub fn connect<T: Clone + Send + 'static>(&mut self, name: &str, tee: Tee<T>) {
+        self.ports.push((Arc::from(name), Box::new(Gathering { gathered: Batch::default(), tee })));
+    }
+
+    /// Adds a record to a side output; without a consumer it is dropped.
+    pub fn emit<T: Clone + Send + 'static>(&mut self, output: &SideOutput<T>, value: T, at: i64) {
+        for (name, port) in &mut self.ports {
+            if **name == *output.name
+                && let Some(port) = port.as_any().downcast_mut::<Gathering<T>>()
+            {
+                port.gathered.push(value, at);
+                return;
+            }
+        }
+    }
+
+    fn all(&mut self, mut each: impl FnMut(&mut (dyn SidePort + 'static)) -> Flow) -> Flow {
+        self.ports.iter_mut().fold(Flow::Continue, |flow, (_, port)| flow.and(each(&mut **port)))
+    }
+
+    /// Gives what was gathered to the consumers.
+    pub fn flush(&mut self) -> Flow {
+        self.all(|port| port.flush())
+    }
+
+    /// See [`Push::resume`].
+    pub fn resume(&mut self) -> Flow {
+        self.all(|port| port.resume())
+    }
+
+    /// See [`Push::interrupted`].
+    pub fn interrupted(&self) -> bool {
+        self.ports.iter().any(|(_, port)| port.interrupted())
+    }
+
+    /// See [`Push::signal`].
+    pub fn signal(&mut self, signal: Signal) {
+        for (_, port) in &mut self.ports {
+            port.signal(signal);
+        }
+    }
+
+    /// See [`Push::tick`].
+    pub fn tick(&mut self, now_nanos: u64, starved: bool) -> u64 {
+        self.ports.iter_mut().map(|(_, port)| port.tick(now_nanos, starved)).min().unwrap_or(u64::MAX)
+    }
+
+    /// See [`Push::save`].
+    pub fn save(&self, saved: &mut Vec<i64>) {
+        for (_, port) in &self.ports {
+            port.save(saved);
+        }
+    }
+
+    /// See [`Push::load`].
+    pub fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
+        for (_, port) in &mut self.ports {
+            port.load(saved);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Sinks: where records go.
+
+use std::fmt;
+use std::ops::Range;
+
+use watershed_state::{Data, Fs};
+
+use crate::error::UserResult;
+use crate::instance::Instance;
+
+/// A sink that may show a record again after a crash: **at least once**.
+pub trait Sink: Send + Sync + 'static {
+    /// A record.
+    type In: Data;
+    /// Writes for one instance.
+    type Writer: SinkWriter<In = Self::In>;
+
+    /// Opens the writer of an instance, at the start and after each restart.
+    ///
+    /// # Errors
+    /// What could not be opened.
+    fn open(&self, context: &SinkContext) -> UserResult<Self::Writer>;
+}
+
+/// Writes the records of one instance.
+pub trait SinkWriter: Send {
+    /// A record.
+    type In;
+
+    /// Writes a record.
+    ///
+    /// # Errors
+    /// What went wrong; the instance is restarted and the record comes again.
+    fn write(&mut self, record: Self::In) -> UserResult;
+
+    /// Brings everything written so far to its place. Called at every checkpoint, when the input runs empty and at the
+    /// end; the checkpoint is not complete before it returns.
+    ///
+    /// # Errors
+    /// What went wrong; the instance is restarted.
+    fn flush(&mut self) -> UserResult;
+}
+
+/// A sink in two phases, which shows each record **exactly once**: what a writer wrote stays invisible until the
+/// checkpoint that covers it is complete.
+pub trait TwoPhaseSink: Send + Sync + 'static {
+    /// A record.
+    type In: Data;
+    /// Writes for one instance.
+    type Writer: TwoPhaseWriter<In = Self::In, Committable = Self::Committable>;
+    /// Names something written but invisible; kept in the checkpoint until it is committed.
+    type Committable: Data;
+
+    /// Finds what would keep the sink from working, before anything starts.
+    ///
+    /// # Errors
+    /// What is wrong and what to do.
+    fn check(&self, fs: &Fs) -> UserResult;
+
+    /// Opens the writer of an instance, at the start and after each restart.
+    ///
+    /// # Errors
+    /// What could not be opened.
+    fn open(&self, context: &SinkContext) -> UserResult<Self::Writer>;
+
+    /// Makes visible what a committable names, durably. It may be called again for one that is committed already, and
+    /// must succeed then.
+    ///
+    /// # Errors
+    /// What went wrong; it is called again after a restart.
+    fn commit(&self, committable: &Self::Committable, context: &SinkContext) -> UserResult;
+
+    /// Removes what `runs` of this lineage wrote and no committable in `keep` names: of one instance, or of all. Called
+    /// before writers are opened.
+    ///
+    /// # Errors
+    /// What went wrong.
+    fn discard_dangling(
+        &self,
+        keep: &[Self::Committable],
+        runs: Range<u32>,
+        instance: Option<usize>,
+        context: &SinkContext,
+    ) -> UserResult;
+
+    /// Up to which checkpoint of the lineage something has been made visible, if anything.
+    ///
+    /// # Errors
+    /// What could not be read.
+    fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>>;
+}
+
+/// Writes the records of one instance, invisibly.
+pub trait TwoPhaseWriter: Send {
+    /// A record.
+    type In;
+    /// See [`TwoPhaseSink::Committable`].
+    type Committable;
+
+    /// Writes a record.
+    ///
+    /// # Errors
+    /// What went wrong; the instance is restarted from the checkpoint.
+    fn write(&mut self, record: Self::In) -> UserResult;
+
+    /// Closes what was written since the last call; it belongs to `checkpoint`. What takes long (syncing) goes into
+    /// the returned step, which runs beside the data path; `None` if nothing was written.
+    ///
+    /// # Errors
+    /// What went wrong; the instance is restarted from the checkpoint.
+    fn prepare(&mut self, checkpoint: u64) -> UserResult<Option<Prepare<Self::Committable>>>;
+}
+
+/// The slow half of preparing: makes durable what was written and returns its name.
+pub type Prepare<C> = Box<dyn FnOnce() -> UserResult<C> + Send>;
+
+/// What a writer is given.
+#[derive(Clone)]
+pub struct SinkContext {
+    /// Who writes.
+    pub instance: Instance,
+    /// Identity of this history of the job: a new one for each start from nothing.
+    pub lineage: String,
+    /// Run of the region; grows with each restart.
+    pub run: u32,
+    /// The files.
+    pub fs: Fs,
+}
+
+impl fmt::Debug for SinkContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkContext").field("instance", &self.instance).field("run", &self.run).finish_non_exhaustive()
+    }
+}

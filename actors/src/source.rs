@@ -1,0 +1,129 @@
+//! Sources: where records come from, in splits that remember how far they have been read.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+
+use watershed_state::Data;
+
+use crate::batch::Batch;
+use crate::clock::{Clock, NO_TIMESTAMP};
+use crate::error::UserResult;
+use crate::instance::Instance;
+
+/// Something to read from. It is shared by all instances; each reads the splits that are assigned to it.
+///
+/// A split that has been read to some position must give the same records when it is read again from there: that is
+/// what makes a restart exact.
+pub trait Source: Send + Sync + 'static {
+    /// A record.
+    type Item: Data;
+    /// A part that one reader reads alone, like a range of bytes of a file.
+    type Split: Split;
+    /// Reads one split.
+    type Reader: Reader<Item = Self::Item>;
+
+    /// All splits there are, asked for once at each start.
+    ///
+    /// # Errors
+    /// What is missing or unreadable; the job does not start.
+    fn splits(&self) -> UserResult<Vec<Self::Split>>;
+
+    /// Starts to read a split, from the beginning or from a position that a reader of it gave.
+    ///
+    /// # Errors
+    /// What could not be opened; the instance fails and is restarted by its supervisor.
+    fn open(
+        &self,
+        split: &Self::Split,
+        position: Option<<Self::Reader as Reader>::Position>,
+        context: &SourceContext,
+    ) -> UserResult<Self::Reader>;
+
+    /// Whether every split ends.
+    fn is_bounded(&self) -> bool;
+}
+
+/// A part of a source.
+pub trait Split: Data + Sync {
+    /// Identifies it for ever: it ties a position in a snapshot to the split. Splits are read in the order of their ids.
+    fn id(&self) -> String;
+}
+
+/// Reads one split.
+pub trait Reader: Send {
+    /// A record.
+    type Item;
+    /// How far it has read: everything it gave out, and nothing else, lies before it.
+    type Position: Data;
+
+    /// Appends up to `limit` records, without waiting for any.
+    ///
+    /// # Errors
+    /// What went wrong; the instance fails and is restarted by its supervisor.
+    fn poll(&mut self, records: &mut Records<'_, Self::Item>, limit: usize) -> UserResult<Polled>;
+
+    /// Where the next record will come from.
+    fn position(&self) -> Self::Position;
+}
+
+/// What a reader says of the next records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Polled {
+    /// Ask again.
+    Ready,
+    /// Nothing for now. Ask again at this time (clock nanoseconds), or when the [`SourceContext::waker`] is woken.
+    Pending(Option<u64>),
+    /// The split has been read to its end.
+    End,
+}
+
+/// Where a reader puts its records.
+#[derive(Debug)]
+pub struct Records<'a, T>(&'a mut Batch<T>);
+
+impl<'a, T> Records<'a, T> {
+    /// Appends to this batch.
+    pub fn new(batch: &'a mut Batch<T>) -> Self {
+        Self(batch)
+    }
+
+    /// Adds a record.
+    #[inline]
+    pub fn push(&mut self, value: T) {
+        self.0.push(value, NO_TIMESTAMP);
+    }
+
+    /// Adds a record whose event time (milliseconds) the source knows.
+    #[inline]
+    pub fn push_at(&mut self, value: T, at: i64) {
+        self.0.push(value, at);
+    }
+
+    /// Adds records without event time; as fast as the iterator.
+    #[inline]
+    pub fn extend(&mut self, values: impl Iterator<Item = T>) {
+        if self.0.timestamps.is_empty() {
+            self.0.values.extend(values);
+        } else {
+            values.for_each(|value| self.push(value));
+        }
+    }
+}
+
+/// What a reader is given.
+#[derive(Clone)]
+pub struct SourceContext {
+    /// Who reads.
+    pub instance: Instance,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// To be woken when there is data after [`Polled::Pending`].
+    pub waker: Waker,
+}
+
+impl fmt::Debug for SourceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceContext").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}

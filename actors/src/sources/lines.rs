@@ -1,0 +1,127 @@
+//! Lines of files.
+
+mod error;
+mod find;
+mod reader;
+mod split;
+#[cfg(test)]
+mod tests;
+
+pub use reader::LinesReader;
+pub use split::LinesSplit;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use self::error::LinesError;
+use crate::error::UserResult;
+use crate::source::{Source, SourceContext};
+use crate::sources::InvalidUtf8;
+use crate::sources::cutter::Cutter;
+
+/// Reads files line by line. A record is a line without its `\n` or `\r\n`; a last line without a line end counts,
+/// and an empty line is a record too.
+///
+/// Files are read in splits of a fixed number of bytes, so that several instances read one large file at once.
+/// Within a split, lines come in the order of the file.
+///
+/// The files must not change while the job reads them or is to be restarted from a snapshot: a file that has become
+/// shorter is reported, other changes are not noticed.
+#[derive(Debug)]
+pub struct Lines {
+    input: Input,
+    split_bytes: u64,
+    invalid_utf8: InvalidUtf8,
+    skipped: Arc<AtomicU64>,
+    /// How many bytes are read at once.
+    read_bytes: usize,
+}
+
+/// Where the files are.
+#[derive(Debug)]
+enum Input {
+    Files(Vec<PathBuf>),
+    Folder(PathBuf),
+}
+
+const SPLIT_BYTES: u64 = 64 << 20;
+const READ_BYTES: usize = 256 << 10;
+
+impl Lines {
+    /// Reads one file.
+    pub fn from_file(path: impl Into<PathBuf>) -> Self {
+        Self::new(Input::Files(vec![path.into()]))
+    }
+
+    /// Reads some files.
+    pub fn from_paths<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Self {
+        Self::new(Input::Files(paths.into_iter().map(Into::into).collect()))
+    }
+
+    /// Reads all files in a folder and in the folders below it, looked for at each start. What is hidden (its name
+    /// begins with a dot) is left out, and links to folders are not followed.
+    pub fn from_folder(path: impl Into<PathBuf>) -> Self {
+        Self::new(Input::Folder(path.into()))
+    }
+
+    fn new(input: Input) -> Self {
+        Self {
+            input,
+            split_bytes: SPLIT_BYTES,
+            invalid_utf8: InvalidUtf8::default(),
+            skipped: Arc::default(),
+            read_bytes: READ_BYTES,
+        }
+    }
+
+    /// Sets how many bytes a split has: 64 MiB if nothing is said. Positions in snapshots belong to splits, so it
+    /// must stay the same for a job that goes on from a snapshot.
+    pub fn split_bytes(mut self, bytes: u64) -> Self {
+        self.split_bytes = bytes;
+        self
+    }
+
+    /// Sets what happens to a line that is not UTF-8: [`InvalidUtf8::Fail`] if nothing is said.
+    pub fn invalid_utf8(mut self, policy: InvalidUtf8) -> Self {
+        self.invalid_utf8 = policy;
+        self
+    }
+
+    /// How many lines were left out in this process because they are not UTF-8. A line that is read again after a
+    /// restart counts again.
+    pub fn skipped_lines(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.skipped)
+    }
+}
+
+impl Source for Lines {
+    type Item = String;
+    type Split = LinesSplit;
+    type Reader = LinesReader;
+
+    fn splits(&self) -> UserResult<Vec<LinesSplit>> {
+        if self.split_bytes == 0 {
+            return Err(LinesError::EmptySplits.into());
+        }
+        let files = match &self.input {
+            Input::Files(paths) => find::files(paths)?,
+            Input::Folder(path) => find::files_in(path)?,
+        };
+        Ok(split::cut(&files, self.split_bytes))
+    }
+
+    fn open(
+        &self,
+        split: &LinesSplit,
+        position: Option<u64>,
+        _context: &SourceContext,
+    ) -> UserResult<LinesReader> {
+        let cutter = Cutter::new(self.invalid_utf8, &self.skipped, usize::MAX);
+        Ok(LinesReader::open(split, position, cutter, self.read_bytes)?)
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,55 @@
+//! What the tests of all sources share.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+
+use crate::batch::Batch;
+use crate::clock::SystemClock;
+use crate::error::UserResult;
+use crate::instance::Instance;
+use crate::source::{Polled, Reader, Records, SourceContext};
+
+/// Wakes a thread that is parked, or the next time it wants to park.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A context whose waker wakes this thread.
+pub(super) fn context() -> SourceContext {
+    SourceContext {
+        instance: Instance { operator: "source".into(), index: 0, parallelism: 1 },
+        clock: Arc::new(SystemClock::new()),
+        waker: Waker::from(Arc::new(Unpark(thread::current()))),
+    }
+}
+
+/// Polls once, waiting until there is something to say.
+pub(super) fn poll<R: Reader>(reader: &mut R, limit: usize) -> UserResult<(Vec<R::Item>, Polled)> {
+    loop {
+        let mut batch = Batch::default();
+        let polled = reader.poll(&mut Records::new(&mut batch), limit)?;
+        assert!(batch.len() <= limit, "more records than asked for");
+        if batch.is_empty() && matches!(polled, Polled::Pending(_)) {
+            thread::park();
+        } else {
+            return Ok((batch.values, polled));
+        }
+    }
+}
+
+/// All records to the end, asked for `limit` at a time.
+pub(super) fn drain<R: Reader>(reader: &mut R, limit: usize) -> UserResult<Vec<R::Item>> {
+    let mut all = Vec::new();
+    loop {
+        let (records, polled) = poll(reader, limit)?;
+        all.extend(records);
+        if polled == Polled::End {
+            return Ok(all);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The one place where user code is caught.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::Failure;
+use crate::message::Envelope;
+use crate::task::{Control, Env, Step, Task, TaskEvent};
+
+/// Runs code of the user's; what it throws comes back as a failure.
+pub fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
+    // Whatever the code left half-changed is thrown away: the caller drops the task and rolls its region back.
+    catch_unwind(AssertUnwindSafe(code)).map_err(Failure::caught)
+}
+
+/// Makes the task, restored, on the thread that will run it.
+pub type Boot<T> = Box<dyn FnOnce() -> Result<T, Failure> + Send>;
+
+/// A task with its life: made on its own thread, run, and dead after its first failure.
+pub struct TaskCell<T: Task> {
+    env: Env,
+    life: Life<T>,
+}
+
+enum Life<T> {
+    /// Not yet made; what arrives meanwhile cannot be data, as nobody has been started.
+    Booting(Boot<T>),
+    Running(T),
+    Dead,
+}
+
+impl<T: Task> std::fmt::Debug for TaskCell<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskCell").field("instance", &self.env.instance).finish_non_exhaustive()
+    }
+}
+
+impl<T: Task> TaskCell<T> {
+    /// A task that is made by `boot` in its first step.
+    pub fn new(env: Env, boot: Boot<T>) -> Self {
+        Self { env, life: Life::Booting(boot) }
+    }
+
+    /// What the task was given.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// See [`Task::file`].
+    pub fn file(&mut self, envelope: Envelope<T::In>) {
+        if let Life::Running(task) = &mut self.life
+            && let Err(failure) = task.file(envelope)
+        {
+            self.fail(failure);
+        }
+    }
+
+    /// See [`Task::control`].
+    pub fn control(&mut self, control: Control) {
+        if control == Control::Stop {
+            return self.stop();
+        }
+        let Life::Running(task) = &mut self.life else { return };
+        match guard(|| task.control(control)) {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) | Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// See [`Task::step`]; a failed task says [`Step::Stopped`].
+    pub fn step(&mut self) -> Step {
+        if self.env.is_fenced() {
+            self.stop();
+        }
+        match &mut self.life {
+            Life::Dead => Step::Stopped,
+            Life::Booting(_) => self.boot(),
+            Life::Running(task) => match guard(|| task.step()) {
+                Ok(Ok(Step::Stopped)) => {
+                    self.stop();
+                    Step::Stopped
+                }
+                Ok(Ok(step)) => step,
+                Ok(Err(failure)) | Err(failure) => {
+                    self.fail(failure);
+                    Step::Stopped
+                }
+            },
+        }
+    }
+
+    /// Lets the task fail as if its own code had, for tests of recovery.
+    pub fn crash(&mut self, cause: &str) {
+        if !matches!(self.life, Life::Dead) {
+            self.fail(Failure { cause: cause.to_string(), kind: crate::error::FailureKind::Panic, key: None });
+        }
+    }
+
+    fn boot(&mut self) -> Step {
+        let Life::Booting(boot) = std::mem::replace(&mut self.life, Life::Dead) else { return Step::Stopped };
+        match guard(boot) {
+            Ok(Ok(task)) => {
+                self.life = Life::Running(task);
+                self.env.report(TaskEvent::Ready);
+                Step::Ready
+            }
+            Ok(Err(failure)) | Err(failure) => {
+                self.env.report(TaskEvent::Failed(failure));
+                Step::Stopped
+            }
+        }
+    }
+
+    fn fail(&mut self, mut failure: Failure) {
+        if let Life::Running(task) = &self.life
+            && failure.key.is_none()
+        {
+            failure.key = guard(|| task.current_key()).unwrap_or(None);
+        }
+        self.drop_task();
+        self.env.report(TaskEvent::Failed(failure));
+    }
+
+    fn stop(&mut self) {
+        if !matches!(self.life, Life::Dead) {
+            self.drop_task();
+            self.env.report(TaskEvent::Stopped);
+        }
+    }
+
+    fn drop_task(&mut self) {
+        let life = std::mem::replace(&mut self.life, Life::Dead);
+        // A panic in a user's Drop has nothing left to break.
+        let _ = guard(move || drop(life));
+    }
+}
+
+impl<T: Task> Drop for TaskCell<T> {
+    /// An actor that goes away with a live task was lost: somebody has to hear of it.
+    fn drop(&mut self) {
+        if !matches!(self.life, Life::Dead) {
+            self.drop_task();
+            self.env.report(TaskEvent::Failed(Failure::internal("its actor was lost")));
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The task of every operator that has inputs: alignment, snapshots and pace; what is done with a record is [`Logic`].
+
+use watershed_state::{Data, SliceProgress};
+
+use crate::batch::{Batch, Flow};
+use crate::error::Failure;
+use crate::inbox::{Inbox, Input, ValveChange};
+use crate::link::Permit;
+use crate::message::Envelope;
+use crate::task::pace::Pace;
+use crate::task::{Control, Env, SnapshotItem, Step, Task, Upload};
+
+/// What an operator does with records and with what stands between them.
+pub trait Logic: Send {
+    /// A record that comes in.
+    type In: Data;
+
+    /// Takes records from the front of the batch; leaves the rest when an output has no room.
+    ///
+    /// # Errors
+    /// What user code returned.
+    fn run(&mut self, batch: &mut Batch<Self::In>) -> Result<Flow, Failure>;
+
+    /// Goes on with what was interrupted: outputs first, then timers.
+    ///
+    /// # Errors
+    /// What user code returned.
+    fn resume(&mut self) -> Result<Flow, Failure>;
+
+    /// Whether a record or a firing of timers is only partly through.
+    fn interrupted(&self) -> bool;
+
+    /// The watermark or status of the inputs changed: fires timers, then passes it on.
+    ///
+    /// # Errors
+    /// What user code returned.
+    fn change(&mut self, change: ValveChange) -> Result<Flow, Failure>;
+
+    /// All inputs have ended: passes it on.
+    fn end(&mut self);
+
+    /// The snapshot point: passes the barrier on behind everything emitted, and fixes what is to be written.
+    ///
+    /// # Errors
+    /// What user code returned.
+    fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure>;
+
+    /// Writes some more of the state as it was at the barrier.
+    ///
+    /// # Errors
+    /// What could not be encoded.
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String>;
+
+    /// Gives a running snapshot up.
+    fn abort_snapshot(&mut self);
+
+    /// The checkpoint is complete.
+    fn complete(&mut self, checkpoint: u64);
+
+    /// Tells the time, between records: fires timers of processing time and flushes.
+    ///
+    /// # Errors
+    /// What user code returned.
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure>;
+
+    /// Whether it stopped by itself in the middle of long work and goes on in [`Logic::resume`] without waiting for room.
+    fn is_paused(&self) -> bool {
+        false
+    }
+
+    /// See [`Task::current_key`].
+    fn current_key(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What became of a tick.
+#[derive(Debug, Clone, Copy)]
+pub struct Tick {
+    /// Whether the outputs have room.
+    pub flow: Flow,
+    /// When to tick again at the latest, in clock nanoseconds; `u64::MAX` for never.
+    pub again_nanos: u64,
+}
+
+/// An operator instance at work.
+#[derive(Debug)]
+pub struct OperatorTask<L: Logic> {
+    env: Env,
+    inbox: Inbox<L::In>,
+    logic: L,
+    started: bool,
+    /// An output has no room; nothing is taken in until it has.
+    blocked: bool,
+    current: Option<Current<L::In>>,
+    /// The snapshot that is being written in slices.
+    snapshot: Option<Upload>,
+    pace: Pace,
+}
+
+/// The batch at hand.
+#[derive(Debug)]
+struct Current<T> {
+    batch: Batch<T>,
+    permit: Permit<T>,
+    records: usize,
+    since_nanos: u64,
+}
+
+impl<L: Logic> OperatorTask<L> {
+    /// An instance with its inputs and what to do with them.
+    pub fn new(env: Env, inbox: Inbox<L::In>, logic: L) -> Self {
+        let pace = Pace::new(env.batch_records);
+        Self { env, inbox, logic, started: false, blocked: false, current: None, snapshot: None, pace }
+    }
+
+    /// Works off the batch at hand. Returns the time.
+    fn run_current(&mut self, now: u64) -> Result<u64, Failure> {
+        let Some(current) = &mut self.current else { return Ok(now) };
+        let flow = self.logic.run(&mut current.batch)?;
+        self.blocked = flow == Flow::Blocked;
+        let now = self.env.clock.nanos();
+        // A batch counts as done only when its last output has found room: until then its permit holds back the sender.
+        if current.batch.is_empty()
+            && !self.blocked
+            && let Some(done) = self.current.take()
+        {
+            self.pace.observe(done.records, now.saturating_sub(done.since_nanos));
+            self.env.counters.add(done.records);
+            done.permit.advise(self.pace.records());
+            done.permit.recycle(done.batch);
+        }
+        Ok(now)
+    }
+
+    /// Takes the next input. Returns whether there was one.
+    fn take_input(&mut self, now: u64) -> Result<bool, Failure> {
+        match self.inbox.pop()? {
+            None => return Ok(false),
+            Some(Input::Batch(batch, permit)) => {
+                let records = batch.len();
+                self.current = Some(Current { batch, permit, records, since_nanos: now });
+            }
+            Some(Input::Change(change)) => self.blocked = self.logic.change(change)? == Flow::Blocked,
+            Some(Input::Barrier(checkpoint)) => self.snapshot_point(checkpoint)?,
+            Some(Input::End) => self.logic.end(),
+        }
+        Ok(true)
+    }
+
+    fn snapshot_point(&mut self, checkpoint: u64) -> Result<(), Failure> {
+        if let Some(older) = self.snapshot.take() {
+            // Its checkpoint was given up, or this one would not have been triggered.
+            older.cancel();
+            self.logic.abort_snapshot();
+        }
+        let items = self.logic.barrier(checkpoint)?;
+        let upload = Upload::begin(&self.env, checkpoint);
+        upload.push(items);
+        self.snapshot = Some(upload);
+        self.inbox.unblock();
+        self.blocked = self.logic.resume()? == Flow::Blocked;
+        Ok(())
+    }
+
+    /// Writes one slice of the running snapshot.
+    fn write_slice(&mut self) {
+        let Some(upload) = &self.snapshot else { return };
+        match self.logic.snapshot_slice() {
+            Ok((items, progress)) => {
+                upload.push(items);
+                if progress == SliceProgress::Done {
+                    upload.complete();
+                    self.snapshot = None;
+                }
+            }
+            Err(reason) => {
+                let checkpoint = upload.checkpoint();
+                upload.cancel();
+                self.snapshot = None;
+                self.logic.abort_snapshot();
+                self.env.report(crate::task::TaskEvent::Declined { checkpoint, reason });
+            }
+        }
+    }
+
+    /// Lets time pass for the logic. Returns when to do so again.
+    fn tick(&mut self, now: u64, starved: bool) -> Result<u64, Failure> {
+        if self.logic.interrupted() {
+            return Ok(u64::MAX);
+        }
+        let tick = self.logic.tick(now, starved)?;
+        self.blocked |= tick.flow == Flow::Blocked;
+        Ok(tick.again_nanos)
+    }
+}
+
+impl<L: Logic> Task for OperatorTask<L> {
+    type In = L::In;
+
+    fn file(&mut self, envelope: Envelope<L::In>) -> Result<(), Failure> {
+        self.inbox.file(envelope)
+    }
+
+    fn control(&mut self, control: Control) -> Result<(), Failure> {
+        match control {
+            Control::Start => self.started = true,
+            Control::Abort(checkpoint) => {
+                self.inbox.abort(checkpoint);
+                if let Some(upload) = self.snapshot.take_if(|upload| upload.checkpoint() == checkpoint) {
+                    upload.cancel();
+                    self.logic.abort_snapshot();
+                }
+            }
+            Control::Complete(checkpoint) => self.logic.complete(checkpoint),
+            Control::Trigger(_) | Control::TriggerLast(_) | Control::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Step, Failure> {
+        if !self.started {
+            return Ok(Step::Waiting(u64::MAX));
+        }
+        let begin = self.env.clock.nanos();
+        let mut now = begin;
+        let mut starved = false;
+        loop {
+            self.write_slice();
+            if self.blocked {
+                self.blocked = self.logic.resume()? == Flow::Blocked;
+            }
+            if !self.blocked && self.current.is_none() && !self.take_input(now)? {
+                starved = true;
+                break;
+            }
+            if !self.blocked {
+                now = self.run_current(now)?;
+            }
+            if self.blocked || now.saturating_sub(begin) >= self.env.step_nanos {
+                break;
+            }
+        }
+        let again = self.tick(now, starved)?;
+        let more = self.snapshot.is_some() || (!self.blocked && !starved) || self.logic.is_paused();
+        Ok(if more { Step::Ready } else { Step::Waiting(again) })
+    }
+
+    fn current_key(&self) -> Option<String> {
+        self.logic.current_key()
+    }
+}

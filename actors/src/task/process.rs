@@ -1,0 +1,381 @@
+//! What an actor with a [`Process`] does with its input.
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use store::{InstanceStore, KeyedStore, Store};
+
+use std::sync::Arc;
+
+use watershed_state::{CodecError, KeyGroups, Section, SectionKind, SliceProgress, TimerQueue, decode, encode};
+
+use crate::batch::{Batch, Flow};
+use crate::chain::{Push, Tee};
+use crate::clock::MAX_WATERMARK;
+use crate::error::{Failure, chain_of};
+use crate::inbox::ValveChange;
+use crate::message::Signal;
+use crate::process::{Context, Emitted, Process, SideOutputs, Timer, TimerKind, TimerService};
+use crate::task::operator::{Logic, Tick};
+use crate::task::{Env, Restored, SnapshotItem};
+
+/// Runs a [`Process`] over state per key or per instance.
+pub struct ProcessLogic<P: Process, S: Store<P>> {
+    env: Env,
+    process: Arc<P>,
+    store: S,
+    timers: TimerService<P::Key>,
+    emitted: Emitted<P::Out>,
+    outlet: Tee<P::Out>,
+    /// How far event time has come; what was restored counts.
+    watermark: i64,
+    /// The highest watermark that was not the one at the end; goes into snapshots.
+    real_watermark: i64,
+    /// After a change of parallelism, how far event time had come for each key group; empty when it is the same for all.
+    floors: Vec<i64>,
+    /// What has to be passed on once all timers up to the watermark have fired.
+    firing: Option<ValveChange>,
+    paused: bool,
+    /// Hash of the key in process, for the report of a failure.
+    current_hash: u64,
+    /// Whether user code is at work on a record or timer.
+    busy: bool,
+}
+
+impl<P: Process, S: Store<P>> std::fmt::Debug for ProcessLogic<P, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProcessLogic").field("instance", &self.env.instance).finish_non_exhaustive()
+    }
+}
+
+/// Records gathered before they are handed to the chain behind.
+const EMIT_RECORDS: usize = 1024;
+/// Timers fired before control is looked at again.
+const FIRE_TIMERS: usize = 1024;
+/// Slots of state and timers looked at in one slice of a snapshot.
+const SLICE: usize = 1024;
+
+impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
+    /// An instance that starts empty and sends what it emits to `outlet` and `sides`.
+    pub fn new(env: Env, process: Arc<P>, store: S, outlet: Tee<P::Out>, sides: SideOutputs) -> Self {
+        let groups = store.groups();
+        Self {
+            env,
+            process,
+            store,
+            timers: TimerService {
+                event: TimerQueue::new(SectionKind::EventTimers, groups),
+                processing: TimerQueue::new(SectionKind::ProcessingTimers, groups),
+            },
+            emitted: Emitted { main: Batch::default(), side: sides },
+            outlet,
+            watermark: i64::MIN,
+            real_watermark: i64::MIN,
+            floors: Vec::new(),
+            firing: None,
+            paused: false,
+            current_hash: 0,
+            busy: false,
+        }
+    }
+
+    /// Takes over its share of a snapshot. Returns the watermark to begin with.
+    ///
+    /// # Errors
+    /// What could not be decoded, or cannot be divided.
+    pub fn restore(&mut self, restored: &Restored) -> Result<i64, Failure> {
+        let broken = |error: CodecError| Failure::internal(chain_of(&error));
+        let instance = self.env.instance.clone();
+        self.store.restore(restored, &instance)?;
+        for (writer, section) in restored.sections(SectionKind::EventTimers) {
+            if self.store.takes(writer, section.group, &instance) {
+                self.timers.event.restore(section).map_err(broken)?;
+            }
+        }
+        for (writer, section) in restored.sections(SectionKind::ProcessingTimers) {
+            if self.store.takes(writer, section.group, &instance) {
+                self.timers.processing.restore(section).map_err(broken)?;
+            }
+        }
+        let mut floors: Vec<(u16, i64)> = Vec::new();
+        for (writer, section) in restored.sections(SectionKind::Watermarks) {
+            let saved: Vec<(u16, i64)> = decode(&mut section.bytes.as_slice()).map_err(broken)?;
+            floors.extend(saved.into_iter().filter(|(group, _)| self.store.takes(writer, *group, &instance)));
+        }
+        let lowest = floors.iter().map(|(_, at)| *at).min().unwrap_or(i64::MIN);
+        if floors.iter().any(|(_, at)| *at != lowest) {
+            self.floors = vec![i64::MIN; usize::from(self.store.groups().count())];
+            for (group, at) in floors {
+                self.floors[usize::from(group)] = at;
+            }
+        }
+        self.watermark = lowest;
+        self.real_watermark = lowest;
+        restore_chain(restored, &instance, |saved| {
+            let mut saved = saved.iter().copied();
+            self.outlet.load(&mut saved);
+            self.emitted.side.load(&mut saved);
+        })?;
+        Ok(lowest)
+    }
+
+    /// Hands what was emitted to the chains behind.
+    fn flush(&mut self) -> Flow {
+        let main =
+            if self.emitted.main.is_empty() { Flow::Continue } else { self.outlet.batch(&mut self.emitted.main) };
+        main.and(self.emitted.side.flush())
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        self.outlet.signal(signal);
+        self.emitted.side.signal(signal);
+    }
+
+    /// Fires what is due in event time, then passes the change on.
+    fn go_on_firing(&mut self) -> Result<Flow, Failure> {
+        let Some(change) = self.firing else { return Ok(Flow::Continue) };
+        if change.watermark.is_some() {
+            let mut fired = 0;
+            while let Some((at, hash, key)) = self.timers.event.pop_due(self.watermark) {
+                let flow = self.fire(Timer { at, kind: TimerKind::EventTime }, at, hash, key)?;
+                if flow == Flow::Blocked {
+                    return Ok(flow);
+                }
+                fired += 1;
+                if fired == FIRE_TIMERS {
+                    self.paused = true;
+                    return Ok(Flow::Blocked);
+                }
+            }
+        }
+        let flow = self.flush();
+        if flow == Flow::Blocked {
+            return Ok(flow);
+        }
+        self.firing = None;
+        if let Some(status) = change.status.filter(|status| *status != crate::message::Status::Finished) {
+            self.signal(Signal::Status(status));
+        }
+        if let Some(at) = change.watermark {
+            self.signal(Signal::Watermark(at));
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn fire(&mut self, timer: Timer, timestamp: i64, hash: u64, key: P::Key) -> Result<Flow, Failure> {
+        self.current_hash = hash;
+        self.busy = true;
+        let watermark = effective_watermark(self.watermark, &self.floors, self.store.groups(), hash);
+        let (key, state) = self.store.access_key(hash, key);
+        let mut context = Context {
+            key,
+            hash,
+            timestamp,
+            watermark,
+            clock: &*self.env.clock,
+            timers: &mut self.timers,
+            emitted: &mut self.emitted,
+            cleared: false,
+        };
+        self.process.on_timer(timer, state, &mut context).map_err(|error| Failure::user(&error))?;
+        if context.cleared {
+            let key = key.clone();
+            self.store.clear(hash, &key);
+        }
+        self.busy = false;
+        Ok(if self.emitted.main.len() >= EMIT_RECORDS { self.flush() } else { Flow::Continue })
+    }
+
+    fn fire_processing_time(&mut self, now_ms: i64) -> Result<Flow, Failure> {
+        while let Some((at, hash, key)) = self.timers.processing.pop_due(now_ms) {
+            let timer = Timer { at, kind: TimerKind::ProcessingTime };
+            if self.fire(timer, crate::clock::NO_TIMESTAMP, hash, key)? == Flow::Blocked {
+                return Ok(Flow::Blocked);
+            }
+        }
+        Ok(self.flush())
+    }
+}
+
+/// The watermark that holds for a key: what its group had reached before a change of parallelism counts.
+#[inline]
+fn effective_watermark(watermark: i64, floors: &[i64], groups: KeyGroups, hash: u64) -> i64 {
+    if floors.is_empty() { watermark } else { watermark.max(floors[usize::from(groups.group_of(hash))]) }
+}
+
+/// Gives fused operators back what they remembered: their own if the parallelism is the same, else the least of all.
+pub(crate) fn restore_chain(
+    restored: &Restored,
+    instance: &crate::instance::Instance,
+    load: impl FnOnce(&[i64]),
+) -> Result<(), Failure> {
+    let mut saved: Vec<Vec<i64>> = Vec::new();
+    for (_, section) in restored.sections(SectionKind::ChainState) {
+        let numbers = decode(&mut section.bytes.as_slice());
+        saved.push(numbers.map_err(|error| Failure::internal(chain_of(&error)))?);
+    }
+    if saved.len() == instance.parallelism {
+        load(&saved[instance.index]);
+    } else if let Some(width) = saved.iter().map(Vec::len).min() {
+        let least = |column: usize| saved.iter().map(|numbers| numbers[column]).min().unwrap_or(i64::MIN);
+        load(&(0..width).map(least).collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+/// A section that is not tied to a key group.
+pub(crate) fn small_section<T: serde::Serialize>(kind: SectionKind, value: &T) -> Result<SnapshotItem, Failure> {
+    let mut bytes = Vec::new();
+    encode(value, &mut bytes).map_err(|error| Failure::internal(chain_of(&error)))?;
+    Ok(SnapshotItem::Section(Section { kind, group: 0, entries: 1, bytes }))
+}
+
+impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
+    type In = P::In;
+
+    fn run(&mut self, batch: &mut Batch<P::In>) -> Result<Flow, Failure> {
+        let Self { process, store, timers, emitted, outlet, env, floors, .. } = self;
+        let (watermark, groups) = (self.watermark, store.groups());
+        let current_hash = &mut self.current_hash;
+        let mut failed = None;
+        self.busy = true;
+        let mut flow = batch.drain_while(|value, at, hash| {
+            *current_hash = hash;
+            let (key, state) = store.access(&value, hash);
+            let mut context = Context {
+                key,
+                hash,
+                timestamp: at,
+                watermark: effective_watermark(watermark, floors, groups, hash),
+                clock: &*env.clock,
+                timers,
+                emitted,
+                cleared: false,
+            };
+            if let Err(error) = process.on_record(value, state, &mut context) {
+                failed = Some(Failure::user(&error));
+                return Flow::Blocked;
+            }
+            if context.cleared {
+                let key = key.clone();
+                store.clear(hash, &key);
+            }
+            if emitted.main.len() < EMIT_RECORDS {
+                Flow::Continue
+            } else {
+                outlet.batch(&mut emitted.main).and(emitted.side.flush())
+            }
+        });
+        if let Some(failure) = failed {
+            return Err(failure);
+        }
+        self.busy = false;
+        if flow == Flow::Continue {
+            flow = self.flush();
+        }
+        Ok(flow)
+    }
+
+    fn resume(&mut self) -> Result<Flow, Failure> {
+        self.paused = false;
+        let flow = self.outlet.resume().and(self.emitted.side.resume());
+        if flow == Flow::Blocked || self.flush() == Flow::Blocked {
+            return Ok(Flow::Blocked);
+        }
+        self.go_on_firing()
+    }
+
+    fn interrupted(&self) -> bool {
+        self.firing.is_some()
+            || self.outlet.interrupted()
+            || self.emitted.side.interrupted()
+            || !self.emitted.main.is_empty()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {
+        if let Some(at) = change.watermark {
+            self.watermark = at;
+            if at != MAX_WATERMARK {
+                self.real_watermark = at;
+            }
+            if self.floors.iter().all(|floor| *floor <= at) {
+                self.floors.clear();
+            }
+        }
+        self.firing = Some(change);
+        self.go_on_firing()
+    }
+
+    fn end(&mut self) {
+        self.signal(Signal::End);
+    }
+
+    fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
+        self.signal(Signal::Barrier(checkpoint));
+        let mut chain = Vec::new();
+        self.outlet.save(&mut chain);
+        self.emitted.side.save(&mut chain);
+        let groups = self.store.owned(&self.env.instance);
+        let floor = |group: u16| self.floors.get(usize::from(group)).copied().unwrap_or(i64::MIN);
+        let watermarks: Vec<(u16, i64)> =
+            groups.map(|group| (group, self.real_watermark.max(floor(group)))).collect();
+        let mut items = vec![
+            small_section(SectionKind::ChainState, &chain)?,
+            small_section(SectionKind::Watermarks, &watermarks)?,
+        ];
+        items.extend(self.store.begin_snapshot()?.map(SnapshotItem::Section));
+        self.timers.event.begin_snapshot();
+        self.timers.processing.begin_snapshot();
+        Ok(items)
+    }
+
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
+        let text = |error: CodecError| chain_of(&error);
+        let mut progress = self.store.snapshot_slice(SLICE).map_err(text)?;
+        if progress == SliceProgress::Done {
+            progress = self.timers.event.snapshot_slice(SLICE).map_err(text)?;
+        }
+        if progress == SliceProgress::Done {
+            progress = self.timers.processing.snapshot_slice(SLICE).map_err(text)?;
+        }
+        let mut sections = self.store.take_sections();
+        if progress == SliceProgress::Done {
+            sections.extend(self.timers.event.take_sections());
+            sections.extend(self.timers.processing.take_sections());
+        }
+        Ok((sections.into_iter().map(SnapshotItem::Section).collect(), progress))
+    }
+
+    fn abort_snapshot(&mut self) {
+        self.store.abort_snapshot();
+        self.timers.event.abort_snapshot();
+        self.timers.processing.abort_snapshot();
+    }
+
+    fn complete(&mut self, _checkpoint: u64) {}
+
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
+        let mut flow = Flow::Continue;
+        let mut again_nanos = u64::MAX;
+        if !self.timers.processing.is_empty() {
+            let now_ms = self.env.clock.wall_ms();
+            flow = self.fire_processing_time(now_ms)?;
+            if let Some(at) = self.timers.processing.next_at() {
+                let wait_ms = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0);
+                again_nanos = now_nanos.saturating_add(wait_ms.saturating_mul(1_000_000));
+            }
+        }
+        let main = self.outlet.tick(now_nanos, starved);
+        let side = self.emitted.side.tick(now_nanos, starved);
+        Ok(Tick { flow, again_nanos: again_nanos.min(main).min(side) })
+    }
+
+    fn current_key(&self) -> Option<String> {
+        self.busy.then(|| self.store.describe_key(self.current_hash)).flatten()
+    }
+}

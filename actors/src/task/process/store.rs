@@ -1,0 +1,243 @@
+//! Where the state of a [`Process`] lives: one value per key, or one per instance.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use watershed_state::{
+    CodecError, KeyGroups, MemoryTable, Section, SectionKind, SliceProgress, decode, encode, hash_key,
+};
+
+use crate::error::{Failure, chain_of};
+use crate::instance::Instance;
+use crate::process::Process;
+use crate::task::Restored;
+
+/// State of an instance, with snapshots that do not stall it.
+pub trait Store<P: Process>: Send {
+    /// Key and state for a record.
+    fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State);
+    /// State of a key.
+    fn access_key(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State);
+    /// Forgets the state of a key.
+    fn clear(&mut self, hash: u64, key: &P::Key);
+    /// The key with this hash, as JSON.
+    fn describe_key(&self, hash: u64) -> Option<String>;
+    /// The key groups that keys are divided into.
+    fn groups(&self) -> KeyGroups;
+    /// Groups under which the instance saves its watermark.
+    fn owned(&self, instance: &Instance) -> Range<u16>;
+    /// Whether what instance `writer` saved under this group belongs to the instance.
+    fn takes(&self, writer: usize, group: u16, instance: &Instance) -> bool;
+    /// Takes over its share of a snapshot.
+    ///
+    /// # Errors
+    /// What could not be decoded or divided.
+    fn restore(&mut self, restored: &Restored, instance: &Instance) -> Result<(), Failure>;
+    /// Fixes what the snapshot will hold.
+    ///
+    /// # Errors
+    /// What could not be encoded.
+    fn begin_snapshot(&mut self) -> Result<Option<Section>, Failure>;
+    /// Looks at so many more slots.
+    ///
+    /// # Errors
+    /// What could not be encoded.
+    fn snapshot_slice(&mut self, slots: usize) -> Result<SliceProgress, CodecError>;
+    /// What has been written since the last call.
+    fn take_sections(&mut self) -> Vec<Section>;
+    /// Gives the snapshot up.
+    fn abort_snapshot(&mut self);
+}
+
+/// State per key.
+pub struct KeyedStore<P: Process, F> {
+    key_of: Arc<F>,
+    groups: KeyGroups,
+    table: MemoryTable<P::Key, P::State>,
+}
+
+impl<P: Process, F> std::fmt::Debug for KeyedStore<P, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyedStore").field("groups", &self.groups).finish_non_exhaustive()
+    }
+}
+
+impl<P: Process, F> KeyedStore<P, F> {
+    /// Empty, for the key groups of `instance`.
+    pub fn new(key_of: Arc<F>, groups: KeyGroups, instance: &Instance) -> Self {
+        let owned = groups.range(instance.index, instance.parallelism);
+        Self { key_of, groups, table: MemoryTable::new(groups, owned) }
+    }
+}
+
+impl<P, F> Store<P> for KeyedStore<P, F>
+where
+    P: Process,
+    F: Fn(&P::In) -> P::Key + Send + Sync,
+{
+    #[inline]
+    fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State) {
+        self.table.entry(hash, (self.key_of)(record))
+    }
+
+    fn access_key(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State) {
+        self.table.entry(hash, key)
+    }
+
+    fn clear(&mut self, hash: u64, key: &P::Key) {
+        self.table.remove(hash, key);
+    }
+
+    fn describe_key(&self, hash: u64) -> Option<String> {
+        let (key, _) = self.table.iter().find(|(key, _)| hash_key(*key) == hash)?;
+        serde_json::to_string(key).ok()
+    }
+
+    fn groups(&self) -> KeyGroups {
+        self.groups
+    }
+
+    fn owned(&self, instance: &Instance) -> Range<u16> {
+        self.groups.range(instance.index, instance.parallelism)
+    }
+
+    fn takes(&self, _writer: usize, group: u16, instance: &Instance) -> bool {
+        self.groups.range(instance.index, instance.parallelism).contains(&group)
+    }
+
+    fn restore(&mut self, restored: &Restored, instance: &Instance) -> Result<(), Failure> {
+        let owned = self.groups.range(instance.index, instance.parallelism);
+        for (_, section) in restored.sections(SectionKind::KeyedState) {
+            if owned.contains(&section.group) {
+                self.table.restore(section).map_err(|error| Failure::internal(chain_of(&error)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_snapshot(&mut self) -> Result<Option<Section>, Failure> {
+        self.table.begin_snapshot();
+        Ok(None)
+    }
+
+    fn snapshot_slice(&mut self, slots: usize) -> Result<SliceProgress, CodecError> {
+        self.table.snapshot_slice(slots)
+    }
+
+    fn take_sections(&mut self) -> Vec<Section> {
+        self.table.take_sections()
+    }
+
+    fn abort_snapshot(&mut self) {
+        self.table.abort_snapshot();
+    }
+}
+
+/// One state for the whole instance. It stays with the number of the instance, so the parallelism cannot change.
+pub struct InstanceStore<P: Process> {
+    key: P::Key,
+    state: P::State,
+    /// Whether what was restored came from as many instances as there are now.
+    same_parallelism: bool,
+}
+
+impl<P: Process> std::fmt::Debug for InstanceStore<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InstanceStore")
+    }
+}
+
+impl<P: Process<Key = ()>> InstanceStore<P> {
+    /// With the default state.
+    pub fn new() -> Self {
+        Self { key: (), state: P::State::default(), same_parallelism: true }
+    }
+}
+
+impl<P: Process<Key = ()>> Default for InstanceStore<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One value of one instance, as it is saved.
+fn instance_section<T: serde::Serialize>(value: &T) -> Result<Section, CodecError> {
+    let mut bytes = Vec::new();
+    encode(value, &mut bytes)?;
+    Ok(Section { kind: SectionKind::InstanceState, group: 0, entries: 1, bytes })
+}
+
+impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
+    #[inline]
+    fn access(&mut self, _record: &P::In, _hash: u64) -> (&(), &mut P::State) {
+        (&self.key, &mut self.state)
+    }
+
+    fn access_key(&mut self, _hash: u64, (): ()) -> (&(), &mut P::State) {
+        (&self.key, &mut self.state)
+    }
+
+    fn clear(&mut self, _hash: u64, (): &()) {
+        self.state = P::State::default();
+    }
+
+    fn describe_key(&self, _hash: u64) -> Option<String> {
+        None
+    }
+
+    fn groups(&self) -> KeyGroups {
+        KeyGroups::DEFAULT
+    }
+
+    fn owned(&self, _instance: &Instance) -> Range<u16> {
+        0..1
+    }
+
+    fn takes(&self, writer: usize, _group: u16, instance: &Instance) -> bool {
+        // After a change of parallelism only the watermark is left to take, and every writer's counts.
+        !self.same_parallelism || writer == instance.index
+    }
+
+    fn restore(&mut self, restored: &Restored, instance: &Instance) -> Result<(), Failure> {
+        let internal = |error: CodecError| Failure::internal(chain_of(&error));
+        self.same_parallelism = restored.is_empty() || restored.instances.len() == instance.parallelism;
+        if !self.same_parallelism {
+            let fresh = instance_section(&P::State::default()).map_err(internal)?.bytes;
+            let mut states = restored.sections(SectionKind::InstanceState);
+            let mut timers = restored
+                .sections(SectionKind::EventTimers)
+                .chain(restored.sections(SectionKind::ProcessingTimers));
+            if states.any(|(_, section)| section.bytes != fresh) || timers.any(|(_, section)| section.entries > 0) {
+                return Err(Failure::internal(format!(
+                    "`{}` keeps its state per instance, not per key, and was saved with {} instances; start it with \
+                     that parallelism, or put `key_by` before it",
+                    instance.operator,
+                    restored.instances.len()
+                )));
+            }
+            return Ok(());
+        }
+        for (writer, section) in restored.sections(SectionKind::InstanceState) {
+            if writer == instance.index {
+                self.state = decode(&mut section.bytes.as_slice())
+                    .map_err(|error| Failure::internal(chain_of(&error)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_snapshot(&mut self) -> Result<Option<Section>, Failure> {
+        // One value: it is written at once.
+        instance_section(&self.state).map(Some).map_err(|error| Failure::internal(chain_of(&error)))
+    }
+
+    fn snapshot_slice(&mut self, _slots: usize) -> Result<SliceProgress, CodecError> {
+        Ok(SliceProgress::Done)
+    }
+
+    fn take_sections(&mut self) -> Vec<Section> {
+        Vec::new()
+    }
+
+    fn abort_snapshot(&mut self) {}
+}

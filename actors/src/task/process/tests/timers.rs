@@ -1,0 +1,159 @@
+use std::time::Duration;
+
+use super::*;
+use crate::clock::MAX_WATERMARK;
+use crate::harness::{advance, watermark};
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[test]
+fn timers_fire_in_order_of_their_time_and_before_the_watermark_goes_on() {
+    script()
+        .input([tell(1, Do::Timer(9)), tell(2, Do::Timer(7)), tell(1, Do::Timer(12)), watermark(10), watermark(12)])
+        .expect_output([
+            text("2: timer 7").at(7),
+            text("1: timer 9").at(9),
+            watermark(10),
+            text("1: timer 12").at(12),
+            watermark(12),
+        ]);
+}
+
+#[test]
+fn a_timer_does_not_fire_before_its_time() {
+    script().input([tell(1, Do::Timer(11)), watermark(10)]).expect_output([watermark(10)]);
+}
+
+#[test]
+fn a_timer_that_is_set_twice_fires_once() {
+    script()
+        .input([tell(1, Do::Timer(5)), tell(1, Do::Timer(5)), tell(2, Do::Timer(5)), watermark(6), watermark(7)])
+        .expect_output([text("2: timer 5").at(5), text("1: timer 5").at(5), watermark(7)]);
+}
+
+#[test]
+fn a_deleted_timer_does_not_fire_and_leaves_the_others() {
+    script()
+        .input([
+            tell(1, Do::Timer(5)),
+            tell(2, Do::Timer(5)),
+            tell(1, Do::Timer(6)),
+            tell(1, Do::DeleteTimer(5)),
+            tell(3, Do::DeleteTimer(6)),
+            watermark(9),
+        ])
+        .expect_output([text("2: timer 5").at(5), text("1: timer 6").at(6), watermark(9)]);
+}
+
+#[test]
+fn a_timer_that_is_set_by_a_timer_and_due_fires_before_the_watermark_goes_on() {
+    script().input([tell(1, Do::Chain(3, 6)), tell(2, Do::Timer(5)), watermark(5), watermark(20)]).expect_output([
+        text("1: timer 3").at(3),
+        text("1: timer 4").at(4),
+        text("2: timer 5").at(5),
+        text("1: timer 5").at(5),
+        watermark(5),
+        text("1: timer 6").at(6),
+        watermark(20),
+    ]);
+}
+
+#[test]
+fn a_timer_that_is_overdue_when_set_fires_with_the_next_watermark() {
+    script()
+        .input([watermark(10), tell(1, Do::Timer(4)).at(4), tell(1, Do::Count).at(11), watermark(11)])
+        .expect_output([watermark(10), text("1: 1").at(11), text("1: timer 4").at(4), watermark(11)]);
+}
+
+#[test]
+fn the_end_of_the_input_fires_what_is_left() {
+    script()
+        .input([tell(1, Do::Timer(5)), tell(1, Do::Timer(i64::MAX)), watermark(MAX_WATERMARK)])
+        .expect_output([text("1: timer 5").at(5), text(&format!("1: timer {}", i64::MAX)).at(i64::MAX), watermark(MAX_WATERMARK)]);
+}
+
+#[test]
+fn more_timers_than_fit_into_a_slice_fire_all_and_once() {
+    let until = 5_000;
+    let fired = (1..=until).map(|at| text(&format!("1: timer {at}")).at(at));
+    script()
+        .input([tell(1, Do::Chain(1, until)), watermark(until)])
+        .expect_output(fired.chain([watermark(until)]).collect::<Vec<_>>());
+}
+
+#[test]
+fn timers_work_without_a_key() {
+    Harness::process(Lone)
+        .input([
+            record(Do::Timer(5)),
+            record(Do::Timer(5)),
+            record(Do::ProcessingTimer(30)),
+            record(Do::Timer(8)),
+            record(Do::DeleteTimer(8)),
+            advance(ms(30)),
+            watermark(9),
+        ])
+        .expect_output([text("timer 30 at 30 ms"), text("timer 5").at(5), watermark(9)]);
+}
+
+#[test]
+fn a_timer_of_processing_time_fires_when_the_clock_says_so() {
+    script()
+        .input([
+            tell(1, Do::ProcessingTimer(30)),
+            tell(2, Do::ProcessingTimer(20)),
+            tell(3, Do::ProcessingTimer(25)),
+            tell(3, Do::DeleteProcessingTimer(25)),
+            tell(2, Do::ProcessingTimer(20)),
+            advance(ms(19)),
+            tell(1, Do::Count).at(3),
+            advance(ms(11)),
+        ])
+        .expect_output([text("1: 1").at(3), text("2: timer 20 at 20 ms"), text("1: timer 30 at 30 ms")]);
+}
+
+#[test]
+fn the_two_kinds_of_timers_do_not_touch_each_other() {
+    script()
+        .input([
+            tell(1, Do::Timer(5)),
+            tell(1, Do::ProcessingTimer(5)),
+            tell(1, Do::DeleteProcessingTimer(5)),
+            advance(ms(100)),
+            watermark(5),
+        ])
+        .expect_output([text("1: timer 5").at(5), watermark(5)]);
+}
+
+#[test]
+fn a_timer_of_processing_time_can_set_itself_again() {
+    script().input([tell(1, Do::Every(10)), advance(ms(35))]).expect_output([
+        text("1: timer 10 at 10 ms"),
+        text("1: timer 20 at 20 ms"),
+        text("1: timer 30 at 30 ms"),
+    ]);
+}
+
+/// Counts and sets a timer, but has nothing to do when it fires.
+struct Forgetful;
+
+impl Process for Forgetful {
+    type Key = u32;
+    type In = u32;
+    type Out = ();
+    type State = ();
+
+    fn on_record(&self, _key: u32, _state: &mut (), ctx: &mut Context<'_, Self>) -> UserResult {
+        ctx.timer_at(5);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_timer_without_on_timer_is_an_error() {
+    let failure = Harness::keyed(Forgetful, |key| *key).input([record(3), watermark(5)]).expect_failure();
+    assert_eq!(failure.cause, "a timer for 5 came due, but this actor has no `on_timer`");
+    assert_eq!(failure.key.as_deref(), Some("3"));
+}

@@ -1,0 +1,255 @@
+//! What an actor with a sink does with its input.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use watershed_state::{Section, SectionKind, SliceProgress, decode, encode};
+
+use crate::batch::{Batch, Flow};
+use crate::error::{Failure, chain_of};
+use crate::inbox::ValveChange;
+use crate::sink::{Sink, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
+use crate::task::cell::guard;
+use crate::task::operator::{Logic, Tick};
+use crate::task::{Env, Restored, SnapshotItem, TaskEvent};
+
+/// Writes records at least once.
+pub struct SinkLogic<S: Sink> {
+    writer: S::Writer,
+    /// Something was written since the last flush.
+    dirty: bool,
+}
+
+impl<S: Sink> std::fmt::Debug for SinkLogic<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SinkLogic").field("dirty", &self.dirty).finish_non_exhaustive()
+    }
+}
+
+/// Hands the records of a batch to a writer.
+fn write_batch<T>(
+    batch: &mut Batch<T>,
+    mut write: impl FnMut(T) -> crate::error::UserResult,
+) -> Result<Flow, Failure> {
+    let mut failed = None;
+    let flow = batch.drain_while(|record, _, _| match write(record) {
+        Ok(()) => Flow::Continue,
+        Err(error) => {
+            failed = Some(Failure::user(&error));
+            Flow::Blocked
+        }
+    });
+    failed.map_or(Ok(flow), Err)
+}
+
+impl<S: Sink> SinkLogic<S> {
+    /// Opens the writer.
+    ///
+    /// # Errors
+    /// What the sink says.
+    pub fn open(env: &Env, sink: &S) -> Result<Self, Failure> {
+        let writer = sink.open(&env.sink_context()).map_err(|error| Failure::user(&error))?;
+        Ok(Self { writer, dirty: false })
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        if std::mem::take(&mut self.dirty) {
+            self.writer.flush().map_err(|error| Failure::user(&error))?;
+        }
+        Ok(())
+    }
+}
+
+impl<S: Sink> Logic for SinkLogic<S> {
+    type In = S::In;
+
+    fn run(&mut self, batch: &mut Batch<S::In>) -> Result<Flow, Failure> {
+        self.dirty |= !batch.is_empty();
+        write_batch(batch, |record| self.writer.write(record))
+    }
+
+    fn resume(&mut self) -> Result<Flow, Failure> {
+        Ok(Flow::Continue)
+    }
+
+    fn interrupted(&self) -> bool {
+        false
+    }
+
+    fn change(&mut self, _change: ValveChange) -> Result<Flow, Failure> {
+        Ok(Flow::Continue)
+    }
+
+    fn end(&mut self) {}
+
+    fn barrier(&mut self, _checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
+        self.flush()?;
+        Ok(Vec::new())
+    }
+
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
+        Ok((Vec::new(), SliceProgress::Done))
+    }
+
+    fn abort_snapshot(&mut self) {}
+
+    fn complete(&mut self, _checkpoint: u64) {}
+
+    fn tick(&mut self, _now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
+        if starved {
+            self.flush()?;
+        }
+        Ok(Tick { flow: Flow::Continue, again_nanos: u64::MAX })
+    }
+}
+
+/// Writes records exactly once, in two phases.
+pub struct TwoPhaseLogic<S: TwoPhaseSink> {
+    env: Env,
+    writer: S::Writer,
+    commits: Arc<Commits<S>>,
+}
+
+/// What was prepared and is not known to be committed. Shared with the jobs that prepare and commit.
+struct Commits<S: TwoPhaseSink> {
+    sink: Arc<S>,
+    env: Env,
+    /// Prepared, oldest checkpoint first.
+    prepared: Mutex<Vec<(u64, S::Committable)>>,
+    /// Held while committing, so that checkpoints are committed in order.
+    committing: Mutex<()>,
+}
+
+impl<S: TwoPhaseSink> std::fmt::Debug for TwoPhaseLogic<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TwoPhaseLogic").field("instance", &self.env.instance).finish_non_exhaustive()
+    }
+}
+
+impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
+    /// Commits what the snapshot names, removes what it does not name, and opens the writer.
+    ///
+    /// # Errors
+    /// What the sink says; what cannot be decoded.
+    pub fn restore(env: &Env, sink: &Arc<S>, restored: &Restored) -> Result<Self, Failure> {
+        let context = env.sink_context();
+        let user = |error| Failure::user(&error);
+        let own = env.instance.index;
+        let mut committables: Vec<(u64, S::Committable)> = Vec::new();
+        // What an earlier process prepared is the business of the first instance, as there may be fewer instances now;
+        // what this process prepared is that of the instance that did, as those of other regions go on with theirs.
+        if restored.from_this_process || own == 0 {
+            for (writer, section) in restored.sections(SectionKind::Committables) {
+                if restored.from_this_process && writer != own {
+                    continue;
+                }
+                let saved: Vec<(u64, S::Committable)> = decode(&mut section.bytes.as_slice())
+                    .map_err(|error| Failure::internal(chain_of(&error)))?;
+                committables.extend(saved);
+            }
+        }
+        committables.sort_by_key(|(checkpoint, _)| *checkpoint);
+        let keep: Vec<S::Committable> = committables.into_iter().map(|(_, committable)| committable).collect();
+        for committable in &keep {
+            sink.commit(committable, &context).map_err(user)?;
+        }
+        if !restored.from_this_process && own == 0 {
+            sink.discard_dangling(&keep, 0..restored.process_run, None, &context).map_err(user)?;
+        }
+        sink.discard_dangling(&keep, restored.process_run..env.run, Some(own), &context).map_err(user)?;
+        let writer = sink.open(&context).map_err(user)?;
+        let commits = Commits {
+            sink: Arc::clone(sink),
+            env: env.clone(),
+            prepared: Mutex::default(),
+            committing: Mutex::default(),
+        };
+        Ok(Self { env: env.clone(), writer, commits: Arc::new(commits) })
+    }
+}
+
+impl<S: TwoPhaseSink> Commits<S> {
+    fn prepared(&self) -> MutexGuard<'_, Vec<(u64, S::Committable)>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything prepared up to a checkpoint, as it goes into that checkpoint.
+    fn section(&self, checkpoint: u64) -> crate::error::UserResult<Section> {
+        let mut bytes = Vec::new();
+        let prepared = self.prepared();
+        let due: Vec<&(u64, S::Committable)> = prepared.iter().filter(|(id, _)| *id <= checkpoint).collect();
+        encode(&due, &mut bytes)?;
+        Ok(Section { kind: SectionKind::Committables, group: 0, entries: due.len() as u32, bytes })
+    }
+
+    /// Commits everything prepared up to a checkpoint, in order.
+    fn commit(&self, checkpoint: u64) -> crate::error::UserResult {
+        let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due: Vec<_> = self.prepared().iter().filter(|(id, _)| *id <= checkpoint).cloned().collect();
+        due.sort_by_key(|(id, _)| *id);
+        let context = self.env.sink_context();
+        for (id, committable) in due {
+            if self.env.is_fenced() {
+                // The next run commits it from the snapshot.
+                return Ok(());
+            }
+            self.sink.commit(&committable, &context)?;
+            self.prepared().retain(|(other, _)| *other != id);
+        }
+        Ok(())
+    }
+}
+
+impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
+    type In = S::In;
+
+    fn run(&mut self, batch: &mut Batch<S::In>) -> Result<Flow, Failure> {
+        write_batch(batch, |record| self.writer.write(record))
+    }
+
+    fn resume(&mut self) -> Result<Flow, Failure> {
+        Ok(Flow::Continue)
+    }
+
+    fn interrupted(&self) -> bool {
+        false
+    }
+
+    fn change(&mut self, _change: ValveChange) -> Result<Flow, Failure> {
+        Ok(Flow::Continue)
+    }
+
+    fn end(&mut self) {}
+
+    fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
+        let prepare = self.writer.prepare(checkpoint).map_err(|error| Failure::user(&error))?;
+        let commits = Arc::clone(&self.commits);
+        Ok(vec![SnapshotItem::Deferred(Box::new(move || {
+            if let Some(prepare) = prepare {
+                let committable = prepare()?;
+                commits.prepared().push((checkpoint, committable));
+            }
+            commits.section(checkpoint)
+        }))])
+    }
+
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
+        Ok((Vec::new(), SliceProgress::Done))
+    }
+
+    fn abort_snapshot(&mut self) {}
+
+    fn complete(&mut self, checkpoint: u64) {
+        let commits = Arc::clone(&self.commits);
+        let env = self.env.clone();
+        self.env.pool.run(Box::new(move || match guard(|| commits.commit(checkpoint)) {
+            Ok(Ok(())) if !env.is_fenced() => env.report(TaskEvent::Committed(checkpoint)),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => env.report(TaskEvent::Failed(Failure::user(&error))),
+            Err(failure) => env.report(TaskEvent::Failed(failure)),
+        }));
+    }
+
+    fn tick(&mut self, _now_nanos: u64, _starved: bool) -> Result<Tick, Failure> {
+        Ok(Tick { flow: Flow::Continue, again_nanos: u64::MAX })
+    }
+}

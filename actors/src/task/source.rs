@@ -1,0 +1,376 @@
+//! What an actor with a source does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use serde::{Deserialize, Serialize};
+use watershed_state::{Section, SectionKind, decode, encode};
+
+use crate::batch::{Batch, Flow};
+use crate::chain::{Push, Tee};
+use crate::clock::MAX_WATERMARK;
+use crate::error::{Failure, chain_of};
+use crate::message::{Envelope, Signal};
+use crate::source::{Polled, Reader, Records, Source, SourceContext, Split};
+use crate::task::pace::Pace;
+use crate::task::process::{restore_chain, small_section};
+use crate::task::{Control, Env, Restored, SnapshotItem, Step, Task, TaskEvent, Upload};
+
+/// What a source task needs beside its [`Env`].
+pub struct SourceSetup<S: Source> {
+    /// The source.
+    pub source: Arc<S>,
+    /// All its splits, in the order of their ids.
+    pub splits: Arc<Vec<S::Split>>,
+    /// Where the records go.
+    pub outlet: Tee<S::Item>,
+    /// Records per second of all instances together, if limited.
+    pub rate: Option<f64>,
+}
+
+impl<S: Source> std::fmt::Debug for SourceSetup<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SourceSetup").field("splits", &self.splits.len()).finish_non_exhaustive()
+    }
+}
+
+/// How far a split has been read, as it is saved.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Progress<P> {
+    /// Not begun.
+    Unread,
+    /// Everything before this was handed over.
+    At(P),
+    /// Read to the end.
+    Finished,
+}
+
+type PositionOf<S> = <<S as Source>::Reader as Reader>::Position;
+type ProgressOf<S> = Progress<PositionOf<S>>;
+
+/// Reads its splits and sends what they hold.
+pub struct SourceTask<S: Source> {
+    env: Env,
+    setup: SourceSetup<S>,
+    context: SourceContext,
+    /// Splits that wait for their turn, with how far they have been read.
+    waiting: VecDeque<(S::Split, Option<PositionOf<S>>)>,
+    reading: Vec<Reading<S>>,
+    /// Ids of finished splits; the first instance also keeps those of earlier runs.
+    finished: Vec<String>,
+    /// Which reader has its turn.
+    turn: usize,
+    batch: Batch<S::Item>,
+    pace: Pace,
+    throttle: Option<Throttle>,
+    /// The checkpoint whose barrier is to be sent at the next cut.
+    triggered: Option<u64>,
+    /// The checkpoint after which nothing is read any more.
+    last: Option<u64>,
+    snapshot: Option<Upload>,
+    /// When the batch at hand was begun, and its length.
+    since: Option<(u64, usize)>,
+    started: bool,
+    blocked: bool,
+    ended: bool,
+}
+
+struct Reading<S: Source> {
+    split: S::Split,
+    reader: S::Reader,
+    /// Not to be asked before this time, unless woken.
+    pending_until: Option<u64>,
+}
+
+impl<S: Source> std::fmt::Debug for SourceTask<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SourceTask").field("instance", &self.env.instance).finish_non_exhaustive()
+    }
+}
+
+/// Holds a source to a number of records per second.
+#[derive(Debug)]
+struct Throttle {
+    nanos_per_record: f64,
+    /// Since when records are counted.
+    since: Option<u64>,
+    records: u64,
+}
+
+impl Throttle {
+    /// Records that may be sent now, or the time when one may.
+    fn allowance(&mut self, now: u64) -> Result<usize, u64> {
+        let since = *self.since.get_or_insert(now);
+        let due = ((now - since) as f64 / self.nanos_per_record) as u64 + 1;
+        if due > self.records {
+            Ok((due - self.records) as usize)
+        } else {
+            Err(since + (self.records as f64 * self.nanos_per_record).ceil() as u64)
+        }
+    }
+}
+
+/// The splits that an instance reads: those not finished, dealt out in the order of their ids.
+pub fn assign_splits<T>(unfinished: impl Iterator<Item = T>, instance: usize, parallelism: usize) -> Vec<T> {
+    unfinished.enumerate().filter(|(turn, _)| turn % parallelism == instance).map(|(_, split)| split).collect()
+}
+
+impl<S: Source> SourceTask<S> {
+    /// A task that goes on where the snapshot left it.
+    ///
+    /// # Errors
+    /// What cannot be decoded; a split that was being read and is gone.
+    pub fn restore(env: Env, setup: SourceSetup<S>, restored: &Restored) -> Result<Self, Failure> {
+        let mut saved: BTreeMap<String, ProgressOf<S>> = BTreeMap::new();
+        let instance = env.instance.clone();
+        for (writer, section) in restored.sections(SectionKind::Splits) {
+            if restored.from_this_process && writer != instance.index {
+                continue;
+            }
+            let entries: Vec<(String, ProgressOf<S>)> = decode(&mut section.bytes.as_slice())
+                .map_err(|error| Failure::internal(chain_of(&error)))?;
+            saved.extend(entries);
+        }
+        let mut unfinished = Vec::new();
+        let mut finished = Vec::new();
+        for split in setup.splits.iter() {
+            match saved.remove(&split.id()) {
+                Some(Progress::Finished) => finished.push(split.id()),
+                Some(Progress::At(position)) => unfinished.push((split.clone(), Some(position))),
+                Some(Progress::Unread) => unfinished.push((split.clone(), None)),
+                // Another instance of this process reads it.
+                None if restored.from_this_process => {}
+                None => unfinished.push((split.clone(), None)),
+            }
+        }
+        if let Some((gone, _)) = saved.iter().find(|(_, progress)| matches!(progress, Progress::At(_))) {
+            return Err(Failure::internal(format!(
+                "split `{gone}` was being read at the checkpoint and is gone; put it back, or start without the checkpoint"
+            )));
+        }
+        if !restored.from_this_process {
+            unfinished = assign_splits(unfinished.into_iter(), instance.index, instance.parallelism);
+            if instance.index != 0 {
+                finished.clear();
+            }
+        }
+        let context = SourceContext {
+            instance: instance.clone(),
+            clock: Arc::clone(&env.clock),
+            waker: Waker::from(Arc::clone(&env.waker)),
+        };
+        let throttle = setup.rate.map(|rate| Throttle {
+            nanos_per_record: 1e9 * instance.parallelism as f64 / rate,
+            since: None,
+            records: 0,
+        });
+        let mut task = Self {
+            pace: Pace::new(env.batch_records),
+            waiting: unfinished.into(),
+            env,
+            setup,
+            context,
+            reading: Vec::new(),
+            finished,
+            turn: 0,
+            batch: Batch::default(),
+            throttle,
+            triggered: None,
+            last: None,
+            snapshot: None,
+            since: None,
+            started: false,
+            blocked: false,
+            ended: false,
+        };
+        restore_chain(restored, &instance, |numbers| task.setup.outlet.load(&mut numbers.iter().copied()))?;
+        Ok(task)
+    }
+
+    /// Opens splits: bounded ones one after the other, unbounded ones all, as none of them ends.
+    fn open_readers(&mut self) -> Result<(), Failure> {
+        let at_once = if self.setup.source.is_bounded() { 1 } else { usize::MAX };
+        while self.reading.len() < at_once {
+            let Some((split, position)) = self.waiting.pop_front() else { break };
+            let reader = self.setup.source.open(&split, position, &self.context);
+            let reader = reader.map_err(|error| Failure::user(&error))?;
+            self.reading.push(Reading { split, reader, pending_until: None });
+        }
+        Ok(())
+    }
+
+    /// Reads one batch. Returns when to try again if there is nothing, `None` if there may be more at once.
+    fn read(&mut self, now: u64) -> Result<Option<u64>, Failure> {
+        self.open_readers()?;
+        let mut limit = self.pace.records();
+        if let Some(throttle) = &mut self.throttle {
+            match throttle.allowance(now) {
+                Ok(records) => limit = limit.min(records),
+                Err(at) => return Ok(Some(at)),
+            }
+        }
+        let mut earliest = u64::MAX;
+        for _ in 0..self.reading.len() {
+            let index = self.turn % self.reading.len();
+            self.turn = self.turn.wrapping_add(1);
+            let reading = &mut self.reading[index];
+            let polled = reading.reader.poll(&mut Records::new(&mut self.batch), limit);
+            match polled.map_err(|error| Failure::user(&error))? {
+                Polled::Ready => reading.pending_until = None,
+                Polled::Pending(until) => {
+                    reading.pending_until = until;
+                    earliest = earliest.min(until.unwrap_or(u64::MAX));
+                }
+                Polled::End => {
+                    let done = self.reading.swap_remove(index);
+                    self.finished.push(done.split.id());
+                    self.hand_over(now);
+                    return Ok(None);
+                }
+            }
+            if !self.batch.is_empty() {
+                self.hand_over(now);
+                return Ok(None);
+            }
+            if self.reading[index].pending_until.is_none() && earliest == u64::MAX {
+                // Ready but empty: it has only skipped something.
+                earliest = now;
+            }
+        }
+        if self.reading.is_empty() && self.waiting.is_empty() {
+            self.end();
+        }
+        Ok(Some(earliest))
+    }
+
+    /// Gives the batch to the chain.
+    fn hand_over(&mut self, now: u64) {
+        let records = self.batch.len();
+        if records == 0 {
+            return;
+        }
+        self.env.counters.add(records);
+        if let Some(throttle) = &mut self.throttle {
+            throttle.records += records as u64;
+        }
+        self.since = Some((now, records));
+        self.blocked = self.setup.outlet.batch(&mut self.batch) == Flow::Blocked;
+        self.settle();
+    }
+
+    /// Notes how long a batch took once it is through.
+    fn settle(&mut self) {
+        if !self.blocked
+            && let Some((since, records)) = self.since.take()
+        {
+            self.pace.observe(records, self.env.clock.nanos().saturating_sub(since));
+        }
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.setup.outlet.tick(self.env.clock.nanos(), true);
+            self.setup.outlet.signal(Signal::Watermark(MAX_WATERMARK));
+            self.setup.outlet.signal(Signal::End);
+            self.env.report(TaskEvent::Ended);
+        }
+    }
+
+    /// Sends the barrier of the triggered checkpoint, if no record is in between.
+    fn cut(&mut self) -> Result<(), Failure> {
+        if self.setup.outlet.interrupted() {
+            return Ok(());
+        }
+        let Some(checkpoint) = self.triggered.take() else { return Ok(()) };
+        let mut splits: Vec<(String, ProgressOf<S>)> =
+            self.finished.iter().map(|id| (id.clone(), Progress::Finished)).collect();
+        for reading in &self.reading {
+            splits.push((reading.split.id(), Progress::At(reading.reader.position())));
+        }
+        for (split, position) in &self.waiting {
+            let progress = position.clone().map_or(Progress::Unread, Progress::At);
+            splits.push((split.id(), progress));
+        }
+        let mut bytes = Vec::new();
+        encode(&splits, &mut bytes).map_err(|error| Failure::internal(chain_of(&error)))?;
+        let entries = splits.len() as u32;
+        let section = Section { kind: SectionKind::Splits, group: 0, entries, bytes };
+        let mut chain = Vec::new();
+        self.setup.outlet.save(&mut chain);
+        let chain = small_section(SectionKind::ChainState, &chain)?;
+        self.setup.outlet.signal(Signal::Barrier(checkpoint));
+        let upload = Upload::begin(&self.env, checkpoint);
+        upload.push([SnapshotItem::Section(section), chain]);
+        upload.complete();
+        self.snapshot = Some(upload);
+        Ok(())
+    }
+}
+
+impl<S: Source> Task for SourceTask<S> {
+    /// Nothing is sent to a source.
+    type In = ();
+
+    fn file(&mut self, _envelope: Envelope<()>) -> Result<(), Failure> {
+        Err(Failure::internal("data was sent to a source"))
+    }
+
+    fn control(&mut self, control: Control) -> Result<(), Failure> {
+        match control {
+            Control::Start => self.started = true,
+            Control::Trigger(checkpoint) => self.triggered = Some(checkpoint),
+            Control::TriggerLast(checkpoint) => {
+                self.triggered = Some(checkpoint);
+                self.last = Some(checkpoint);
+            }
+            Control::Abort(checkpoint) => {
+                self.last.take_if(|last| *last == checkpoint);
+                self.triggered.take_if(|triggered| *triggered == checkpoint);
+                if let Some(upload) = self.snapshot.take_if(|upload| upload.checkpoint() == checkpoint) {
+                    upload.cancel();
+                }
+            }
+            Control::Complete(_) | Control::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Step, Failure> {
+        if !self.started {
+            return Ok(Step::Waiting(u64::MAX));
+        }
+        let begin = self.env.clock.nanos();
+        let mut now = begin;
+        loop {
+            if self.blocked {
+                self.blocked = self.setup.outlet.resume() == Flow::Blocked;
+                self.settle();
+            }
+            self.cut()?;
+            if self.blocked {
+                self.setup.outlet.tick(now, false);
+                return Ok(Step::Waiting(u64::MAX));
+            }
+            if self.ended || self.last.is_some() {
+                return Ok(Step::Waiting(self.setup.outlet.tick(now, true)));
+            }
+            let wait = self.read(now)?;
+            now = self.env.clock.nanos();
+            if let Some(at) = wait.filter(|_| !self.ended) {
+                let tick = self.setup.outlet.tick(now, true);
+                return Ok(if at <= now { Step::Ready } else { Step::Waiting(at.min(tick)) });
+            }
+            if now.saturating_sub(begin) >= self.env.step_nanos {
+                if !self.setup.outlet.interrupted() {
+                    self.setup.outlet.tick(now, false);
+                }
+                return Ok(Step::Ready);
+            }
+        }
+    }
+
+    fn current_key(&self) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,189 @@
+//! The way of a snapshot to its file, beside the data path.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use watershed_state::{PartFile, PartWriter, Section, StoreError};
+
+use crate::error::{UserResult, chain_of};
+use crate::task::cell::guard;
+use crate::task::{Env, TaskEvent};
+
+/// One snapshot of one instance on its way to disk. Sections are handed over as they are made; one job at a time on
+/// the pool writes them. The acknowledgement goes out when the file is durable.
+#[derive(Debug)]
+pub struct Upload(Arc<Shared>);
+
+/// A piece of a snapshot.
+pub enum SnapshotItem {
+    /// Ready to be written.
+    Section(Section),
+    /// To be finished on the pool first.
+    Deferred(Box<dyn FnOnce() -> UserResult<Section> + Send>),
+}
+
+impl std::fmt::Debug for SnapshotItem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Section(section) => f.debug_tuple("Section").field(&section.kind).finish(),
+            Self::Deferred(_) => f.write_str("Deferred"),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    env: Env,
+    checkpoint: u64,
+    progress: Mutex<Progress>,
+}
+
+/// Bytes that are gathered before a job is started for them.
+const WORTH_A_JOB_BYTES: usize = 256 * 1024;
+
+#[derive(Debug, Default)]
+struct Progress {
+    queue: VecDeque<SnapshotItem>,
+    queued_bytes: usize,
+    writer: Option<PartWriter>,
+    /// A job is at work on the queue.
+    working: bool,
+    /// Nothing more will come.
+    complete: bool,
+    /// Failed or given up: the rest is dropped.
+    cancelled: bool,
+}
+
+impl Upload {
+    /// The snapshot of this instance for a checkpoint.
+    pub fn begin(env: &Env, checkpoint: u64) -> Self {
+        Self(Arc::new(Shared { env: env.clone(), checkpoint, progress: Mutex::default() }))
+    }
+
+    /// The checkpoint it is for.
+    pub fn checkpoint(&self) -> u64 {
+        self.0.checkpoint
+    }
+
+    /// Hands pieces over.
+    pub fn push(&self, items: impl IntoIterator<Item = SnapshotItem>) {
+        let mut progress = self.0.lock();
+        for item in items {
+            if let SnapshotItem::Section(section) = &item {
+                progress.queued_bytes += section.bytes.len();
+            }
+            progress.queue.push_back(item);
+        }
+        // A job for every few entries would cost more than the writing.
+        if progress.queued_bytes >= WORTH_A_JOB_BYTES {
+            progress.queued_bytes = 0;
+            self.0.start(progress);
+        }
+    }
+
+    /// No more pieces: the file may be finished.
+    pub fn complete(&self) {
+        let mut progress = self.0.lock();
+        progress.complete = true;
+        self.0.start(progress);
+    }
+
+    /// Gives it up.
+    pub fn cancel(&self) {
+        let mut progress = self.0.lock();
+        progress.cancelled = true;
+        self.0.start(progress);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that a job is at work.
+    fn start(self: &Arc<Self>, mut progress: MutexGuard<'_, Progress>) {
+        if std::mem::replace(&mut progress.working, true) {
+            return;
+        }
+        drop(progress);
+        let shared = Arc::clone(self);
+        self.env.pool.run(Box::new(move || shared.work()));
+    }
+
+    fn work(&self) {
+        match self.write_all() {
+            Ok(None) => {}
+            Ok(Some(part)) => {
+                self.env.report(TaskEvent::Acknowledged { checkpoint: self.checkpoint, part });
+            }
+            Err(reason) => {
+                let mut progress = self.lock();
+                progress.cancelled = true;
+                progress.queue.clear();
+                progress.working = false;
+                let writer = progress.writer.take();
+                drop(progress);
+                if let Some(writer) = writer {
+                    writer.discard();
+                }
+                self.env.report(TaskEvent::Declined { checkpoint: self.checkpoint, reason });
+            }
+        }
+    }
+
+    /// Writes what is queued; returns the file when it is finished.
+    fn write_all(&self) -> Result<Option<PartFile>, String> {
+        let mut writer = self.lock().writer.take();
+        loop {
+            let mut progress = self.lock();
+            if progress.cancelled || self.env.is_fenced() {
+                progress.queue.clear();
+                progress.working = false;
+                drop(progress);
+                if let Some(writer) = writer {
+                    writer.discard();
+                }
+                return Ok(None);
+            }
+            let Some(item) = progress.queue.pop_front() else {
+                if !progress.complete {
+                    progress.writer = writer;
+                    progress.working = false;
+                    return Ok(None);
+                }
+                drop(progress);
+                let writer = self.opened(writer).map_err(|error| chain_of(&error))?;
+                return writer.finish().map(Some).map_err(|error| chain_of(&error));
+            };
+            drop(progress);
+            let section = match item {
+                SnapshotItem::Section(section) => section,
+                SnapshotItem::Deferred(finish) => match guard(finish) {
+                    Ok(Ok(section)) => section,
+                    Ok(Err(error)) => return Err(chain_of(&*error)),
+                    Err(failure) => return Err(failure.to_string()),
+                },
+            };
+            let mut opened = self.opened(writer).map_err(|error| chain_of(&error))?;
+            opened.write(&section).map_err(|error| chain_of(&error))?;
+            writer = Some(opened);
+        }
+    }
+
+    fn opened(&self, writer: Option<PartWriter>) -> Result<PartWriter, StoreError> {
+        match writer {
+            Some(writer) => Ok(writer),
+            None => {
+                let (fs, root) = &self.env.checkpoints;
+                let instance = &self.env.instance;
+                // The run in the name keeps two attempts at one checkpoint apart.
+                let path = format!(
+                    "chk-{}/{}-{}-r{}.part",
+                    self.checkpoint, instance.operator, instance.index, self.env.run
+                );
+                PartWriter::create(fs, root, &path)
+            }
+        }
+    }
+}

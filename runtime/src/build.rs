@@ -1,0 +1,206 @@
+//! Building instances: from the wiring to tasks with their outputs connected.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use watershed_actors::{
+    BatchLimits, Boot, Env, Instance, Link, Port, Push, Restored, Sender, SideOutputs, Task, TaskWaker, Tee,
+};
+use watershed_state::{Data, KeyGroups};
+
+use crate::graph::{NodeId, Routing};
+use crate::host::{Host, TaskHandle};
+
+/// How to reach the instances of an actor: makes a port to one of them.
+pub(crate) struct Endpoint<T>(pub(crate) Arc<dyn Fn() -> Box<dyn Port<T>> + Send + Sync>);
+
+/// Endpoints of all instances launched so far, each a boxed [`Endpoint`] of the type of its input.
+pub(crate) type Endpoints = BTreeMap<(NodeId, usize), Box<dyn Any + Send>>;
+
+/// The channels of one edge: which instances of the receiver a sender reaches, and as which of their inputs.
+#[derive(Debug, Clone)]
+pub(crate) struct EdgePlan {
+    pub(crate) to: Option<NodeId>,
+    pub(crate) routing: Routing,
+    pub(crate) senders: usize,
+    pub(crate) receivers: usize,
+    /// Input number, at each receiver, of this edge's first channel.
+    pub(crate) first_channel: usize,
+}
+
+/// Settings that the parts of a chain need.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BuildSettings {
+    pub(crate) limits: BatchLimits,
+    pub(crate) credits: u32,
+    pub(crate) key_groups: KeyGroups,
+    pub(crate) watermark_interval: Duration,
+}
+
+/// The outputs of one instance, while they are being put together.
+pub(crate) struct InstanceBuild<'a> {
+    pub(crate) settings: BuildSettings,
+    pub(crate) instance: Instance,
+    pub(crate) run: u32,
+    pub(crate) waker: Arc<TaskWaker>,
+    pub(crate) edges: &'a [EdgePlan],
+    pub(crate) endpoints: &'a Endpoints,
+    /// Consumers of each output: the main one (`None`) and the side outputs.
+    outputs: BTreeMap<Option<String>, Output>,
+    /// Streams in the middle of a chain that are used more than once, by the number of the stream and its branch.
+    tees: BTreeMap<(usize, usize), Box<dyn PendingTee>>,
+}
+
+/// One output with its consumers, whatever its type.
+struct Output {
+    /// A `Vec<Box<dyn Push<T>>>`.
+    consumers: Box<dyn Any + Send>,
+    connect: fn(Box<dyn Any + Send>, &str, &mut SideOutputs),
+}
+
+trait PendingTee {
+    fn as_any(&mut self) -> &mut dyn Any;
+    fn finish(self: Box<Self>, build: &mut InstanceBuild<'_>);
+}
+
+/// Attaches what stands before a shared stream to what stands behind it.
+pub(crate) type AttachTee<T> = Box<dyn FnOnce(&mut InstanceBuild<'_>, Tee<T>)>;
+
+struct Gathering<T> {
+    consumers: Vec<Box<dyn Push<T>>>,
+    attach: AttachTee<T>,
+}
+
+impl<T: Data> PendingTee for Gathering<T> {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+    fn finish(self: Box<Self>, build: &mut InstanceBuild<'_>) {
+        (self.attach)(build, Tee::new(self.consumers));
+    }
+}
+
+impl<'a> InstanceBuild<'a> {
+    pub(crate) fn new(
+        settings: BuildSettings,
+        env: &Env,
+        edges: &'a [EdgePlan],
+        endpoints: &'a Endpoints,
+    ) -> Self {
+        Self {
+            settings,
+            instance: env.instance.clone(),
+            run: env.run,
+            waker: Arc::clone(&env.waker),
+            edges,
+            endpoints,
+            outputs: BTreeMap::new(),
+            tees: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a consumer to the main output or to a side output.
+    pub(crate) fn consume<T: Data>(&mut self, side: Option<&str>, consumer: Box<dyn Push<T>>) {
+        let output = self.outputs.entry(side.map(str::to_string)).or_insert_with(|| Output {
+            consumers: Box::new(Vec::<Box<dyn Push<T>>>::new()),
+            connect: |consumers, name, sides| {
+                if let Ok(consumers) = consumers.downcast::<Vec<Box<dyn Push<T>>>>() {
+                    sides.connect(name, Tee::new(*consumers));
+                }
+            },
+        });
+        // Two side outputs of one name but different types: the plan refuses the name before anything is built.
+        if let Some(consumers) = output.consumers.downcast_mut::<Vec<Box<dyn Push<T>>>>() {
+            consumers.push(consumer);
+        }
+    }
+
+    /// Adds a consumer to a shared stream; `attach` puts the stream behind what stands before it, once.
+    pub(crate) fn consume_shared<T: Data>(
+        &mut self,
+        point: (usize, usize),
+        consumer: Box<dyn Push<T>>,
+        attach: impl FnOnce() -> AttachTee<T>,
+    ) {
+        let tee =
+            self.tees.entry(point).or_insert_with(|| Box::new(Gathering { consumers: Vec::new(), attach: attach() }));
+        if let Some(tee) = tee.as_any().downcast_mut::<Gathering<T>>() {
+            tee.consumers.push(consumer);
+        }
+    }
+
+    /// Connects all shared streams, the furthest first, as they feed on those before them.
+    pub(crate) fn finish(&mut self) {
+        while let Some((_, tee)) = self.tees.pop_last() {
+            tee.finish(self);
+        }
+    }
+
+    /// The main output.
+    pub(crate) fn take_main<T: Data>(&mut self) -> Tee<T> {
+        let output = self.outputs.remove(&None);
+        let consumers = output.and_then(|output| output.consumers.downcast::<Vec<Box<dyn Push<T>>>>().ok());
+        Tee::new(consumers.map_or_else(Vec::new, |consumers| *consumers))
+    }
+
+    /// The side outputs.
+    pub(crate) fn take_sides(&mut self) -> SideOutputs {
+        let mut sides = SideOutputs::default();
+        for (name, output) in std::mem::take(&mut self.outputs) {
+            if let Some(name) = name {
+                (output.connect)(output.consumers, &name, &mut sides);
+            }
+        }
+        sides
+    }
+
+    /// Channels of an edge, from this instance to each receiver that it reaches.
+    pub(crate) fn senders<T: Data>(&self, edge: usize) -> Vec<Sender<T>> {
+        let plan = &self.edges[edge];
+        let Some(to) = plan.to else { return Vec::new() };
+        let (receivers, channel) = match plan.routing {
+            Routing::Forward => (self.instance.index..self.instance.index + 1, plan.first_channel),
+            _ => (0..plan.receivers, plan.first_channel + self.instance.index),
+        };
+        let endpoint = |receiver: usize| self.endpoints.get(&(to, receiver))?.downcast_ref::<Endpoint<T>>();
+        receivers
+            .filter_map(endpoint)
+            .map(|endpoint| {
+                let link = Link::new(self.settings.credits, Arc::clone(&self.waker));
+                Sender::new((endpoint.0)(), link, channel as u32, self.run, self.settings.limits)
+            })
+            .collect()
+    }
+}
+
+/// What it takes to start one instance.
+pub(crate) struct Launch<'a> {
+    pub(crate) build: InstanceBuild<'a>,
+    pub(crate) env: Env,
+    pub(crate) restored: Arc<Restored>,
+    /// Input channels of the instance.
+    pub(crate) channels: usize,
+    pub(crate) rate: Option<f64>,
+    pub(crate) host: &'a Host,
+    pub(crate) arbiter: usize,
+    pub(crate) launched: &'a mut Launched,
+}
+
+/// Where a launched instance leaves how to reach it.
+#[derive(Default)]
+pub(crate) struct Launched {
+    pub(crate) endpoint: Option<Box<dyn Any + Send>>,
+    pub(crate) handle: Option<TaskHandle>,
+}
+
+impl Launch<'_> {
+    /// Starts the task that `boot` makes.
+    pub(crate) fn spawn<T: Task + 'static>(self, boot: Boot<T>) {
+        let credits = self.channels * self.build.settings.credits as usize;
+        let (endpoint, handle) = self.host.spawn(self.env, boot, self.arbiter, credits);
+        self.launched.endpoint = Some(Box::new(endpoint));
+        self.launched.handle = Some(handle);
+    }
+}

@@ -1,0 +1,205 @@
+//! How a job runs: everything that is not the topology.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use watershed_actors::BatchLimits;
+use watershed_state::KeyGroups;
+
+use crate::restart::Restart;
+use crate::simulation::Simulation;
+
+/// How a topology is run. The same topology runs under any of them.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub(crate) slots: Option<usize>,
+    pub(crate) parallelism: Option<usize>,
+    pub(crate) key_groups: KeyGroups,
+    pub(crate) checkpoints: Option<PathBuf>,
+    pub(crate) checkpoint_interval: Option<Duration>,
+    pub(crate) checkpoint_timeout: Duration,
+    pub(crate) retain: usize,
+    pub(crate) resume: Resume,
+    pub(crate) accept_duplicates: bool,
+    pub(crate) dropped: Vec<String>,
+    pub(crate) restart: Restart,
+    pub(crate) limits: BatchLimits,
+    pub(crate) credits: u32,
+    pub(crate) watermark_interval: Duration,
+    pub(crate) signals: bool,
+    pub(crate) simulation: Option<Simulation>,
+}
+
+/// Where a job begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// At the newest checkpoint, or from the start if there is none.
+    Latest,
+    /// From the start, whatever checkpoints there are.
+    Nothing,
+    /// At this checkpoint. What comes after it is written anew, as a new history.
+    From(u64),
+}
+
+impl Config {
+    /// One process, one thread per core, nothing kept across a restart of the process.
+    pub fn local() -> Self {
+        Self {
+            slots: None,
+            parallelism: None,
+            key_groups: KeyGroups::DEFAULT,
+            checkpoints: None,
+            checkpoint_interval: None,
+            checkpoint_timeout: Duration::from_secs(600),
+            retain: 3,
+            resume: Resume::Latest,
+            accept_duplicates: false,
+            dropped: Vec::new(),
+            restart: Restart::from_snapshot(),
+            limits: BatchLimits { records: 1024, linger_nanos: 5_000_000 },
+            credits: 8,
+            watermark_interval: Duration::from_millis(50),
+            signals: true,
+            simulation: None,
+        }
+    }
+
+    /// One thread, a clock of its own, and everything that is left to chance decided by `seed`: the same seed gives the
+    /// same run.
+    pub fn simulated(seed: u64) -> Self {
+        Self::local().with_simulation(Simulation::seeded(seed))
+    }
+
+    /// [`Config::simulated`] with faults or with a disk that outlives the run.
+    pub fn with_simulation(mut self, simulation: Simulation) -> Self {
+        self.simulation = Some(simulation);
+        self
+    }
+
+    /// Keeps checkpoints in this folder; a job that is started again goes on from the newest.
+    pub fn checkpoints(mut self, folder: impl AsRef<Path>) -> Self {
+        self.checkpoints = Some(folder.as_ref().to_path_buf());
+        self.checkpoint_interval.get_or_insert(Duration::from_secs(10));
+        self
+    }
+
+    /// How often a checkpoint is made.
+    pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
+        self.checkpoint_interval = Some(interval);
+        self
+    }
+
+    /// After how long a checkpoint that does not complete is given up (10 minutes).
+    pub fn checkpoint_timeout(mut self, timeout: Duration) -> Self {
+        self.checkpoint_timeout = timeout;
+        self
+    }
+
+    /// How many of the newest checkpoints are kept (3).
+    pub fn retain(mut self, checkpoints: usize) -> Self {
+        self.retain = checkpoints.max(1);
+        self
+    }
+
+    /// Where to begin (at the newest checkpoint).
+    pub fn resume(mut self, resume: Resume) -> Self {
+        self.resume = resume;
+        self
+    }
+
+    /// Allows a start from an older checkpoint although output past it is visible: it will be there twice.
+    pub fn accept_duplicates(mut self) -> Self {
+        self.accept_duplicates = true;
+        self
+    }
+
+    /// Throws away what a checkpoint holds for an operator that the topology no longer has.
+    pub fn drop_state_of(mut self, operator: &str) -> Self {
+        self.dropped.push(operator.to_string());
+        self
+    }
+
+    /// Instances of an actor that does not say how many (as many as slots).
+    pub fn parallelism(mut self, instances: usize) -> Self {
+        self.parallelism = Some(instances);
+        self
+    }
+
+    /// Threads that run actors (as many as cores).
+    pub fn slots(mut self, threads: usize) -> Self {
+        self.slots = Some(threads);
+        self
+    }
+
+    /// Key groups that keys are divided into (128): the most instances a keyed actor can ever have. It cannot be changed
+    /// once there is a checkpoint.
+    ///
+    /// # Errors
+    /// For 0.
+    pub fn key_groups(mut self, groups: u16) -> crate::Result<Self> {
+        self.key_groups =
+            KeyGroups::new(groups).ok_or_else(|| crate::Error::config("there must be at least one key group"))?;
+        Ok(self)
+    }
+
+    /// What happens after a failure.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// Records that travel together at most (1,024).
+    pub fn batch_records(mut self, records: usize) -> Self {
+        self.limits.records = records.max(1);
+        self
+    }
+
+    /// How long a record may wait for others to travel with (5 ms). When the input runs empty nothing waits.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.limits.linger_nanos = linger.as_nanos() as u64;
+        self
+    }
+
+    /// Messages that may be on their way on one channel (8).
+    pub fn credits(mut self, credits: u32) -> Self {
+        self.credits = credits.max(1);
+        self
+    }
+
+    /// How often watermarks are sent while records flow (50 ms).
+    pub fn watermark_interval(mut self, interval: Duration) -> Self {
+        self.watermark_interval = interval;
+        self
+    }
+
+    /// Leaves SIGINT, SIGTERM and SIGUSR1 alone. Else `Topology::run` ends the job with a last checkpoint on the first
+    /// two and logs the supervision tree on the third.
+    pub fn ignore_signals(mut self) -> Self {
+        self.signals = false;
+        self
+    }
+
+    pub(crate) fn slot_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.simulation.is_some() { self.slots.unwrap_or(2) } else { self.slots.unwrap_or_else(cores) }.max(1)
+    }
+
+    pub(crate) fn default_parallelism(&self) -> usize {
+        self.parallelism.unwrap_or_else(|| self.slot_count())
+    }
+}
+
+/// So many milliseconds.
+pub const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// So many seconds.
+pub const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// So many minutes.
+pub const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}

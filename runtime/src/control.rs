@@ -1,0 +1,149 @@
+//! The thread of the control plane: an actix system with an actor round the [`Master`], and an arbiter per slot.
+
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, Addr, Arbiter, AsyncContext, Context, Handler, SpawnHandle, System};
+use watershed_actors::Clock;
+use watershed_state::Fs;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::host::{ActorsHost, EventMessage, Host, Surroundings};
+use crate::job::Outcome;
+use crate::master::{Command, Event, Master};
+use crate::plan::Plan;
+use crate::startup::Start;
+
+/// The way to the control plane of a job.
+#[derive(Clone)]
+pub(crate) struct Commands(Addr<Control>);
+
+impl Commands {
+    pub(crate) fn send(&self, command: Command) -> Result<()> {
+        let sent = self.0.try_send(EventMessage(Event::Command(command)));
+        sent.map_err(|_| Error::config("the job has ended"))
+    }
+}
+
+/// The control plane as an actor: it hands events to the master and wakes it when something is due.
+struct Control {
+    master: Master,
+    clock: Arc<dyn Clock>,
+    alarm: Option<SpawnHandle>,
+    result: SyncSender<Result<Outcome>>,
+    mailbox: usize,
+}
+
+impl Actor for Control {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        context.set_mailbox_capacity(self.mailbox);
+        self.master.start();
+        self.settle(context);
+    }
+}
+
+impl Handler<EventMessage> for Control {
+    type Result = ();
+
+    fn handle(&mut self, message: EventMessage, context: &mut Context<Self>) {
+        self.master.handle(message.0);
+        self.settle(context);
+    }
+}
+
+impl Control {
+    /// Sets the alarm anew, or ends.
+    fn settle(&mut self, context: &mut Context<Self>) {
+        if let Some(alarm) = self.alarm.take() {
+            context.cancel_future(alarm);
+        }
+        if let Some(result) = self.master.take_result() {
+            // Nobody may be waiting.
+            let _ = self.result.try_send(result);
+            context.stop();
+            System::current().stop();
+            return;
+        }
+        let at = self.master.next_alarm();
+        if at != u64::MAX {
+            let wait = Duration::from_nanos(at.saturating_sub(self.clock.nanos()));
+            self.alarm = Some(context.run_later(wait, |control, context| {
+                control.alarm = None;
+                control.master.advance();
+                control.settle(context);
+            }));
+        }
+    }
+}
+
+/// Events that may be on their way at once, for each task.
+const EVENTS_PER_TASK: usize = 64;
+
+/// Starts the control plane on a thread of its own. Returns when it can be spoken to.
+pub(crate) fn start(
+    plan: Plan,
+    config: Config,
+    start: Start,
+    (clock, fs): (Arc<dyn Clock>, Fs),
+    signals: bool,
+    result: SyncSender<Result<Outcome>>,
+) -> Result<(Commands, JoinHandle<()>)> {
+    let (ready, address) = sync_channel(1);
+    let signals = signals && config.signals;
+    let thread = std::thread::Builder::new().name("watershed-control".to_string()).spawn(move || {
+        let system = System::new();
+        let arbiters: Vec<Arbiter> = (0..config.slot_count()).map(|_| Arbiter::new()).collect();
+        system.block_on(async move {
+            let handles = arbiters.iter().map(Arbiter::handle).collect();
+            let pool = Arc::new(crate::host::BlockingPool(tokio::runtime::Handle::current()));
+            let mailbox = EVENTS_PER_TASK * (plan.tasks.len() + 1);
+            let control = Control::create(|context| {
+                let events = Arc::new(crate::host::EventAddress(context.address()));
+                let surroundings = Surroundings { clock: Arc::clone(&clock), pool, fs, events };
+                let host = Host::Actors(ActorsHost { surroundings, arbiters: handles });
+                Control { master: Master::new(plan, config, host, start), clock, alarm: None, result, mailbox }
+            });
+            let commands = Commands(control);
+            if signals {
+                listen(commands.clone());
+            }
+            // Whoever starts the job waits for it.
+            let _ = ready.send(commands);
+        });
+        if let Err(error) = system.run() {
+            tracing::error!(%error, "the control plane's system failed");
+        }
+    });
+    let thread = thread.map_err(|error| Error::internal("no thread for the control plane").because(error.into()))?;
+    let commands = address.recv().map_err(|_| Error::internal("the control plane did not start"))?;
+    Ok((commands, thread))
+}
+
+/// SIGINT and SIGTERM stop the job, SIGUSR1 logs its tree.
+fn listen(commands: Commands) {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    for (kind, command) in [
+        (SignalKind::interrupt(), (|| Command::Stop) as fn() -> Command),
+        (SignalKind::terminate(), || Command::Stop),
+        (SignalKind::user_defined1(), || Command::LogTree),
+    ] {
+        match signal(kind) {
+            Ok(mut signal) => {
+                let commands = commands.clone();
+                actix::spawn(async move {
+                    while signal.recv().await.is_some() {
+                        // The job may be over already.
+                        let _ = commands.send(command());
+                    }
+                });
+            }
+            Err(error) => tracing::warn!(%error, ?kind, "signals cannot be listened to"),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The one error of the public API.
+
+use std::fmt;
+
+use watershed_state::StoreError;
+
+/// Why a job did not start, or ended before its work was done.
+#[derive(Debug)]
+pub struct Error {
+    /// What to do about it.
+    pub kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What the caller has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Fix the topology or the configuration.
+    Config,
+    /// Fix the function that failed; the message names the actor and the key.
+    User,
+    /// Look at the outside system; starting again may help.
+    Connector,
+    /// Stored data cannot be read or written.
+    State,
+    /// A bug of the engine.
+    Internal,
+}
+
+/// What the API returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, message)
+    }
+
+    pub(crate) fn state(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::State, message)
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    pub(crate) fn because(mut self, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        self.source = Some(source);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.source {
+            Some(source) => write!(f, ": {}", watershed_actors::chain_of(&**source)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let kind = if matches!(error, StoreError::Locked { .. }) { ErrorKind::Config } else { ErrorKind::State };
+        Self::new(kind, watershed_actors::chain_of(&error))
+    }
+}

@@ -1,0 +1,138 @@
+//! The topology as it is wired: nodes, edges, and how to build each of them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use watershed_state::Fs;
+
+use crate::build::{InstanceBuild, Launch};
+use crate::error::Error;
+
+/// Number of an actor within the topology.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NodeId(pub(crate) usize);
+
+/// The wiring, shared by the topology and all its streams while it is being written.
+#[derive(Clone, Default)]
+pub(crate) struct SharedGraph(Arc<Mutex<Graph>>);
+
+impl SharedGraph {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Graph> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) edges: Vec<EdgeSpec>,
+    /// Every stream that was made, to find those that lead nowhere.
+    pub(crate) points: Vec<PointSpec>,
+}
+
+/// A named actor.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) kind: NodeKind,
+    pub(crate) parallelism: Option<usize>,
+    /// Whether its state is divided into key groups.
+    pub(crate) keyed: bool,
+    /// Records per second, for a source.
+    pub(crate) rate: Option<f64>,
+    pub(crate) build: Arc<dyn NodeBuild>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NodeKind {
+    Source,
+    Process,
+    Sink,
+    TwoPhaseSink,
+}
+
+impl NodeKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Process => "process",
+            Self::Sink => "sink",
+            Self::TwoPhaseSink => "exactly-once sink",
+        }
+    }
+}
+
+/// How records get from the instances of one actor to those of the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Routing {
+    /// Forward if both have the same parallelism, else in turn.
+    #[default]
+    Auto,
+    Forward,
+    Rebalance,
+    Broadcast,
+    ByKey,
+}
+
+impl Routing {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Forward => "forward",
+            Self::Rebalance => "rebalance",
+            Self::Broadcast => "broadcast",
+            Self::ByKey => "hash",
+        }
+    }
+}
+
+/// A way from one actor: to another one, or into a closure.
+pub(crate) struct EdgeSpec {
+    pub(crate) from: NodeId,
+    /// `None` for a chain that ends in a closure.
+    pub(crate) to: Option<NodeId>,
+    pub(crate) routing: Routing,
+    /// The side output it begins at.
+    pub(crate) side: Option<String>,
+    /// Type of the records at its beginning, for error messages.
+    pub(crate) item: &'static str,
+    /// What is fused into it, in order.
+    pub(crate) fused: Vec<&'static str>,
+    /// Attaches the chain, with the edge at its end, to an instance of `from`.
+    pub(crate) attach: Arc<dyn Fn(&mut InstanceBuild<'_>) + Send + Sync>,
+}
+
+/// A stream that someone held in a variable.
+pub(crate) struct PointSpec {
+    pub(crate) origin: NodeId,
+    pub(crate) fused: Vec<&'static str>,
+    /// Whether it comes straight out of an actor: then one of the actor's outputs has to be used, not each.
+    pub(crate) is_output: bool,
+    pub(crate) uses: Arc<AtomicUsize>,
+}
+
+impl PointSpec {
+    pub(crate) fn is_used(&self) -> bool {
+        self.uses.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// Makes the instances of an actor; the only part of a node that knows its types.
+pub(crate) trait NodeBuild: Send + Sync {
+    /// Finds what would keep it from working, before anything starts.
+    fn check(&self, _fs: &Fs) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Prepares a start, once for each: a source looks for its splits. Returns the ids of the splits, if it is one.
+    fn splits(&self) -> Result<Option<Vec<String>>, Error> {
+        Ok(None)
+    }
+
+    /// Up to which checkpoint of a lineage something is visible outside.
+    fn committed_through(&self, _lineage: &str, _fs: &Fs) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
+    /// Starts one instance.
+    fn launch(&self, launch: Launch<'_>);
+}

@@ -1,0 +1,72 @@
+//! Where tasks run: as actors on threads, or in the simulator on one.
+
+mod actors;
+pub(crate) mod simulated;
+
+pub(crate) use actors::{ActorsHost, BlockingPool, EventAddress, EventMessage};
+pub(crate) use simulated::SimulatedHost;
+
+use std::sync::Arc;
+
+use watershed_actors::{Boot, Clock, Control, Env, Pool, Report, Reporter, Task, TaskCell};
+use watershed_state::Fs;
+
+use crate::build::Endpoint;
+use crate::master::Event;
+
+/// Runs tasks.
+pub(crate) enum Host {
+    Actors(ActorsHost),
+    Simulated(SimulatedHost),
+}
+
+/// Speaks to a task.
+pub(crate) struct TaskHandle(pub(crate) Box<dyn Fn(Control) + Send>);
+
+/// Takes events for the control plane, from any thread.
+pub(crate) trait EventSink: Send + Sync {
+    fn event(&self, event: Event);
+}
+
+/// What tasks and the control plane need from wherever they run.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) pool: Arc<dyn Pool>,
+    pub(crate) fs: Fs,
+    pub(crate) events: Arc<dyn EventSink>,
+}
+
+/// Reports of tasks are events of the control plane.
+pub(crate) struct EventReporter(pub(crate) Arc<dyn EventSink>);
+
+impl Reporter for EventReporter {
+    fn report(&self, report: Report) {
+        self.0.event(Event::Report(report));
+    }
+}
+
+impl Host {
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        match self {
+            Self::Actors(host) => &host.surroundings,
+            Self::Simulated(host) => &host.surroundings,
+        }
+    }
+
+    /// Starts a task on the thread of a slot.
+    pub(crate) fn spawn<T: Task + 'static>(
+        &self,
+        env: Env,
+        boot: Boot<T>,
+        slot: usize,
+        credits: usize,
+    ) -> (Endpoint<T::In>, TaskHandle) {
+        let id = env.task;
+        let cell = TaskCell::new(env, boot);
+        match self {
+            Self::Actors(host) => host.spawn(cell, slot, credits),
+            Self::Simulated(host) => host.spawn(cell, id),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A running job, as seen from outside.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use watershed_state::{Fs, LocalFs, SimulatedDisk};
+
+use crate::config::Config;
+use crate::control::{self, Commands};
+use crate::error::{Error, Result};
+use crate::host::{Host, SimulatedHost, Surroundings, simulated};
+use crate::master::{Command, Master};
+use crate::plan::Plan;
+use crate::simulation::VirtualClock;
+use crate::startup;
+use crate::tree::Tree;
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All sources were read to their end, and everything is committed.
+    Finished,
+    /// It had finished before, and there was nothing new to read.
+    AlreadyFinished,
+    /// It was asked to stop, made a last checkpoint and committed everything up to it.
+    Stopped,
+    /// It was cancelled: what was not in a checkpoint is dropped.
+    Cancelled,
+    /// The simulation let the process die.
+    Died,
+}
+
+/// What is left of a job.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// The newest complete checkpoint.
+    pub checkpoint: Option<u64>,
+    /// Checkpoints completed in this process.
+    pub checkpoints: u64,
+    /// Restarts of regions in this process.
+    pub restarts: u32,
+    /// The supervision tree at the end.
+    pub tree: Tree,
+    /// Steps of the scheduler, in a simulation.
+    pub steps: u64,
+}
+
+/// A running job.
+#[derive(Debug)]
+pub struct Job(Inner);
+
+enum Inner {
+    Threads { commands: Commands, result: Receiver<Result<Outcome>>, thread: JoinHandle<()> },
+    /// Runs when it is waited for.
+    Simulated(Box<dyn FnOnce() -> Result<Outcome> + Send>),
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Threads { .. } => "Threads",
+            Self::Simulated(_) => "Simulated",
+        })
+    }
+}
+
+/// How long a question to the control plane may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+impl Job {
+    /// The supervision tree as it is. Answered by the control plane, whatever the actors are doing.
+    ///
+    /// # Errors
+    /// If the job has ended.
+    pub fn tree(&self) -> Result<Tree> {
+        let (reply, answer) = sync_channel(1);
+        self.command(Command::Tree(reply))?;
+        answer.recv_timeout(ANSWER).map_err(|_| Error::internal("the job has ended"))
+    }
+
+    /// Writes the supervision tree to the log.
+    ///
+    /// # Errors
+    /// If the job has ended.
+    pub fn log_tree(&self) -> Result<()> {
+        self.command(Command::LogTree)
+    }
+
+    /// Ends the job without a checkpoint: what came after the last one is dropped. Returns at once.
+    ///
+    /// # Errors
+    /// If the job has ended.
+    pub fn cancel(&self) -> Result<()> {
+        self.command(Command::Cancel)
+    }
+
+    /// Ends the job with a last checkpoint, without draining it. Returns at once.
+    ///
+    /// # Errors
+    /// If the job has ended.
+    pub fn stop(&self) -> Result<()> {
+        self.command(Command::Stop)
+    }
+
+    /// Waits for the end. A simulated job runs here.
+    ///
+    /// # Errors
+    /// Why the job ended before its work was done.
+    pub fn wait(self) -> Result<Outcome> {
+        match self.0 {
+            Inner::Simulated(run) => run(),
+            Inner::Threads { result, thread, commands: _ } => {
+                let outcome = result.recv().unwrap_or_else(|_| Err(Error::internal("the control plane is gone")));
+                // The result is sent last, so this does not wait for anything else.
+                let _ = thread.join();
+                outcome
+            }
+        }
+    }
+
+    fn command(&self, command: Command) -> Result<()> {
+        match &self.0 {
+            Inner::Threads { commands, .. } => commands.send(command),
+            Inner::Simulated(_) => Err(Error::config("a simulated job runs only while it is waited for")),
+        }
+    }
+}
+
+/// Checks everything that can be checked, then starts.
+pub(crate) fn start(plan: Plan, config: Config, signals: bool) -> Result<Job> {
+    match config.simulation.clone() {
+        None => start_threads(plan, config, signals),
+        Some(simulation) => {
+            let fs = simulation.disk.fs();
+            let clock = Arc::new(VirtualClock::new());
+            startup::check_nodes(&plan, &fs)?;
+            let checkpoints = checkpoint_place(&config, &fs);
+            let start = startup::start(&plan, &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
+            let world = simulated::World::new(Arc::clone(&clock));
+            let surroundings = Surroundings {
+                clock,
+                pool: Arc::clone(&world) as _,
+                fs,
+                events: Arc::clone(&world) as _,
+            };
+            let host = Host::Simulated(SimulatedHost { surroundings, world: Arc::clone(&world) });
+            let master = Master::new(plan, config, host, start);
+            Ok(Job(Inner::Simulated(Box::new(move || simulated::run(master, &world, &simulation)))))
+        }
+    }
+}
+
+fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
+    let fs: Fs = Arc::new(LocalFs);
+    startup::check_nodes(&plan, &fs)?;
+    let clock = Arc::new(watershed_actors::SystemClock::new());
+    let checkpoints = checkpoint_place(&config, &fs);
+    if config.checkpoints.is_none() && startup::has_two_phase_sink(&plan) {
+        tracing::warn!(
+            "there is no checkpoint folder: exactly-once output appears when the job ends, and a job that is killed starts over"
+        );
+    }
+    let start = startup::start(&plan, &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
+    let (sender, result): (SyncSender<Result<Outcome>>, _) = sync_channel(1);
+    let (commands, thread) = control::start(plan, config, start, (clock, fs), signals, sender)?;
+    Ok(Job(Inner::Threads { commands, result, thread }))
+}
+
+/// Where checkpoints go: into the folder, or into memory if there is none.
+fn checkpoint_place(config: &Config, fs: &Fs) -> (Fs, std::path::PathBuf) {
+    match &config.checkpoints {
+        Some(folder) => (Arc::clone(fs), folder.clone()),
+        None => (SimulatedDisk::new(0).fs(), Path::new("/checkpoints").to_path_buf()),
+    }
+}

@@ -1,0 +1,328 @@
+//! The control plane: checkpoints and supervision of one job, as a plain struct that is told events.
+
+mod checkpoints;
+mod ledger;
+mod picture;
+mod recovery;
+mod region;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use watershed_actors::{Control, Counters, Failure, Report, Restored, TaskEvent, TaskId};
+use watershed_state::{CheckpointStore, Identity};
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::host::{Host, TaskHandle};
+use crate::job::{End, Outcome};
+use crate::plan::Plan;
+use crate::startup::Start;
+use crate::tree::Tree;
+use ledger::Ledger;
+use region::{Phase, Region};
+
+/// What the control plane hears.
+pub(crate) enum Event {
+    /// A task has something to say.
+    Report(Report),
+    /// A manifest was written, or could not be.
+    Stored { checkpoint: u64, result: Result<(), String> },
+    /// Old checkpoints were collected.
+    Collected,
+    /// What a region needs to restart was read, or could not be.
+    Loaded { region: usize, run: u32, result: Result<BTreeMap<usize, Arc<Restored>>, String> },
+    /// Somebody outside wants something.
+    Command(Command),
+}
+
+/// What can be asked of a running job.
+pub(crate) enum Command {
+    /// The tree as it is.
+    Tree(SyncSender<Tree>),
+    /// The tree into the log.
+    LogTree,
+    /// End at once, without a checkpoint.
+    Cancel,
+    /// End with a last checkpoint.
+    Stop,
+}
+
+/// How long tasks may take to stop after a failure or at the end.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+/// How long they may take when the job is cancelled.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// One job under control.
+pub(crate) struct Master {
+    plan: Arc<Plan>,
+    config: Config,
+    host: Host,
+    store: CheckpointStore,
+    identity: Identity,
+    /// First run of this process.
+    process_run: u32,
+    next_run: u32,
+    next_checkpoint: u64,
+    /// The newest complete checkpoint.
+    newest: Option<u64>,
+    /// What the process began with, per actor; let go once every region has a checkpoint of this process.
+    origin: BTreeMap<usize, Arc<Restored>>,
+    origin_checkpoint: Option<u64>,
+    already_finished: bool,
+    regions: Vec<Region>,
+    tasks: Vec<TaskLife>,
+    ledger: Ledger,
+    /// When the next checkpoint is due, in clock nanoseconds.
+    checkpoint_due: u64,
+    collecting: bool,
+    stop_requested: bool,
+    /// The last checkpoint is complete; the job ends when everything up to it is committed.
+    closing: Option<(u64, End)>,
+    ending: Option<Ending>,
+    result: Option<Result<Outcome, Error>>,
+}
+
+/// What is known of a task.
+#[derive(Default)]
+struct TaskLife {
+    handle: Option<TaskHandle>,
+    state: TaskState,
+    counters: Arc<Counters>,
+    /// Up to which checkpoint its commits are done.
+    committed: u64,
+    failures: u32,
+    last_failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum TaskState {
+    #[default]
+    Absent,
+    Starting,
+    Ready,
+    Running,
+    Ended,
+    Stopping,
+    Failed,
+}
+
+/// The job is on its way down.
+struct Ending {
+    waiting: BTreeSet<TaskId>,
+    deadline: u64,
+    result: Result<End, Error>,
+}
+
+impl Master {
+    pub(crate) fn new(plan: Plan, config: Config, host: Host, start: Start) -> Self {
+        let regions = plan.regions.iter().map(|tasks| Region::new(tasks.clone(), start.run, config.restart));
+        let interval = config.checkpoint_interval.map_or(u64::MAX, |interval| interval.as_nanos() as u64);
+        let now = host.surroundings().clock.nanos();
+        Self {
+            regions: regions.collect(),
+            tasks: plan.tasks.iter().map(|_| TaskLife::default()).collect(),
+            plan: Arc::new(plan),
+            checkpoint_due: now.saturating_add(interval),
+            config,
+            host,
+            store: start.store,
+            next_checkpoint: start.identity.reserved_checkpoints,
+            next_run: start.run + 1,
+            process_run: start.run,
+            identity: start.identity,
+            newest: start.checkpoint,
+            origin: start.restored,
+            origin_checkpoint: start.checkpoint,
+            already_finished: start.already_finished,
+            ledger: Ledger::default(),
+            collecting: false,
+            stop_requested: false,
+            closing: None,
+            ending: None,
+            result: None,
+        }
+    }
+
+    /// Launches everything.
+    pub(crate) fn start(&mut self) {
+        for region in 0..self.regions.len() {
+            let restored = self.origin.clone();
+            self.launch(region, &restored);
+        }
+        self.advance();
+    }
+
+    /// Takes an event.
+    pub(crate) fn handle(&mut self, event: Event) {
+        match event {
+            Event::Report(report) => self.reported(report),
+            Event::Stored { checkpoint, result } => self.stored(checkpoint, result),
+            Event::Collected => self.collecting = false,
+            Event::Loaded { region, run, result } => self.loaded(region, run, result),
+            Event::Command(command) => self.commanded(command),
+        }
+        self.advance();
+    }
+
+    /// Does what is due. To be called at [`Master::next_alarm`].
+    pub(crate) fn advance(&mut self) {
+        if self.result.is_some() {
+            return;
+        }
+        let now = self.now();
+        self.check_ending(now);
+        if self.ending.is_some() || self.result.is_some() {
+            return;
+        }
+        for region in 0..self.regions.len() {
+            self.advance_region(region, now);
+        }
+        self.advance_checkpoints(now);
+        self.check_closing();
+        self.check_ending(now);
+    }
+
+    /// When to call [`Master::advance`] at the latest, in clock nanoseconds.
+    pub(crate) fn next_alarm(&self) -> u64 {
+        if let Some(ending) = &self.ending {
+            return ending.deadline;
+        }
+        let regions = self.regions.iter().map(|region| region.alarm(self.ledger.is_storing()));
+        regions.chain([self.checkpoint_alarm()]).min().unwrap_or(u64::MAX)
+    }
+
+    /// How the job ended, once it has.
+    pub(crate) fn take_result(&mut self) -> Option<Result<Outcome, Error>> {
+        self.result.take()
+    }
+
+    fn now(&self) -> u64 {
+        self.host.surroundings().clock.nanos()
+    }
+
+    fn reported(&mut self, report: Report) {
+        let Report { task, run, event } = report;
+        let region = self.plan.task(task).region;
+        if run != self.regions[region].run {
+            // From a run that is over.
+            return;
+        }
+        match event {
+            TaskEvent::Ready => self.task_ready(region, task),
+            TaskEvent::Acknowledged { checkpoint, part } => self.acknowledged(task, checkpoint, part),
+            TaskEvent::Declined { checkpoint, reason } => {
+                let reason = format!("`{}` declined it: {reason}", self.plan.name_of(task));
+                self.abort_checkpoint(checkpoint, &reason);
+            }
+            TaskEvent::Ended => {
+                self.tasks[task.0 as usize].state = TaskState::Ended;
+                self.regions[region].ended_sources.insert(task);
+            }
+            TaskEvent::Committed(checkpoint) => {
+                let life = &mut self.tasks[task.0 as usize];
+                life.committed = life.committed.max(checkpoint);
+            }
+            TaskEvent::Failed(failure) => self.task_failed(region, task, failure),
+            TaskEvent::Stopped => self.task_stopped(region, task),
+        }
+    }
+
+    fn commanded(&mut self, command: Command) {
+        match command {
+            Command::Tree(reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.try_send(self.tree());
+            }
+            Command::LogTree => self.log_tree("on request"),
+            Command::Cancel => {
+                tracing::info!("the job is cancelled");
+                self.end(Ok(End::Cancelled), CANCEL_GRACE);
+            }
+            Command::Stop => {
+                tracing::info!("the job is asked to stop: it makes a last checkpoint");
+                self.stop_requested = true;
+            }
+        }
+    }
+
+    /// Ends the job once everything up to its last checkpoint is committed.
+    fn check_closing(&mut self) {
+        let Some((checkpoint, end)) = self.closing else { return };
+        let committed = |id: TaskId| {
+            self.plan.node_of(id).kind != crate::graph::NodeKind::TwoPhaseSink
+                || self.tasks[id.0 as usize].committed >= checkpoint
+                || self.regions[self.plan.task(id).region].phase != Phase::Running
+        };
+        if (0..self.tasks.len()).all(|index| committed(TaskId(index as u32))) {
+            self.end(Ok(end), STOP_GRACE);
+        }
+    }
+
+    /// Brings everything down; `result` is how the job has ended then.
+    fn end(&mut self, result: Result<End, Error>, grace: Duration) {
+        if self.ending.is_some() {
+            return;
+        }
+        let mut waiting = BTreeSet::new();
+        for region in &self.regions {
+            region.fence.raise(self.next_run);
+        }
+        for (index, life) in self.tasks.iter_mut().enumerate() {
+            if let Some(handle) = &life.handle {
+                (handle.0)(Control::Stop);
+                life.state = TaskState::Stopping;
+                waiting.insert(TaskId(index as u32));
+            }
+        }
+        let deadline = self.now() + grace.as_nanos() as u64;
+        self.ending = Some(Ending { waiting, deadline, result });
+    }
+
+    fn check_ending(&mut self, now: u64) {
+        let Some(ending) = self.ending.take() else { return };
+        if !ending.waiting.is_empty() && now < ending.deadline {
+            self.ending = Some(ending);
+            return;
+        }
+        let stuck: Vec<String> = ending.waiting.iter().map(|task| self.plan.name_of(*task)).collect();
+        self.result = Some(match ending.result {
+            Ok(end) => {
+                if !stuck.is_empty() {
+                    tracing::warn!(tasks = stuck.join(", "), "did not stop in time and are left behind");
+                }
+                Ok(self.outcome(end))
+            }
+            Err(error) => Err(error),
+        });
+    }
+
+    /// Ends the job with an error.
+    fn give_up(&mut self, error: Error) {
+        tracing::error!(%error, "the job ends");
+        self.end(Err(error), STOP_GRACE);
+    }
+
+    pub(crate) fn outcome(&self, end: End) -> Outcome {
+        let end = if end == End::Finished && self.already_finished { End::AlreadyFinished } else { end };
+        Outcome {
+            end,
+            checkpoint: self.newest,
+            checkpoints: self.ledger.completed(),
+            restarts: self.regions.iter().map(|region| region.restarts).sum(),
+            tree: self.tree(),
+            steps: 0,
+        }
+    }
+
+    /// The error for a failure that nothing more is done about.
+    fn error_of(&self, task: TaskId, failure: &Failure, what: &str) -> Error {
+        let kind = match failure.kind {
+            watershed_actors::FailureKind::Internal => ErrorKind::Internal,
+            _ => ErrorKind::User,
+        };
+        Error::new(kind, format!("`{}` {failure}; {what}", self.plan.name_of(task)))
+    }
+}

@@ -1,0 +1,236 @@
+//! Making checkpoints: when, with whom, and what follows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use watershed_actors::{Control, TaskId};
+use watershed_state::{InstancePart, Manifest, OperatorPart, PartFile, hash_canary};
+
+use crate::error::Error;
+use crate::graph::NodeKind;
+use crate::job::End;
+use crate::master::ledger::{Acknowledged, Pending, Purpose};
+use crate::master::region::Phase;
+use crate::master::{Event, Master};
+use crate::startup::CHECKPOINT_BLOCK;
+
+/// How long to wait after a failed last checkpoint before the next try.
+const RETRY_NANOS: u64 = 1_000_000_000;
+
+impl Master {
+    /// When a checkpoint is due or one that is being made is to be given up.
+    pub(super) fn checkpoint_alarm(&self) -> u64 {
+        match self.ledger.collecting() {
+            Some(pending) => pending.since_nanos.saturating_add(self.config.checkpoint_timeout.as_nanos() as u64),
+            None if self.ledger.is_idle() && self.closing.is_none() && self.can_take_part().is_some() => {
+                self.checkpoint_due
+            }
+            None => u64::MAX,
+        }
+    }
+
+    /// Begins a checkpoint if there is a reason to, or gives one up that takes too long.
+    pub(super) fn advance_checkpoints(&mut self, now: u64) {
+        if let Some(pending) = self.ledger.collecting()
+            && now.saturating_sub(pending.since_nanos) >= self.config.checkpoint_timeout.as_nanos() as u64
+        {
+            let id = pending.id;
+            let missing: Vec<String> = self.ledger.missing().map(|task| self.plan.name_of(task)).collect();
+            self.abort_checkpoint(id, &format!("it took too long; still missing: {}", missing.join(", ")));
+        }
+        if !self.ledger.is_idle() || self.closing.is_some() {
+            return;
+        }
+        let Some(regions) = self.can_take_part() else { return };
+        let all_running = regions.len() == self.regions.len();
+        let all_ended = all_running && self.sources().all(|task| self.has_ended(task));
+        let retrying = self.ledger.failures() > 0 && now < self.checkpoint_due;
+        let purpose = if self.stop_requested && !retrying {
+            Purpose::Stop
+        } else if all_ended && !retrying {
+            Purpose::Final
+        } else if now >= self.checkpoint_due {
+            Purpose::Periodic
+        } else {
+            return;
+        };
+        if let Err(error) = self.begin_checkpoint(purpose, &regions, now) {
+            tracing::warn!(%error, "a checkpoint could not begin; the job goes on");
+            self.schedule_next(now);
+        }
+    }
+
+    /// The regions that a checkpoint would be made with: those at work. `None` if it has to wait: for a region that is
+    /// starting, or for one that is down and has nothing to contribute.
+    fn can_take_part(&self) -> Option<Vec<usize>> {
+        let mut regions = Vec::new();
+        for (index, region) in self.regions.iter().enumerate() {
+            match &region.phase {
+                Phase::Running => regions.push(index),
+                Phase::Starting { .. } => return None,
+                Phase::Stopping { .. } | Phase::Backoff { .. } | Phase::Loading => {
+                    let fresh = self.origin_checkpoint.is_none();
+                    if region.parts.is_none() && !fresh {
+                        return None;
+                    }
+                }
+            }
+        }
+        (!regions.is_empty()).then_some(regions)
+    }
+
+    fn sources(&self) -> impl Iterator<Item = TaskId> + '_ {
+        let tasks = (0..self.tasks.len()).map(|index| TaskId(index as u32));
+        tasks.filter(|task| self.plan.node_of(*task).kind == NodeKind::Source)
+    }
+
+    fn has_ended(&self, source: TaskId) -> bool {
+        self.regions[self.plan.task(source).region].ended_sources.contains(&source)
+    }
+
+    fn begin_checkpoint(&mut self, purpose: Purpose, regions: &[usize], now: u64) -> Result<(), Error> {
+        let id = self.next_checkpoint + 1;
+        if id > self.identity.reserved_checkpoints {
+            // Ids are reserved on disk in blocks: none is ever used twice, not even that of a checkpoint given up.
+            let mut identity = self.identity.clone();
+            identity.reserved_checkpoints = id + CHECKPOINT_BLOCK;
+            self.store.save_identity(&identity)?;
+            self.identity = identity;
+        }
+        self.next_checkpoint = id;
+        self.store.prepare(id)?;
+        let tasks: BTreeSet<TaskId> =
+            regions.iter().flat_map(|region| self.regions[*region].tasks.iter().copied()).collect();
+        tracing::debug!(checkpoint = id, ?purpose, "a checkpoint begins");
+        let trigger = if purpose == Purpose::Stop { Control::TriggerLast(id) } else { Control::Trigger(id) };
+        for task in self.sources().filter(|task| tasks.contains(task)).collect::<Vec<_>>() {
+            self.tell(task, trigger);
+        }
+        self.ledger.begin(id, purpose, now, tasks);
+        Ok(())
+    }
+
+    fn tell(&self, task: TaskId, control: Control) {
+        if let Some(handle) = &self.tasks[task.0 as usize].handle {
+            (handle.0)(control);
+        }
+    }
+
+    /// A part is on disk; with the last one the manifest can be written.
+    pub(super) fn acknowledged(&mut self, task: TaskId, checkpoint: u64, part: PartFile) {
+        let Acknowledged::Complete(pending) = self.ledger.acknowledge(task, checkpoint, part) else { return };
+        let manifest = self.manifest(&pending);
+        let (store, surroundings) = (self.store.clone(), self.host.surroundings().clone());
+        let pool = Arc::clone(&surroundings.pool);
+        pool.run(Box::new(move || {
+            let result = store.commit(&manifest).map_err(|error| watershed_actors::chain_of(&error));
+            surroundings.events.event(Event::Stored { checkpoint, result });
+        }));
+    }
+
+    /// The manifest: what was just written, and for a region that is down what it wrote last.
+    fn manifest(&self, pending: &Pending) -> Manifest {
+        let operators = self.plan.nodes.iter().enumerate().map(|(index, node)| {
+            let instances = self.plan.tasks_of(index).map(|task| self.part_of(task, pending)).collect();
+            OperatorPart {
+                name: node.name.to_string(),
+                kind: node.kind.name().to_string(),
+                key_groups: if node.keyed { self.config.key_groups.count() } else { 0 },
+                parallelism: node.parallelism as u32,
+                instances,
+            }
+        });
+        Manifest {
+            lineage: self.identity.lineage.clone(),
+            checkpoint: pending.id,
+            run: self.next_run - 1,
+            created_ms: self.host.surroundings().clock.wall_ms(),
+            topology: self.plan.topology.clone(),
+            finished: pending.purpose == Purpose::Final,
+            hash_canary: hash_canary(),
+            operators: operators.collect(),
+        }
+    }
+
+    fn part_of(&self, task: TaskId, pending: &Pending) -> InstancePart {
+        let planned = self.plan.task(task);
+        if let Some(file) = pending.parts.get(&task) {
+            let instance = planned.instance as u32;
+            return InstancePart { instance, checkpoint: pending.id, file: Some(file.clone()) };
+        }
+        let before = self.regions[planned.region].parts.as_ref().and_then(|parts| parts.get(&task));
+        let nothing = InstancePart { instance: planned.instance as u32, checkpoint: pending.id, file: None };
+        before.cloned().unwrap_or(nothing)
+    }
+
+    /// The manifest is there, or is not.
+    pub(super) fn stored(&mut self, checkpoint: u64, result: Result<(), String>) {
+        let now = self.now();
+        let Some(pending) = self.ledger.stored(checkpoint, result.is_ok()) else { return };
+        self.schedule_next(now);
+        if let Err(reason) = result {
+            // It may be durable all the same: nothing of it is deleted, and what it prepared stays prepared.
+            tracing::warn!(checkpoint, reason, "a checkpoint could not be stored; the job goes on");
+            return;
+        }
+        tracing::debug!(checkpoint, ms = now.saturating_sub(pending.since_nanos) / 1_000_000, "checkpoint complete");
+        self.newest = Some(checkpoint);
+        for region in 0..self.regions.len() {
+            let tasks = self.regions[region].tasks.clone();
+            if !tasks.iter().all(|task| pending.parts.contains_key(task)) {
+                continue;
+            }
+            let parts = tasks.iter().map(|task| (*task, self.part_of(*task, &pending))).collect();
+            self.regions[region].parts = Some(parts);
+            for task in tasks {
+                self.tell(task, Control::Complete(checkpoint));
+            }
+        }
+        if self.regions.iter().all(|region| region.parts.is_some()) {
+            self.origin.clear();
+            self.origin_checkpoint = None;
+        }
+        match pending.purpose {
+            Purpose::Periodic => {}
+            Purpose::Final => self.closing = Some((checkpoint, End::Finished)),
+            Purpose::Stop => self.closing = Some((checkpoint, End::Stopped)),
+        }
+        self.collect();
+    }
+
+    /// Removes what no checkpoint that is kept refers to.
+    fn collect(&mut self) {
+        if std::mem::replace(&mut self.collecting, true) {
+            return;
+        }
+        let mut pinned: Vec<u64> = self.ledger.current().into_iter().chain(self.origin_checkpoint).collect();
+        pinned.extend(self.regions.iter().flat_map(|region| region.parts.iter().flatten()).map(|(_, part)| part.checkpoint));
+        let (store, retain) = (self.store.clone(), self.config.retain);
+        let surroundings = self.host.surroundings().clone();
+        let pool = Arc::clone(&surroundings.pool);
+        pool.run(Box::new(move || {
+            if let Err(error) = store.collect(retain, &pinned) {
+                tracing::warn!(%error, "old checkpoints could not be collected");
+            }
+            surroundings.events.event(Event::Collected);
+        }));
+    }
+
+    /// Gives up the checkpoint that is being made.
+    pub(super) fn abort_checkpoint(&mut self, checkpoint: u64, reason: &str) {
+        if self.ledger.abort(checkpoint).is_none() {
+            return;
+        }
+        tracing::warn!(checkpoint, reason, "a checkpoint was given up; the job goes on");
+        for index in 0..self.tasks.len() {
+            self.tell(TaskId(index as u32), Control::Abort(checkpoint));
+        }
+        self.schedule_next(self.now());
+    }
+
+    fn schedule_next(&mut self, now: u64) {
+        let interval = self.config.checkpoint_interval.map_or(u64::MAX, |interval| interval.as_nanos() as u64);
+        let wait = if self.ledger.failures() > 0 { interval.min(RETRY_NANOS) } else { interval };
+        self.checkpoint_due = now.saturating_add(wait);
+    }
+}

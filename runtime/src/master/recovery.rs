@@ -1,0 +1,284 @@
+//! Supervision: launching regions, fencing those that fail, and rolling them back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId};
+use watershed_state::{InstancePart, Section, read_part};
+
+use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
+use crate::error::Error;
+use crate::host::EventReporter;
+use crate::master::region::Phase;
+use crate::master::{Event, Master, STOP_GRACE, TaskState};
+use crate::restart::Verdict;
+
+impl Master {
+    /// Makes all tasks of a region, the last actor first, as each needs to reach those behind it.
+    pub(super) fn launch(&mut self, region: usize, restored: &BTreeMap<usize, Arc<Restored>>) {
+        let plan = Arc::clone(&self.plan);
+        let mut endpoints = Endpoints::new();
+        let mut tasks = self.regions[region].tasks.clone();
+        tasks.sort_by_key(|task| std::cmp::Reverse(plan.task(*task).node));
+        for id in &tasks {
+            let planned = plan.task(*id);
+            let node = &plan.nodes[planned.node.0];
+            let env = self.env(*id, region);
+            self.tasks[id.0 as usize].counters = Arc::clone(&env.counters);
+            let settings = BuildSettings {
+                limits: self.config.limits,
+                credits: self.config.credits,
+                key_groups: self.config.key_groups,
+                watermark_interval: self.config.watermark_interval,
+            };
+            let mut build = InstanceBuild::new(settings, &env, &plan.edges, &endpoints);
+            for attach in &node.attach {
+                attach(&mut build);
+            }
+            build.finish();
+            let nothing = || Arc::new(Restored { process_run: self.process_run, ..Restored::default() });
+            let mut launched = Launched::default();
+            node.build.launch(Launch {
+                build,
+                env,
+                restored: restored.get(&planned.node.0).map_or_else(nothing, Arc::clone),
+                channels: planned.channels,
+                rate: node.rate,
+                host: &self.host,
+                arbiter: planned.instance % self.config.slot_count(),
+                launched: &mut launched,
+            });
+            if let Some(endpoint) = launched.endpoint {
+                endpoints.insert((planned.node, planned.instance), endpoint);
+            }
+            let life = &mut self.tasks[id.0 as usize];
+            life.handle = launched.handle;
+            life.state = TaskState::Starting;
+        }
+        let state = &mut self.regions[region];
+        state.ended_sources.clear();
+        state.phase = Phase::Starting { waiting: tasks.into_iter().collect() };
+    }
+
+    fn env(&self, id: TaskId, region: usize) -> Env {
+        let planned = self.plan.task(id);
+        let node = &self.plan.nodes[planned.node.0];
+        let surroundings = self.host.surroundings();
+        let simulated = self.config.simulation.is_some();
+        Env {
+            task: id,
+            instance: Instance {
+                operator: Arc::clone(&node.name),
+                index: planned.instance,
+                parallelism: node.parallelism,
+            },
+            run: self.regions[region].run,
+            fence: Arc::clone(&self.regions[region].fence),
+            lineage: self.identity.lineage.clone(),
+            clock: Arc::clone(&surroundings.clock),
+            pool: Arc::clone(&surroundings.pool),
+            fs: Arc::clone(&surroundings.fs),
+            checkpoints: (Arc::clone(self.store.fs()), self.store.root().to_path_buf()),
+            reporter: Arc::new(EventReporter(Arc::clone(&surroundings.events))),
+            waker: Arc::default(),
+            // A restarted task goes on counting.
+            counters: Arc::clone(&self.tasks[id.0 as usize].counters),
+            // In the simulation every batch is a step of its own, so that the seed decides between them.
+            step_nanos: if simulated { 0 } else { 1_000_000 },
+            batch_records: self.config.limits.records,
+        }
+    }
+
+    pub(super) fn task_ready(&mut self, region: usize, task: TaskId) {
+        let Phase::Starting { waiting } = &mut self.regions[region].phase else { return };
+        waiting.remove(&task);
+        self.tasks[task.0 as usize].state = TaskState::Ready;
+        if !waiting.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let state = &mut self.regions[region];
+        state.phase = Phase::Running;
+        let recovered = state.failed_at.take().map(|at| now.saturating_sub(at));
+        for task in &self.regions[region].tasks {
+            let life = &mut self.tasks[task.0 as usize];
+            life.state = TaskState::Running;
+            if let Some(handle) = &life.handle {
+                (handle.0)(Control::Start);
+            }
+        }
+        match recovered {
+            None => self.log_tree("at the start"),
+            Some(nanos) => {
+                tracing::info!(region, recovery_ms = nanos / 1_000_000, "the region is back");
+                self.log_tree("after a restart");
+            }
+        }
+    }
+
+    pub(super) fn task_failed(&mut self, region: usize, task: TaskId, failure: Failure) {
+        let name = self.plan.name_of(task);
+        let life = &mut self.tasks[task.0 as usize];
+        life.handle = None;
+        life.state = TaskState::Failed;
+        life.failures += 1;
+        life.last_failure = Some(failure.clone());
+        self.gone(region, task);
+        if self.ending.is_some() || matches!(self.regions[region].phase, Phase::Stopping { .. }) {
+            return;
+        }
+        tracing::warn!(task = %name, run = self.regions[region].run, %failure, "a task failed");
+        self.regions[region].last_failure = Some(format!("{name} {failure}"));
+        self.roll_back(region, task, &failure);
+    }
+
+    /// Fences a region and stops what is left of it.
+    fn roll_back(&mut self, region: usize, task: TaskId, failure: &Failure) {
+        let now = self.now();
+        if let Some(checkpoint) = self.ledger.collecting().map(|pending| pending.id) {
+            self.abort_checkpoint(checkpoint, "a region that takes part in it failed");
+        }
+        let Verdict::Restart(backoff) = self.regions[region].budget.failed(now) else {
+            let what = "its restart budget is spent";
+            return self.give_up(self.error_of(task, failure, what));
+        };
+        self.closing = None;
+        let state = &mut self.regions[region];
+        state.fence.raise(self.next_run);
+        state.failed_at = Some(now);
+        let mut waiting = BTreeSet::new();
+        for id in &state.tasks {
+            let life = &mut self.tasks[id.0 as usize];
+            if let Some(handle) = &life.handle {
+                (handle.0)(Control::Stop);
+                life.state = TaskState::Stopping;
+                waiting.insert(*id);
+            }
+        }
+        let restart_at = now + backoff.as_nanos() as u64;
+        state.phase = Phase::Stopping { waiting, deadline: now + STOP_GRACE.as_nanos() as u64, restart_at };
+        self.advance_region(region, now);
+    }
+
+    pub(super) fn task_stopped(&mut self, region: usize, task: TaskId) {
+        let life = &mut self.tasks[task.0 as usize];
+        life.handle = None;
+        life.state = TaskState::Absent;
+        self.gone(region, task);
+    }
+
+    /// A task need not be waited for any more.
+    fn gone(&mut self, region: usize, task: TaskId) {
+        if let Some(ending) = &mut self.ending {
+            ending.waiting.remove(&task);
+        }
+        if let Phase::Stopping { waiting, .. } = &mut self.regions[region].phase {
+            waiting.remove(&task);
+        }
+    }
+
+    /// Moves a region that is down one step further on its way up.
+    pub(super) fn advance_region(&mut self, region: usize, now: u64) {
+        if let Phase::Stopping { waiting, deadline, restart_at } = &self.regions[region].phase {
+            if waiting.is_empty() {
+                self.regions[region].phase = Phase::Backoff { until: *restart_at };
+            } else if now >= *deadline {
+                let stuck: Vec<String> = waiting.iter().map(|task| self.plan.name_of(*task)).collect();
+                let error = Error::new(
+                    crate::error::ErrorKind::User,
+                    format!("{} did not stop within {STOP_GRACE:?} after a failure: it blocks its thread", stuck.join(", ")),
+                );
+                return self.give_up(error);
+            }
+        }
+        if matches!(&self.regions[region].phase, Phase::Backoff { until } if now >= *until)
+            && !self.ledger.is_storing()
+        {
+            self.restart(region);
+        }
+    }
+
+    fn restart(&mut self, region: usize) {
+        let run = self.next_run;
+        if let Err(error) = self.reserve_run() {
+            return self.give_up(error);
+        }
+        let state = &mut self.regions[region];
+        state.run = run;
+        state.fence.raise(run);
+        state.restarts += 1;
+        let from = if state.parts.is_some() { self.newest } else { self.origin_checkpoint };
+        tracing::info!(region, run, checkpoint = from, "the region restarts");
+        let Some(parts) = state.parts.clone() else {
+            let restored = self.origin.clone();
+            return self.launch(region, &restored);
+        };
+        state.phase = Phase::Loading;
+        self.load(region, run, parts);
+    }
+
+    /// Reads the parts of a region beside the control plane.
+    fn load(&self, region: usize, run: u32, parts: BTreeMap<TaskId, InstancePart>) {
+        let (plan, store, process_run) = (Arc::clone(&self.plan), self.store.clone(), self.process_run);
+        let surroundings = self.host.surroundings().clone();
+        let pool = Arc::clone(&surroundings.pool);
+        pool.run(Box::new(move || {
+            let mut nodes: BTreeMap<usize, Vec<Vec<Section>>> = BTreeMap::new();
+            let mut failed = None;
+            for (task, part) in parts {
+                let planned = plan.task(task);
+                let instances = nodes
+                    .entry(planned.node.0)
+                    .or_insert_with(|| vec![Vec::new(); plan.nodes[planned.node.0].parallelism]);
+                let Some(file) = &part.file else { continue };
+                match read_part(store.fs(), store.root(), file) {
+                    Ok(sections) => instances[planned.instance] = sections,
+                    Err(error) => failed = Some(watershed_actors::chain_of(&error)),
+                }
+            }
+            let restored = |instances| Arc::new(Restored { instances, from_this_process: true, process_run });
+            let result = match failed {
+                None => Ok(nodes.into_iter().map(|(node, instances)| (node, restored(instances))).collect()),
+                Some(error) => Err(error),
+            };
+            surroundings.events.event(Event::Loaded { region, run, result });
+        }));
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        region: usize,
+        run: u32,
+        result: Result<BTreeMap<usize, Arc<Restored>>, String>,
+    ) {
+        let state = &self.regions[region];
+        if self.ending.is_some() || state.phase != Phase::Loading || state.run != run {
+            return;
+        }
+        match result {
+            Ok(restored) => self.launch(region, &restored),
+            Err(error) => self.give_up(Error::state(format!(
+                "region {region} cannot be restored: {error}; start the job anew to look for an older checkpoint"
+            ))),
+        }
+    }
+
+    /// Takes the next run number. Numbers are reserved on disk in blocks, so that a restart does not wait for it.
+    fn reserve_run(&mut self) -> Result<(), Error> {
+        self.next_run += 1;
+        if self.next_run > self.identity.run {
+            let mut identity = self.identity.clone();
+            identity.run = self.next_run + super::super::startup::RUN_BLOCK;
+            self.store.save_identity(&identity)?;
+            self.identity = identity;
+        }
+        Ok(())
+    }
+
+    /// How long a region may take at least before anything is given up; for tests of the constants.
+    #[cfg(test)]
+    pub(crate) fn stop_grace() -> Duration {
+        STOP_GRACE
+    }
+}

@@ -1,0 +1,139 @@
+//! The kinds of actors: how each makes its instances.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use watershed_actors::{
+    Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, Sink, SinkLogic, Source,
+    SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
+};
+use watershed_state::Fs;
+
+use crate::build::Launch;
+use crate::error::{Error, ErrorKind};
+use crate::graph::NodeBuild;
+
+/// An actor that reads a source.
+pub(crate) struct SourceNode<S: Source> {
+    source: Arc<S>,
+    /// Found anew at each start.
+    splits: Mutex<Arc<Vec<S::Split>>>,
+}
+
+impl<S: Source> SourceNode<S> {
+    pub(crate) fn new(source: S) -> Self {
+        Self { source: Arc::new(source), splits: Mutex::default() }
+    }
+}
+
+impl<S: Source> NodeBuild for SourceNode<S> {
+    fn splits(&self) -> Result<Option<Vec<String>>, Error> {
+        let found = self.source.splits();
+        let mut found = found.map_err(|error| Error::config("its input cannot be read").because(error))?;
+        found.sort_by_cached_key(Split::id);
+        let ids: Vec<String> = found.iter().map(Split::id).collect();
+        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::config(format!("two of its splits have the id `{}`", pair[0])));
+        }
+        *self.splits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(found);
+        Ok(Some(ids))
+    }
+
+    fn launch(&self, mut launch: Launch<'_>) {
+        let splits = Arc::clone(&self.splits.lock().unwrap_or_else(PoisonError::into_inner));
+        let outlet = launch.build.take_main::<S::Item>();
+        let setup = SourceSetup { source: Arc::clone(&self.source), splits, outlet, rate: launch.rate };
+        let (env, restored) = (launch.env.clone(), Arc::clone(&launch.restored));
+        launch.spawn(Box::new(move || SourceTask::restore(env, setup, &restored)));
+    }
+}
+
+/// An actor with a process function and state per key.
+pub(crate) struct KeyedNode<P, F> {
+    pub(crate) process: Arc<P>,
+    pub(crate) key_of: Arc<F>,
+}
+
+impl<P, F> NodeBuild for KeyedNode<P, F>
+where
+    P: Process,
+    F: Fn(&P::In) -> P::Key + Send + Sync + 'static,
+{
+    fn launch(&self, launch: Launch<'_>) {
+        let (key_of, groups) = (Arc::clone(&self.key_of), launch.build.settings.key_groups);
+        let instance = launch.env.instance.clone();
+        launch_process(launch, &self.process, move || KeyedStore::new(key_of, groups, &instance));
+    }
+}
+
+/// An actor with a process function and one state per instance.
+pub(crate) struct InstanceNode<P> {
+    pub(crate) process: Arc<P>,
+}
+
+impl<P: Process<Key = ()>> NodeBuild for InstanceNode<P> {
+    fn launch(&self, launch: Launch<'_>) {
+        launch_process(launch, &self.process, InstanceStore::new);
+    }
+}
+
+fn launch_process<P: Process, S: Store<P> + 'static>(
+    mut launch: Launch<'_>,
+    process: &Arc<P>,
+    store: impl FnOnce() -> S + Send + 'static,
+) {
+    let (outlet, sides) = (launch.build.take_main::<P::Out>(), launch.build.take_sides());
+    let (env, restored, channels) = (launch.env.clone(), Arc::clone(&launch.restored), launch.channels);
+    let process = Arc::clone(process);
+    launch.spawn(Box::new(move || {
+        let mut logic = ProcessLogic::new(env.clone(), process, store(), outlet, sides);
+        let watermark = logic.restore(&restored)?;
+        let mut inbox = Inbox::new(channels, env.run);
+        inbox.restore_watermark(watermark);
+        Ok(OperatorTask::new(env, inbox, logic))
+    }));
+}
+
+/// An actor that writes at least once.
+pub(crate) struct SinkNode<S> {
+    pub(crate) sink: Arc<S>,
+}
+
+impl<S: Sink> NodeBuild for SinkNode<S> {
+    fn launch(&self, launch: Launch<'_>) {
+        let (env, channels, sink) = (launch.env.clone(), launch.channels, Arc::clone(&self.sink));
+        launch.spawn(Box::new(move || {
+            let logic = SinkLogic::<S>::open(&env, &sink)?;
+            Ok(operator(env, channels, logic))
+        }));
+    }
+}
+
+/// An actor that writes exactly once.
+pub(crate) struct TwoPhaseNode<S> {
+    pub(crate) sink: Arc<S>,
+}
+
+impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
+    fn check(&self, fs: &Fs) -> Result<(), Error> {
+        self.sink.check(fs).map_err(|error| Error::config("it cannot write its output").because(error))
+    }
+
+    fn committed_through(&self, lineage: &str, fs: &Fs) -> Result<Option<u64>, Error> {
+        let committed = self.sink.committed_through(lineage, fs);
+        committed.map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
+    }
+
+    fn launch(&self, launch: Launch<'_>) {
+        let (env, channels, sink) = (launch.env.clone(), launch.channels, Arc::clone(&self.sink));
+        let restored = Arc::clone(&launch.restored);
+        launch.spawn(Box::new(move || {
+            let logic = TwoPhaseLogic::restore(&env, &sink, &restored)?;
+            Ok(operator(env, channels, logic))
+        }));
+    }
+}
+
+fn operator<L: Logic>(env: watershed_actors::Env, channels: usize, logic: L) -> OperatorTask<L> {
+    let inbox = Inbox::new(channels, env.run);
+    OperatorTask::new(env, inbox, logic)
+}

@@ -1,0 +1,191 @@
+//! The plan: how wide each actor is, which channels there are, what fails together.
+
+mod check;
+mod explain;
+
+pub(crate) use explain::explain;
+
+use std::sync::Arc;
+
+use watershed_actors::TaskId;
+
+use crate::build::{EdgePlan, InstanceBuild};
+use crate::config::Config;
+use crate::error::Error;
+use crate::graph::{Graph, NodeBuild, NodeId, NodeKind, Routing};
+
+/// A topology with all numbers filled in.
+pub(crate) struct Plan {
+    pub(crate) topology: String,
+    /// In an order in which every actor comes after those that send to it.
+    pub(crate) nodes: Vec<PlannedNode>,
+    pub(crate) edges: Vec<EdgePlan>,
+    /// All instances; a [`TaskId`] is an index into it.
+    pub(crate) tasks: Vec<PlannedTask>,
+    /// Tasks of each region: what is connected by channels, and so is rolled back together.
+    pub(crate) regions: Vec<Vec<TaskId>>,
+}
+
+pub(crate) struct PlannedNode {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: NodeKind,
+    pub(crate) keyed: bool,
+    pub(crate) parallelism: usize,
+    pub(crate) rate: Option<f64>,
+    pub(crate) build: Arc<dyn NodeBuild>,
+    /// Attach the outputs to an instance.
+    pub(crate) attach: Vec<Arc<dyn Fn(&mut InstanceBuild<'_>) + Send + Sync>>,
+    pub(crate) first_task: usize,
+}
+
+/// One instance in the plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlannedTask {
+    pub(crate) node: NodeId,
+    pub(crate) instance: usize,
+    pub(crate) region: usize,
+    /// Input channels.
+    pub(crate) channels: usize,
+}
+
+impl Plan {
+    /// Plans a topology.
+    pub(crate) fn new(topology: &str, graph: &Graph, config: &Config) -> Result<Self, Error> {
+        check::names(graph)?;
+        check::ends(graph)?;
+        check::side_outputs(graph)?;
+        let widths = widths(graph, config);
+        check::parallelism(graph, &widths, config)?;
+        let edges = channels(graph, &widths)?;
+        let mut nodes = Vec::new();
+        let mut tasks = Vec::new();
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let outgoing = graph.edges.iter().filter(|edge| edge.from == NodeId(index));
+            nodes.push(PlannedNode {
+                name: Arc::from(node.name.as_str()),
+                kind: node.kind,
+                keyed: node.keyed,
+                parallelism: widths[index],
+                rate: node.rate,
+                build: Arc::clone(&node.build),
+                attach: outgoing.map(|edge| Arc::clone(&edge.attach)).collect(),
+                first_task: tasks.len(),
+            });
+            let incoming = edges.iter().filter(|edge| edge.to == Some(NodeId(index)));
+            let channels = incoming.map(EdgePlan::channels_per_receiver).sum();
+            let instances = 0..widths[index];
+            tasks.extend(instances.map(|instance| PlannedTask {
+                node: NodeId(index),
+                instance,
+                region: 0,
+                channels,
+            }));
+        }
+        let regions = regions(graph, &edges, &nodes, &mut tasks);
+        Ok(Self { topology: topology.to_string(), nodes, edges, tasks, regions })
+    }
+
+    pub(crate) fn task(&self, id: TaskId) -> PlannedTask {
+        self.tasks[id.0 as usize]
+    }
+
+    pub(crate) fn node_of(&self, id: TaskId) -> &PlannedNode {
+        &self.nodes[self.task(id).node.0]
+    }
+
+    /// `operator[instance]`.
+    pub(crate) fn name_of(&self, id: TaskId) -> String {
+        format!("{}[{}]", self.node_of(id).name, self.task(id).instance)
+    }
+
+    /// Tasks of an actor, in order of the instances.
+    pub(crate) fn tasks_of(&self, node: usize) -> impl Iterator<Item = TaskId> + use<> {
+        let first = self.nodes[node].first_task;
+        (first..first + self.nodes[node].parallelism).map(|index| TaskId(index as u32))
+    }
+}
+
+impl EdgePlan {
+    fn channels_per_receiver(&self) -> usize {
+        if self.routing == Routing::Forward { 1 } else { self.senders }
+    }
+}
+
+/// Instances of each actor: as it says; a sink as many as what comes before it; else the default.
+fn widths(graph: &Graph, config: &Config) -> Vec<usize> {
+    let mut widths: Vec<usize> = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let before = graph.edges.iter().find(|edge| edge.to == Some(NodeId(index))).map(|edge| widths[edge.from.0]);
+        let is_sink = matches!(node.kind, NodeKind::Sink | NodeKind::TwoPhaseSink);
+        let default = before.filter(|_| is_sink).unwrap_or_else(|| config.default_parallelism());
+        widths.push(node.parallelism.unwrap_or(default));
+    }
+    widths
+}
+
+/// Decides the routing of each edge and numbers the channels of each receiver.
+fn channels(graph: &Graph, widths: &[usize]) -> Result<Vec<EdgePlan>, Error> {
+    let mut next_channel = vec![0; graph.nodes.len()];
+    let mut edges = Vec::new();
+    for edge in &graph.edges {
+        let senders = widths[edge.from.0];
+        let receivers = edge.to.map_or(senders, |to| widths[to.0]);
+        let routing = match edge.routing {
+            Routing::Auto if senders == receivers => Routing::Forward,
+            Routing::Auto => Routing::Rebalance,
+            Routing::Forward if senders != receivers => {
+                let name = |node: NodeId| graph.nodes[node.0].name.as_str();
+                return Err(Error::config(format!(
+                    "`forward` from `{}` with {senders} instances to `{}` with {receivers}: give both the same parallelism, \
+                     or leave `forward` out",
+                    name(edge.from),
+                    edge.to.map_or("a closure", name)
+                )));
+            }
+            routing => routing,
+        };
+        let mut plan = EdgePlan { to: edge.to, routing, senders, receivers, first_channel: 0 };
+        if let Some(to) = edge.to {
+            plan.first_channel = next_channel[to.0];
+            next_channel[to.0] += plan.channels_per_receiver();
+        }
+        edges.push(plan);
+    }
+    Ok(edges)
+}
+
+/// Numbers the connected components of the graph of channels.
+fn regions(graph: &Graph, edges: &[EdgePlan], nodes: &[PlannedNode], tasks: &mut [PlannedTask]) -> Vec<Vec<TaskId>> {
+    fn root(parent: &mut [usize], mut task: usize) -> usize {
+        while parent[task] != task {
+            parent[task] = parent[parent[task]];
+            task = parent[task];
+        }
+        task
+    }
+    let mut parent: Vec<usize> = (0..tasks.len()).collect();
+    for (spec, edge) in graph.edges.iter().zip(edges) {
+        let Some(to) = edge.to else { continue };
+        for sender in 0..edge.senders {
+            let reached = if edge.routing == Routing::Forward { sender..sender + 1 } else { 0..edge.receivers };
+            for receiver in reached {
+                let one = root(&mut parent, nodes[spec.from.0].first_task + sender);
+                let two = root(&mut parent, nodes[to.0].first_task + receiver);
+                parent[one.max(two)] = one.min(two);
+            }
+        }
+    }
+    let mut roots: Vec<usize> = Vec::new();
+    let mut regions: Vec<Vec<TaskId>> = Vec::new();
+    for (task, planned) in tasks.iter_mut().enumerate() {
+        let root = root(&mut parent, task);
+        let region = roots.iter().position(|known| *known == root).unwrap_or_else(|| {
+            roots.push(root);
+            regions.push(Vec::new());
+            roots.len() - 1
+        });
+        planned.region = region;
+        regions[region].push(TaskId(task as u32));
+    }
+    regions
+}

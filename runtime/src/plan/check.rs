@@ -1,0 +1,92 @@
+//! What is wrong with a topology, found before anything starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::graph::{Graph, NodeId};
+
+/// Every actor has a name of its own that can stand in a file name.
+pub(super) fn names(graph: &Graph) -> Result<(), Error> {
+    if graph.nodes.is_empty() {
+        return Err(Error::config("the topology has no source: begin with `topology.source(name, …)`"));
+    }
+    let mut seen = BTreeSet::new();
+    for node in &graph.nodes {
+        let name = &node.name;
+        if name.is_empty() {
+            return Err(Error::config(format!(
+                "a {} has an empty name: every actor needs one, its state is found by it",
+                node.kind.name()
+            )));
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if !name.chars().all(fits) || name.starts_with('.') {
+            return Err(Error::config(format!(
+                "`{name}` cannot be the name of an actor: use letters, digits, `-`, `_` and `.`, not first"
+            )));
+        }
+        if !seen.insert(name) {
+            return Err(Error::config(format!("two actors are named `{name}`: names must be unique")));
+        }
+    }
+    Ok(())
+}
+
+/// Every stream leads somewhere.
+pub(super) fn ends(graph: &Graph) -> Result<(), Error> {
+    for point in graph.points.iter().filter(|point| !point.is_output && !point.is_used()) {
+        return Err(Error::config(format!(
+            "the stream `{}` → {} leads nowhere: end it in a sink or in `for_each`",
+            graph.nodes[point.origin.0].name,
+            point.fused.join(" → ")
+        )));
+    }
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let mut outputs = graph.points.iter().filter(|point| point.is_output && point.origin == NodeId(index)).peekable();
+        if outputs.peek().is_some() && !outputs.any(|point| point.is_used()) {
+            return Err(Error::config(format!(
+                "`{}` has no sink: nothing that it sends is used; end its stream in a sink or in `for_each`",
+                node.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A side output of an actor has one type.
+pub(super) fn side_outputs(graph: &Graph) -> Result<(), Error> {
+    let mut types: BTreeMap<(NodeId, &str), &str> = BTreeMap::new();
+    for edge in &graph.edges {
+        if let Some(side) = &edge.side
+            && let Some(before) = types.insert((edge.from, side), edge.item)
+            && before != edge.item
+        {
+            return Err(Error::config(format!(
+                "side output `{side}` of `{}` is used as `{before}` and as `{}`: give each type a name of its own",
+                graph.nodes[edge.from.0].name, edge.item
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Every actor has instances, and a keyed one not more than there are key groups.
+pub(super) fn parallelism(graph: &Graph, widths: &[usize], config: &Config) -> Result<(), Error> {
+    let groups = usize::from(config.key_groups.count());
+    for (node, width) in graph.nodes.iter().zip(widths) {
+        if *width == 0 {
+            return Err(Error::config(format!("`{}` has parallelism 0: it needs at least one instance", node.name)));
+        }
+        if node.keyed && *width > groups {
+            return Err(Error::config(format!(
+                "`{}` has parallelism {width}, more than the {groups} key groups: lower it, or set `Config::key_groups`",
+                node.name
+            )));
+        }
+        if node.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+            return Err(Error::config(format!("the rate of `{}` must be above 0", node.name)));
+        }
+    }
+    Ok(())
+}

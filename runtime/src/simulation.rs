@@ -1,0 +1,103 @@
+//! Deterministic simulation: what decides a run, and the clock it goes by.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use watershed_actors::Clock;
+use watershed_state::SimulatedDisk;
+
+/// A simulated run: one thread, a virtual clock, and a seed that picks what happens next. Same seed, same run.
+#[derive(Debug, Clone)]
+pub struct Simulation {
+    pub(crate) seed: u64,
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) panic_at: Vec<u64>,
+    pub(crate) die_at: Option<u64>,
+    pub(crate) steps_max: u64,
+}
+
+impl Simulation {
+    /// A run without faults on a disk of its own.
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed, disk: SimulatedDisk::new(seed), panic_at: Vec::new(), die_at: None, steps_max: 50_000_000 }
+    }
+
+    /// Uses this disk for checkpoints and exactly-once files, so that another run can go on from what is on it.
+    pub fn on_disk(mut self, disk: &SimulatedDisk) -> Self {
+        self.disk = disk.clone();
+        self
+    }
+
+    /// Some task panics at this step of the scheduler.
+    pub fn panic_at(mut self, step: u64) -> Self {
+        self.panic_at.push(step);
+        self
+    }
+
+    /// The process dies at this step: the run ends at once, and the disk loses what was not synced.
+    pub fn die_at(mut self, step: u64) -> Self {
+        self.die_at = Some(step);
+        self
+    }
+
+    /// After how many steps a run counts as hanging.
+    pub fn at_most_steps(mut self, steps: u64) -> Self {
+        self.steps_max = steps;
+        self
+    }
+}
+
+/// A clock that stands still until it is told to go on.
+#[derive(Debug)]
+pub(crate) struct VirtualClock {
+    nanos: AtomicU64,
+}
+
+/// Where virtual time begins, in milliseconds since the Unix epoch: a round number in 2020.
+const EPOCH_MS: i64 = 1_600_000_000_000;
+
+impl VirtualClock {
+    pub(crate) fn new() -> Self {
+        Self { nanos: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn advance(&self, nanos: u64) {
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn advance_to(&self, nanos: u64) {
+        self.nanos.fetch_max(nanos, Ordering::Relaxed);
+    }
+}
+
+impl Clock for VirtualClock {
+    fn wall_ms(&self) -> i64 {
+        EPOCH_MS + (self.nanos() / 1_000_000) as i64
+    }
+
+    fn nanos(&self) -> u64 {
+        self.nanos.load(Ordering::Relaxed)
+    }
+}
+
+/// The dice of a simulation: splitmix64 (Steele, Lea, Flood 2014).
+#[derive(Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.roll() % bound.max(1) as u64) as usize
+    }
+}

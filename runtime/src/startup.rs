@@ -1,0 +1,293 @@
+//! What a process begins with: which checkpoint, which history, and whether that is allowed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::IgnoredAny;
+use watershed_actors::{Clock, Restored};
+use watershed_state::{
+    CheckpointStore, Fs, Identity, Manifest, SectionKind, StoreError, decode, hash_canary, hash_key, read_part,
+};
+
+use crate::config::{Config, Resume};
+use crate::error::Error;
+use crate::graph::NodeKind;
+use crate::plan::Plan;
+
+/// Run numbers reserved at once.
+pub(crate) const RUN_BLOCK: u32 = 64;
+/// Checkpoint ids reserved at once.
+pub(crate) const CHECKPOINT_BLOCK: u64 = 64;
+
+/// What the control plane begins with.
+pub(crate) struct Start {
+    pub(crate) store: CheckpointStore,
+    pub(crate) identity: Identity,
+    /// First run of this process.
+    pub(crate) run: u32,
+    /// What it goes on from.
+    pub(crate) checkpoint: Option<u64>,
+    pub(crate) restored: BTreeMap<usize, Arc<Restored>>,
+    /// The job had finished, and there is nothing new to read.
+    pub(crate) already_finished: bool,
+}
+
+/// Opens the checkpoints and decides what to go on from.
+pub(crate) fn start(
+    plan: &Plan,
+    config: &Config,
+    (fs, root): (Fs, &Path),
+    outputs: &Fs,
+    clock: &dyn Clock,
+) -> Result<Start, Error> {
+    let store = CheckpointStore::open(fs, root)?;
+    let before = store.identity()?;
+    let chosen = choose(plan, config, &store, before.as_ref(), outputs)?;
+    let mut restored = BTreeMap::new();
+    let run = before.as_ref().map_or(1, |identity| identity.run + 1);
+    if let Some(manifest) = &chosen {
+        check_manifest(plan, config, manifest)?;
+        restored = load(plan, &store, manifest, run)?;
+    }
+    // The history goes on only where it is taken up at its end.
+    let same_history = config.resume == Resume::Latest;
+    let lineage = match &before {
+        Some(identity) if same_history => identity.lineage.clone(),
+        _ => new_lineage(clock, run),
+    };
+    let reserved = before.map_or(0, |identity| identity.reserved_checkpoints);
+    let identity = Identity { lineage, run: run + RUN_BLOCK, reserved_checkpoints: reserved };
+    store.save_identity(&identity)?;
+    let splits = known_splits(plan)?;
+    let already_finished = match &chosen {
+        Some(manifest) if manifest.finished => !has_new_splits(&splits, &restored)?,
+        _ => false,
+    };
+    let checkpoint = chosen.map(|manifest| manifest.checkpoint);
+    Ok(Start { store, identity, run, checkpoint, restored, already_finished })
+}
+
+/// Asks the sources for their splits.
+fn known_splits(plan: &Plan) -> Result<BTreeMap<usize, Vec<String>>, Error> {
+    let mut splits = BTreeMap::new();
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let found = node.build.splits().map_err(|error| named(&node.name, error))?;
+        if let Some(found) = found {
+            splits.insert(index, found);
+        }
+    }
+    Ok(splits)
+}
+
+/// Looks for what would keep an actor from working.
+pub(crate) fn check_nodes(plan: &Plan, outputs: &Fs) -> Result<(), Error> {
+    for node in &plan.nodes {
+        node.build.check(outputs).map_err(|error| named(&node.name, error))?;
+    }
+    known_splits(plan).map(|_| ())
+}
+
+fn named(operator: &str, error: Error) -> Error {
+    Error::new(error.kind, format!("`{operator}`: {error}"))
+}
+
+fn new_lineage(clock: &dyn Clock, run: u32) -> String {
+    let process = if clock.nanos() == 0 { 0 } else { std::process::id() };
+    format!("{:016x}", hash_key(&(clock.wall_ms(), clock.nanos(), process, run)))
+}
+
+/// The checkpoint to go on from.
+fn choose(
+    plan: &Plan,
+    config: &Config,
+    store: &CheckpointStore,
+    before: Option<&Identity>,
+    outputs: &Fs,
+) -> Result<Option<Manifest>, Error> {
+    match (config.resume, before) {
+        (Resume::Nothing, _) => Ok(None),
+        (Resume::Latest, None) => {
+            if let Some((id, _)) = store.scan()?.first() {
+                return Err(Error::state(format!(
+                    "{} holds checkpoint {id} but not the file `job` that tells its history: put it back, or name the \
+                     checkpoint with `Resume::From({id})`",
+                    store.root().display()
+                )));
+            }
+            Ok(None)
+        }
+        (Resume::From(wanted), _) => {
+            let found = store.scan()?.into_iter().find(|(id, _)| *id == wanted);
+            let Some((_, manifest)) = found else {
+                return Err(Error::config(format!("there is no checkpoint {wanted} in {}", store.root().display())));
+            };
+            let manifest = manifest?;
+            store.verify(&manifest)?;
+            Ok(Some(manifest))
+        }
+        (Resume::Latest, Some(identity)) => newest(plan, config, store, identity, outputs),
+    }
+}
+
+/// The newest checkpoint of the history that can be read. One that is older than the newest only if no output past it
+/// is visible.
+fn newest(
+    plan: &Plan,
+    config: &Config,
+    store: &CheckpointStore,
+    identity: &Identity,
+    outputs: &Fs,
+) -> Result<Option<Manifest>, Error> {
+    let mut damaged: Option<(u64, StoreError)> = None;
+    let mut chosen = None;
+    for (id, manifest) in store.scan()? {
+        match manifest.and_then(|manifest| store.verify(&manifest).map(|()| manifest)) {
+            Ok(manifest) if manifest.lineage != identity.lineage => {}
+            Ok(manifest) => {
+                chosen = Some(manifest);
+                break;
+            }
+            Err(error @ StoreError::NewerFormat { .. }) => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(checkpoint = id, %error, "a checkpoint is damaged");
+                damaged.get_or_insert((id, error));
+            }
+        }
+    }
+    if !config.accept_duplicates {
+        refuse_lost_output(plan, identity, chosen.as_ref(), damaged.as_ref(), outputs)?;
+    }
+    match (&chosen, damaged) {
+        (Some(manifest), Some((id, _))) => {
+            tracing::warn!(damaged = id, taken = manifest.checkpoint, "an older checkpoint is taken");
+        }
+        (None, Some((id, error))) => {
+            return Err(Error::state(format!(
+                "checkpoint {id} is damaged and there is no older one: restore it, or start with `Resume::Nothing`: {}",
+                watershed_actors::chain_of(&error)
+            )));
+        }
+        _ => {}
+    }
+    Ok(chosen)
+}
+
+/// Refuses to go on from before what exactly-once sinks have shown already.
+fn refuse_lost_output(
+    plan: &Plan,
+    identity: &Identity,
+    chosen: Option<&Manifest>,
+    damaged: Option<&(u64, StoreError)>,
+    outputs: &Fs,
+) -> Result<(), Error> {
+    let from = chosen.map_or(0, |manifest| manifest.checkpoint);
+    for node in &plan.nodes {
+        let committed = node.build.committed_through(&identity.lineage, outputs);
+        let Some(committed) = committed.map_err(|error| named(&node.name, error))? else { continue };
+        if committed > from {
+            let why = damaged.map_or("its checkpoint is gone".to_string(), |(_, error)| {
+                watershed_actors::chain_of(error)
+            });
+            return Err(Error::state(format!(
+                "`{}` has shown output up to checkpoint {committed}, but the newest that can be read is {}: going on from \
+                 there would show records twice. Restore checkpoint {committed}, or accept duplicates with \
+                 `Config::accept_duplicates`. What is wrong: {why}",
+                node.name,
+                chosen.map_or("none".to_string(), |manifest| manifest.checkpoint.to_string())
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a checkpoint that belongs to another topology or another way of dividing keys.
+fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(), Error> {
+    if manifest.hash_canary != hash_canary() {
+        return Err(Error::state(
+            "the checkpoint was made with another hash of keys (another compiler may hash a standard type differently): \
+             its state cannot be divided among instances",
+        ));
+    }
+    if manifest.topology != plan.topology {
+        return Err(Error::config(format!(
+            "the checkpoint belongs to topology `{}`, this is `{}`: use another checkpoint folder",
+            manifest.topology, plan.topology
+        )));
+    }
+    for operator in &manifest.operators {
+        let Some(node) = plan.nodes.iter().find(|node| *node.name == *operator.name) else {
+            if config.dropped.contains(&operator.name) {
+                tracing::warn!(operator = operator.name, "its state is dropped, as asked");
+                continue;
+            }
+            return Err(Error::config(format!(
+                "the checkpoint holds state of `{}`, which the topology does not have: put it back, or drop its state with \
+                 `Config::drop_state_of(\"{}\")`",
+                operator.name, operator.name
+            )));
+        };
+        if node.kind.name() != operator.kind {
+            return Err(Error::config(format!(
+                "`{}` is a {} in the checkpoint and a {} now: give it another name",
+                operator.name,
+                operator.kind,
+                node.kind.name()
+            )));
+        }
+        let groups = if node.keyed { config.key_groups.count() } else { 0 };
+        if operator.key_groups != groups {
+            return Err(Error::config(format!(
+                "`{}` has {} key groups in the checkpoint and {groups} now: the number cannot be changed",
+                operator.name, operator.key_groups
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Reads all parts.
+fn load(
+    plan: &Plan,
+    store: &CheckpointStore,
+    manifest: &Manifest,
+    process_run: u32,
+) -> Result<BTreeMap<usize, Arc<Restored>>, Error> {
+    let mut restored = BTreeMap::new();
+    for operator in &manifest.operators {
+        let Some(index) = plan.nodes.iter().position(|node| *node.name == *operator.name) else { continue };
+        let mut instances = Vec::new();
+        for part in &operator.instances {
+            instances.push(match &part.file {
+                Some(file) => read_part(store.fs(), store.root(), file)?,
+                None => Vec::new(),
+            });
+        }
+        restored.insert(index, Arc::new(Restored { instances, from_this_process: false, process_run }));
+    }
+    Ok(restored)
+}
+
+/// Whether a source has splits that the checkpoint does not know.
+fn has_new_splits(
+    splits: &BTreeMap<usize, Vec<String>>,
+    restored: &BTreeMap<usize, Arc<Restored>>,
+) -> Result<bool, Error> {
+    for (node, splits) in splits {
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        for (_, section) in restored.get(node).iter().flat_map(|restored| restored.sections(SectionKind::Splits)) {
+            let saved: Vec<(String, IgnoredAny)> = decode(&mut section.bytes.as_slice())
+                .map_err(|error| Error::state(watershed_actors::chain_of(&error)))?;
+            known.extend(saved.into_iter().map(|(id, _)| id));
+        }
+        if splits.iter().any(|split| !known.contains(split)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether something in the plan shows output only with a checkpoint.
+pub(crate) fn has_two_phase_sink(plan: &Plan) -> bool {
+    plan.nodes.iter().any(|node| node.kind == NodeKind::TwoPhaseSink)
+}

@@ -1,0 +1,346 @@
+//! Streams: what users wire.
+
+mod chain;
+mod keyed;
+
+pub use chain::{Boxed, Chain};
+pub(crate) use chain::{AnyChain, Output, Point};
+pub use keyed::{Aggregate, KeyedStream};
+
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use watershed_actors::{
+    Broadcast, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance, Map, Operation,
+    Process, Rebalance, SideOutput, Sink, TryFlatMap, TryMap, TwoPhaseSink, UserResult, WatermarkStrategy,
+};
+use watershed_state::Data;
+
+use crate::build::{BuildSettings, InstanceBuild};
+use crate::graph::{EdgeSpec, Node, NodeBuild, NodeId, NodeKind, PointSpec, Routing, SharedGraph};
+use crate::nodes::{InstanceNode, SinkNode, TwoPhaseNode};
+use chain::{Erased, Then, Union};
+
+/// Records of type `T` on their way out of an actor.
+///
+/// **A closure fuses into the actor before it; a name starts an actor behind a bounded mailbox; `key_by` decides which
+/// instance gets the record.** A stream may be used any number of times: each use gets every record, and what stands
+/// before it runs once.
+pub struct Stream<T, C = Boxed<T>> {
+    graph: SharedGraph,
+    point: Point<C>,
+    routing: Routing,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T, C> std::fmt::Debug for Stream<T, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("id", &self.point.id).finish_non_exhaustive()
+    }
+}
+
+impl<T, C: Clone> Clone for Stream<T, C> {
+    fn clone(&self) -> Self {
+        Self { graph: self.graph.clone(), point: self.point.clone(), routing: self.routing, item: PhantomData }
+    }
+}
+
+impl<T: Data> Stream<T> {
+    /// The stream out of an actor, or out of one of its side outputs.
+    pub(crate) fn output(graph: &SharedGraph, node: NodeId, side: Option<String>) -> Self {
+        let output = Output { node, side, item: PhantomData };
+        Self::new(graph, Boxed(Arc::new(output)), true)
+    }
+}
+
+impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
+    fn new(graph: &SharedGraph, chain: C, is_output: bool) -> Self {
+        let uses = Arc::default();
+        let mut wiring = graph.lock();
+        let id = wiring.points.len();
+        let origin = chain.roots()[0];
+        let fused = chain.describe(0).fused;
+        wiring.points.push(PointSpec { origin, fused, is_output, uses: Arc::clone(&uses) });
+        drop(wiring);
+        let point = Point { id, chain, uses, is_output };
+        Self { graph: graph.clone(), point, routing: Routing::Auto, item: PhantomData }
+    }
+
+    /// This stream with one more operator.
+    fn then<O, M>(&self, name: &'static str, make: M) -> Stream<O::Out, Then<C, O, M>>
+    where
+        O: Operation<T, Out: Data> + 'static,
+        M: Fn(&BuildSettings) -> O + Send + Sync + 'static,
+    {
+        let chain = Then { before: self.point.used(), name, make: Arc::new(make), operation: PhantomData };
+        Stream::new(&self.graph, chain, false)
+    }
+
+    /// One record for one.
+    pub fn map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
+    where
+        U: Data,
+        F: Fn(T) -> U + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.then("map", move |_| Map(Arc::clone(&function)))
+    }
+
+    /// Only the records for which the closure says `true`.
+    pub fn filter<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
+    where
+        F: Fn(&T) -> bool + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.then("filter", move |_| Filter(Arc::clone(&function)))
+    }
+
+    /// One record or none for one.
+    pub fn filter_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
+    where
+        U: Data,
+        F: Fn(T) -> Option<U> + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.then("filter_map", move |_| FilterMap(Arc::clone(&function)))
+    }
+
+    /// Any number of records for one. The iterator is taken from as outputs have room, so it may be very long.
+    pub fn flat_map<I, F>(&self, function: F) -> Stream<I::Item, impl Chain<Out = I::Item> + use<T, C, I, F>>
+    where
+        I: IntoIterator<Item: Data, IntoIter: Send> + 'static,
+        F: Fn(T) -> I + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.then("flat_map", move |_| FlatMap::new(Arc::clone(&function)))
+    }
+
+    /// Looks at each record and lets it pass.
+    pub fn inspect<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
+    where
+        F: Fn(&T) + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.then("inspect", move |_| Inspect(Arc::clone(&function)))
+    }
+
+    /// One record for one, or an error, which is handled as a failure of the actor.
+    pub fn try_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
+    where
+        U: Data,
+        F: Fn(T) -> UserResult<U> + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.then("try_map", move |_| TryMap(Arc::clone(&function)))
+    }
+
+    /// Any number of records for one, or an error, which is handled as a failure of the actor.
+    pub fn try_flat_map<I, F>(&self, function: F) -> Stream<I::Item, impl Chain<Out = I::Item> + use<T, C, I, F>>
+    where
+        I: IntoIterator<Item: Data, IntoIter: Send> + 'static,
+        F: Fn(T) -> UserResult<I> + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.then("try_flat_map", move |_| TryFlatMap::new(Arc::clone(&function)))
+    }
+
+    /// Gives each record its event time, in milliseconds, and sends watermarks as `strategy` says.
+    pub fn event_time<F, W>(&self, time_of: F, strategy: W) -> Stream<T, impl Chain<Out = T> + use<T, C, F, W>>
+    where
+        F: Fn(&T) -> i64 + Send + Sync + 'static,
+        W: WatermarkStrategy,
+    {
+        let time_of = Arc::new(time_of);
+        self.then("event_time", move |settings| {
+            let interval = settings.watermark_interval;
+            EventTime::new(Arc::clone(&time_of), strategy.generator(), interval, strategy.idle_after())
+        })
+    }
+
+    /// The same stream under a type that can be named: `Stream<T>`.
+    pub fn boxed(&self) -> Stream<T> {
+        let chain = Boxed(Arc::new(Erased(self.point.used())) as Arc<dyn AnyChain<T>>);
+        let mut stream = Stream::new(&self.graph, chain, false);
+        stream.routing = self.routing;
+        stream
+    }
+
+    /// The records of both, in no particular order between them.
+    pub fn union<D: Chain<Out = T>>(&self, other: &Stream<T, D>) -> Stream<T> {
+        let (one, two) = (self.boxed(), other.boxed());
+        let streams = vec![one.point.used().chain, two.point.used().chain];
+        Stream::new(&self.graph, Boxed(Arc::new(Union(streams)) as Arc<dyn AnyChain<T>>), false)
+    }
+
+    /// What this actor sends to a side output.
+    pub fn side<U: Data>(&self, output: &SideOutput<U>) -> Stream<U> {
+        let root = self.point.chain.roots()[0];
+        Stream::output(&self.graph, root, Some(output.name().to_string()))
+    }
+
+    /// Deals the records out in turn to the instances of the next actor.
+    pub fn rebalance(mut self) -> Self {
+        self.routing = Routing::Rebalance;
+        self
+    }
+
+    /// Gives each record to every instance of the next actor.
+    pub fn broadcast(mut self) -> Self {
+        self.routing = Routing::Broadcast;
+        self
+    }
+
+    /// Keeps records with the instance of the next actor that has the same number; both need the same parallelism.
+    pub fn forward(mut self) -> Self {
+        self.routing = Routing::Forward;
+        self
+    }
+
+    /// How many instances the actor has that this stream comes out of.
+    pub fn parallelism(self, instances: usize) -> Self {
+        self.set(|node| node.parallelism = Some(instances));
+        self
+    }
+
+    /// Holds the source that this stream comes out of to so many records per second, all instances together.
+    pub fn rate(self, records_per_second: f64) -> Self {
+        self.set(|node| node.rate = Some(records_per_second));
+        self
+    }
+
+    fn set(&self, change: impl Fn(&mut Node)) {
+        let mut graph = self.graph.lock();
+        for root in self.point.chain.roots() {
+            change(&mut graph.nodes[root.0]);
+        }
+    }
+
+    /// Divides the stream by a key: all records of a key go to the same instance of the next actor, in order.
+    pub fn key_by<K, F>(&self, key_of: F) -> KeyedStream<K, T, C, F>
+    where
+        K: Hash,
+        F: Fn(&T) -> K + Send + Sync + 'static,
+    {
+        KeyedStream::new(self.clone(), key_of)
+    }
+
+    /// Starts an actor without keys: one state per instance.
+    pub fn actor<P: Process<Key = (), In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
+        let build = InstanceNode { process: Arc::new(process) };
+        let node = self.add_node(name, NodeKind::Process, Arc::new(build));
+        self.connect(node);
+        Stream::output(&self.graph, node, None)
+    }
+
+    /// Ends in a sink that may show a record again after a crash.
+    pub fn sink<S: Sink<In = T>>(&self, name: &str, sink: S) -> SinkActor {
+        self.end(name, NodeKind::Sink, Arc::new(SinkNode { sink: Arc::new(sink) }))
+    }
+
+    /// Ends in a sink that shows each record exactly once.
+    pub fn sink_exactly_once<S: TwoPhaseSink<In = T>>(&self, name: &str, sink: S) -> SinkActor {
+        self.end(name, NodeKind::TwoPhaseSink, Arc::new(TwoPhaseNode { sink: Arc::new(sink) }))
+    }
+
+    fn end(&self, name: &str, kind: NodeKind, build: Arc<dyn NodeBuild>) -> SinkActor {
+        let node = self.add_node(name, kind, build);
+        self.connect(node);
+        SinkActor { graph: self.graph.clone(), node }
+    }
+
+    /// Ends in a closure, fused into the actor before it. It sees records again after a crash.
+    pub fn for_each<F>(&self, function: F)
+    where
+        F: Fn(T) + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.for_each_instance(move |_| {
+            let function = Arc::clone(&function);
+            move |record| function(record)
+        });
+    }
+
+    /// Ends in a closure of its own for each instance, which may keep what it likes. `make` is called anew after a
+    /// restart; the closure sees records again then.
+    pub fn for_each_instance<M, F>(&self, make: M)
+    where
+        M: Fn(&Instance) -> F + Send + Sync + 'static,
+        F: FnMut(T) + Send + 'static,
+    {
+        let make = Arc::new(make);
+        self.add_edges(None, Routing::Forward, move |_, build| ForEach(make(&build.instance)));
+    }
+
+    fn add_node(&self, name: &str, kind: NodeKind, build: Arc<dyn NodeBuild>) -> NodeId {
+        add_node(&self.graph, Node { name: name.to_string(), kind, parallelism: None, keyed: false, rate: None, build })
+    }
+
+    /// Connects this stream to an actor without keys.
+    fn connect(&self, to: NodeId) {
+        self.add_edges(Some(to), self.routing, |edge, build| AnyEdge::new(edge, build));
+    }
+
+    /// An edge for each branch; `make` makes the end of its chain.
+    fn add_edges<N, M>(&self, to: Option<NodeId>, routing: Routing, make: M)
+    where
+        N: watershed_actors::Push<T> + 'static,
+        M: Fn(usize, &InstanceBuild<'_>) -> N + Send + Sync + 'static,
+    {
+        let (point, make) = (self.point.used(), Arc::new(make));
+        let mut graph = self.graph.lock();
+        for (branch, from) in point.chain.roots().into_iter().enumerate() {
+            let chain::Description { side, item, fused } = point.chain.describe(branch);
+            let (point, make, edge) = (point.clone(), Arc::clone(&make), graph.edges.len());
+            let attach = move |build: &mut InstanceBuild<'_>| {
+                let end = make(edge, build);
+                point.attach(branch, build, end);
+            };
+            graph.edges.push(EdgeSpec { from, to, routing, side, item, fused, attach: Arc::new(attach) });
+        }
+    }
+}
+
+/// A sink in the wiring.
+#[derive(Clone)]
+pub struct SinkActor {
+    graph: SharedGraph,
+    node: NodeId,
+}
+
+impl std::fmt::Debug for SinkActor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SinkActor").field(&self.node).finish()
+    }
+}
+
+impl SinkActor {
+    /// How many instances it has (as many as the actor before it).
+    pub fn parallelism(self, instances: usize) -> Self {
+        self.graph.lock().nodes[self.node.0].parallelism = Some(instances);
+        self
+    }
+}
+
+pub(crate) fn add_node(graph: &SharedGraph, node: Node) -> NodeId {
+    let mut graph = graph.lock();
+    graph.nodes.push(node);
+    NodeId(graph.nodes.len() - 1)
+}
+
+/// The end of a chain whose routing the plan decides.
+struct AnyEdge;
+
+impl AnyEdge {
+    #[expect(clippy::new_ret_no_self, reason = "it chooses between types that have only the trait in common")]
+    fn new<T: Data>(edge: usize, build: &InstanceBuild<'_>) -> Box<dyn watershed_actors::Push<T>> {
+        let (senders, limits) = (build.senders::<T>(edge), build.settings.limits);
+        match build.edges[edge].routing {
+            Routing::Broadcast => Box::new(Edge::new(senders, Broadcast, limits)),
+            Routing::Rebalance => {
+                Box::new(Edge::new(senders, Rebalance::starting_at(build.instance.index), limits))
+            }
+            Routing::Forward | Routing::Auto | Routing::ByKey => Box::new(Edge::new(senders, Forward, limits)),
+        }
+    }
+}

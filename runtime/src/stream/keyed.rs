@@ -1,0 +1,135 @@
+//! Streams divided by a key.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use watershed_actors::{ByKey, Context, Edge, Process, UserResult};
+use watershed_state::{Data, Key, State};
+
+use crate::graph::{Node, NodeKind, Routing};
+use crate::nodes::KeyedNode;
+use crate::stream::{Boxed, Chain, Stream, add_node};
+
+/// A stream whose records have a key: the next actor has state per key.
+pub struct KeyedStream<K, T, C = Boxed<T>, F = fn(&T) -> K> {
+    stream: Stream<T, C>,
+    key_of: Arc<F>,
+    key: PhantomData<fn() -> K>,
+}
+
+impl<K, T, C, F> std::fmt::Debug for KeyedStream<K, T, C, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyedStream").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl<K, T, C, F> KeyedStream<K, T, C, F> {
+    pub(crate) fn new(stream: Stream<T, C>, key_of: F) -> Self {
+        Self { stream, key_of: Arc::new(key_of), key: PhantomData }
+    }
+}
+
+impl<K, T, C, F> KeyedStream<K, T, C, F>
+where
+    K: Key,
+    T: Data,
+    C: Chain<Out = T>,
+    F: Fn(&T) -> K + Send + Sync + 'static,
+{
+    /// Starts an actor with state per key.
+    pub fn actor<P: Process<Key = K, In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
+        let build = KeyedNode { process: Arc::new(process), key_of: Arc::clone(&self.key_of) };
+        let graph = &self.stream.graph;
+        let node = Node {
+            name: name.to_string(),
+            kind: NodeKind::Process,
+            parallelism: None,
+            keyed: true,
+            rate: None,
+            build: Arc::new(build),
+        };
+        let node = add_node(graph, node);
+        let key_of = Arc::clone(&self.key_of);
+        self.stream.add_edges(Some(node), Routing::ByKey, move |edge, build| {
+            let senders = build.senders::<T>(edge);
+            let route = ByKey::new(Arc::clone(&key_of), build.settings.key_groups, senders.len());
+            Edge::new(senders, route, build.settings.limits)
+        });
+        Stream::output(graph, node, None)
+    }
+
+    /// Folds the records of each key into one and sends the result after each record. The first record of a key is its
+    /// first result.
+    pub fn reduce<R>(&self, name: &str, reduce: R) -> Stream<T>
+    where
+        R: Fn(T, T) -> T + Send + Sync + 'static,
+    {
+        self.actor(name, Reduce { reduce, types: PhantomData })
+    }
+
+    /// Adds each record to the accumulator of its key and sends the result after each record.
+    pub fn aggregate<A: Aggregate<In = T>>(&self, name: &str, aggregate: A) -> Stream<A::Out> {
+        self.actor(name, Running { aggregate, key: PhantomData })
+    }
+}
+
+/// An aggregate: an accumulator per key, and what it says.
+pub trait Aggregate: Send + Sync + 'static {
+    /// A record.
+    type In: Data;
+    /// What is kept for a key.
+    type Accumulator: State;
+    /// The result.
+    type Out: Data;
+
+    /// Takes a record in.
+    fn add(&self, accumulator: &mut Self::Accumulator, record: Self::In);
+
+    /// What the accumulator amounts to.
+    fn result(&self, accumulator: &Self::Accumulator) -> Self::Out;
+}
+
+struct Reduce<K, T, R> {
+    reduce: R,
+    types: PhantomData<fn() -> (K, T)>,
+}
+
+impl<K: Key, T: Data, R: Fn(T, T) -> T + Send + Sync + 'static> Process for Reduce<K, T, R> {
+    type Key = K;
+    type In = T;
+    type Out = T;
+    type State = Option<T>;
+
+    fn on_record(&self, record: T, state: &mut Option<T>, context: &mut Context<'_, Self>) -> UserResult {
+        let reduced = match state.take() {
+            Some(before) => (self.reduce)(before, record),
+            None => record,
+        };
+        context.emit(reduced.clone());
+        *state = Some(reduced);
+        Ok(())
+    }
+}
+
+struct Running<K, A> {
+    aggregate: A,
+    key: PhantomData<fn() -> K>,
+}
+
+impl<K: Key, A: Aggregate> Process for Running<K, A> {
+    type Key = K;
+    type In = A::In;
+    type Out = A::Out;
+    type State = A::Accumulator;
+
+    fn on_record(
+        &self,
+        record: A::In,
+        accumulator: &mut A::Accumulator,
+        context: &mut Context<'_, Self>,
+    ) -> UserResult {
+        self.aggregate.add(accumulator, record);
+        context.emit(self.aggregate.result(accumulator));
+        Ok(())
+    }
+}

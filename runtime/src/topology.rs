@@ -1,0 +1,91 @@
+//! The topology: actors wired in code.
+
+use std::sync::Arc;
+
+use watershed_actors::Source;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::graph::{Node, NodeKind, SharedGraph};
+use crate::job::{Job, Outcome};
+use crate::nodes::SourceNode;
+use crate::plan::{Plan, explain};
+use crate::stream::{Stream, add_node};
+
+/// A wiring of actors. It says what happens; [`Config`] says how and where.
+///
+/// Running it does not use it up: it can be run again, with another configuration.
+#[derive(Clone)]
+pub struct Topology {
+    name: String,
+    graph: SharedGraph,
+}
+
+impl std::fmt::Debug for Topology {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topology").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Topology {
+    /// An empty wiring. Its name goes into checkpoints: those of another topology are refused.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_string(), graph: SharedGraph::default() }
+    }
+
+    /// Starts a source actor.
+    pub fn source<S: Source>(&self, name: &str, source: S) -> Stream<S::Item> {
+        let node = Node {
+            name: name.to_string(),
+            kind: NodeKind::Source,
+            parallelism: None,
+            keyed: false,
+            rate: None,
+            build: Arc::new(SourceNode::new(source)),
+        };
+        let node = add_node(&self.graph, node);
+        Stream::output(&self.graph, node, None)
+    }
+
+    /// The wiring in words: actors, what is fused into them, edges, parallelism.
+    ///
+    /// # Errors
+    /// What is wrong with the wiring.
+    pub fn explain(&self) -> Result<String> {
+        self.explain_with(&Config::local())
+    }
+
+    /// [`Topology::explain`] for a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with the wiring.
+    pub fn explain_with(&self, config: &Config) -> Result<String> {
+        let plan = self.plan(config)?;
+        Ok(explain(&plan, &self.graph.lock()))
+    }
+
+    /// Runs the job to its end. SIGINT and SIGTERM end it with a last checkpoint, from which the next run goes on.
+    ///
+    /// # Errors
+    /// Why it did not start, or why it ended before its work was done.
+    pub fn run(&self, config: Config) -> Result<Outcome> {
+        crate::job::start(self.plan(&config)?, config, true)?.wait()
+    }
+
+    /// Starts the job on threads of its own and returns at once.
+    ///
+    /// # Errors
+    /// Why it did not start.
+    pub fn start(&self, config: Config) -> Result<Job> {
+        crate::job::start(self.plan(&config)?, config, false)
+    }
+
+    fn plan(&self, config: &Config) -> Result<Plan> {
+        if cfg!(panic = "abort") {
+            return Err(Error::config(
+                "this program is built with `panic = \"abort\"`, which leaves nothing to supervise: remove it from the profile",
+            ));
+        }
+        Plan::new(&self.name, &self.graph.lock(), config)
+    }
+}

@@ -1,0 +1,199 @@
+//! What can go wrong, said so that the reader knows what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::SectionKind;
+
+/// A value could not be turned into bytes, or bytes not into values.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The type's `Serialize` failed, or the value holds something that the format can't express.
+    #[error("cannot encode a value of type {type_name}")]
+    Encode {
+        /// The Rust type that was to be written.
+        type_name: &'static str,
+        /// What the encoder says.
+        source: rmp_serde::encode::Error,
+    },
+    /// The bytes don't fit the type: damaged, or written by a version of the type that this one can't read.
+    #[error(
+        "cannot decode a value of type {type_name}; if its definition changed, new fields need #[serde(default)] \
+         and fields keep their types"
+    )]
+    Decode {
+        /// The Rust type that was to be read.
+        type_name: &'static str,
+        /// What the decoder says.
+        source: rmp_serde::decode::Error,
+    },
+    /// A section was given to something that keeps another kind of entries.
+    #[error("a section of {found:?} cannot be restored into {expected:?}")]
+    WrongKind {
+        /// What the structure keeps.
+        expected: SectionKind,
+        /// What the section holds.
+        found: SectionKind,
+    },
+    /// A section belongs to a key group of another instance.
+    #[error("key group {group} is not owned by this instance")]
+    GroupNotOwned {
+        /// The section's group.
+        group: u16,
+    },
+    /// A key hashes into another group than the one its section names: the key's `Hash` or `Serialize` changed.
+    #[error(
+        "a key of type {type_name} was stored in key group {expected} but now hashes into {found}; its Hash or its \
+         serialized form must have changed, which keys don't allow"
+    )]
+    WrongGroup {
+        /// The Rust type of the key.
+        type_name: &'static str,
+        /// The group under which the key was stored.
+        expected: u16,
+        /// The group of the key's hash today.
+        found: u16,
+    },
+    /// The same entry was restored twice.
+    #[error("an entry of key group {group} is there twice, in kind {kind:?}")]
+    Duplicate {
+        /// What the entry is.
+        kind: SectionKind,
+        /// Its group.
+        group: u16,
+    },
+    /// A section holds more bytes than its entries need.
+    #[error("{bytes} bytes are left after the last entry of a section")]
+    Trailing {
+        /// How many bytes are left.
+        bytes: usize,
+    },
+}
+
+/// A checkpoint folder, or a file in it, could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file system refused an operation.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was attempted: "read", "rename", …
+        doing: &'static str,
+        /// What the file system says.
+        source: io::Error,
+    },
+    /// The checkpoint folder can't be created or written to.
+    #[error(
+        "the checkpoint folder {} is not writable; give this user write access or configure another folder",
+        path.display()
+    )]
+    NotWritable {
+        /// The checkpoint folder.
+        path: PathBuf,
+        /// What the file system says.
+        source: io::Error,
+    },
+    /// Another process holds the checkpoint folder.
+    #[error(
+        "the checkpoint folder {} is in use by another process; stop that one, or give this job a folder of its own",
+        path.display()
+    )]
+    Locked {
+        /// The checkpoint folder.
+        path: PathBuf,
+    },
+    /// A file is not what was written.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: Damage,
+    },
+    /// A file was written by a newer version of this library.
+    #[error(
+        "{} has format version {found} but this build reads up to {supported}; run it with the version that wrote it, \
+         or a later one", path.display()
+    )]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// The version the file has.
+        found: u32,
+        /// The newest version this build reads.
+        supported: u32,
+    },
+    /// Something in a file, or to be written to it, could not be encoded or decoded.
+    #[error("the contents of {} cannot be encoded or decoded", path.display())]
+    Codec {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: CodecError,
+    },
+    /// A checkpoint with this id is complete already; ids are never reused.
+    #[error("checkpoint {checkpoint} already exists in {}; checkpoint ids must not be reused", path.display())]
+    CheckpointExists {
+        /// The checkpoint folder.
+        path: PathBuf,
+        /// The id.
+        checkpoint: u64,
+    },
+    /// A part's path is absolute or leads out of the checkpoint folder.
+    #[error("{} is no path inside the checkpoint folder", path.display())]
+    PathOutside {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// What is wrong with a damaged file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// It does not exist.
+    #[error("it is missing")]
+    Missing,
+    /// It has another length than recorded, usually because its end is missing.
+    #[error("it has {found} bytes instead of {expected}")]
+    Length {
+        /// The length recorded, in bytes.
+        expected: u64,
+        /// The length found, in bytes.
+        found: u64,
+    },
+    /// Its contents are not those that were written.
+    #[error("its checksum is {found:016x} instead of {expected:016x}")]
+    Checksum {
+        /// The checksum recorded.
+        expected: u64,
+        /// The checksum of the contents.
+        found: u64,
+    },
+    /// It does not begin as such a file does.
+    #[error("it is not a file of this kind")]
+    Magic,
+    /// Its inner structure makes no sense though the checksum is right.
+    #[error("its contents end inside {inside}")]
+    Cut {
+        /// What was being read.
+        inside: &'static str,
+    },
+    /// It holds a section of a kind that its format version does not have.
+    #[error("it holds a section of the unknown kind {number}")]
+    UnknownKind {
+        /// The kind's number.
+        number: u8,
+    },
+    /// It lies in the folder of one checkpoint and describes another.
+    #[error("it describes checkpoint {found} but lies in the folder of {expected}")]
+    OtherCheckpoint {
+        /// The checkpoint of the folder.
+        expected: u64,
+        /// The checkpoint in the file.
+        found: u64,
+    },
+}

@@ -1,0 +1,57 @@
+use tempfile::tempdir;
+
+use super::*;
+
+fn write(path: &Path, bytes: &[u8]) {
+    let mut file = LocalFs.create(path).unwrap();
+    file.write_all(bytes).unwrap();
+    file.sync().unwrap();
+}
+
+#[test]
+fn folders_are_created_with_all_above_them_and_may_exist() {
+    let temp = tempdir().unwrap();
+    let deep = temp.path().join("a/b/c");
+    LocalFs.create_dir_all(&deep).unwrap();
+    LocalFs.create_dir_all(&deep).unwrap();
+    assert!(deep.is_dir());
+    write(&temp.path().join("file"), b"");
+    assert!(LocalFs.create_dir_all(&temp.path().join("file/below")).is_err());
+}
+
+#[test]
+fn a_file_is_written_renamed_listed_read_and_removed() {
+    let temp = tempdir().unwrap();
+    let (first, second) = (temp.path().join("first"), temp.path().join("second"));
+    write(&first, b"old and long");
+    write(&first, b"new");
+    write(&second, b"replaced");
+    LocalFs.create_dir_all(&temp.path().join("folder")).unwrap();
+    LocalFs.rename(&first, &second).unwrap();
+    LocalFs.sync_dir(temp.path()).unwrap();
+
+    assert!(!LocalFs.exists(&first).unwrap());
+    assert!(LocalFs.exists(&second).unwrap());
+    assert_eq!(LocalFs.read(&second).unwrap(), b"new");
+    let expected = [
+        FileInfo { name: "folder".into(), len: 0, is_dir: true },
+        FileInfo { name: "second".into(), len: 3, is_dir: false },
+    ];
+    assert_eq!(LocalFs.list(temp.path()).unwrap(), expected);
+
+    LocalFs.remove_file(&second).unwrap();
+    LocalFs.remove_dir_all(&temp.path().join("folder")).unwrap();
+    assert_eq!(LocalFs.list(temp.path()).unwrap(), []);
+    assert_eq!(LocalFs.read(&second).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_lock_is_exclusive_until_it_is_dropped() {
+    let temp = tempdir().unwrap();
+    let path = temp.path().join("lock");
+    let held = LocalFs.lock(&path).unwrap();
+    assert!(held.is_some());
+    assert!(LocalFs.lock(&path).unwrap().is_none());
+    drop(held);
+    assert!(LocalFs.lock(&path).unwrap().is_some());
+}

@@ -1,0 +1,186 @@
+//! A disk in memory that tells durable from merely written, for tests that pull the plug.
+
+mod disk;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::disk::{Disk, Node};
+use super::{FileInfo, FileSystem, FileWriter, Fs};
+
+/// An in-memory disk. A crash takes away what was not synced: of a file's contents some prefix of the unsynced
+/// bytes may survive, and the creation, renaming or removal of a name may or may not have happened. The seed
+/// decides; the same seed and the same operations give the same disk. Clones are the same disk.
+#[derive(Clone)]
+pub struct SimulatedDisk {
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    disk: Disk,
+    /// Counts the crashes; handles of an earlier life fail.
+    life: u64,
+    operations: u64,
+    /// The operation number from which on everything fails.
+    dies_at: Option<u64>,
+}
+
+impl SimulatedDisk {
+    /// An empty disk whose crashes follow `seed`.
+    pub fn new(seed: u64) -> Self {
+        let shared = Shared { disk: Disk::new(seed), life: 0, operations: 0, dies_at: None };
+        Self { shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    /// The file system on this disk, for the present life of the process.
+    pub fn fs(&self) -> Fs {
+        let life = self.lock().life;
+        Arc::new(SimulatedFs { disk: self.clone(), life })
+    }
+
+    /// The process dies. What was not synced may be lost, locks are released, and everything obtained from
+    /// [`fs`](Self::fs) before fails from now on.
+    pub fn crash(&self) {
+        let mut shared = self.lock();
+        shared.life += 1;
+        shared.dies_at = None;
+        shared.disk.crash();
+    }
+
+    /// From the `n`-th further operation on (1 is the next one) every operation fails as if the process were
+    /// dead, until [`crash`](Self::crash).
+    pub fn die_at_operation(&self, n: u64) {
+        let mut shared = self.lock();
+        shared.dies_at = Some(shared.operations.saturating_add(n));
+    }
+
+    /// How many operations were attempted since the disk was made.
+    pub fn operations(&self) -> u64 {
+        self.lock().operations
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // Every operation leaves the disk consistent, also one that panics, which none does on purpose.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one operation, if the process of that life is still alive.
+    fn operate<R>(&self, life: u64, operation: impl FnOnce(&mut Disk) -> io::Result<R>) -> io::Result<R> {
+        let mut shared = self.lock();
+        shared.operations += 1;
+        let dead = shared.life != life || shared.dies_at.is_some_and(|at| shared.operations >= at);
+        if dead {
+            return Err(io::Error::other("the simulated process is dead"));
+        }
+        operation(&mut shared.disk)
+    }
+}
+
+impl fmt::Debug for SimulatedDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = self.lock();
+        f.debug_struct("SimulatedDisk")
+            .field("life", &shared.life)
+            .field("operations", &shared.operations)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedFs {
+    disk: SimulatedDisk,
+    life: u64,
+}
+
+impl SimulatedFs {
+    fn operate<R>(&self, operation: impl FnOnce(&mut Disk) -> io::Result<R>) -> io::Result<R> {
+        self.disk.operate(self.life, operation)
+    }
+}
+
+impl FileSystem for SimulatedFs {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        // Each missing folder is an operation of its own, so that a process can die between two of them.
+        let above: Vec<&Path> = dir.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+        for folder in above.into_iter().rev() {
+            self.operate(|disk| disk.create_dir(folder))?;
+        }
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn FileWriter>> {
+        let file = self.operate(|disk| disk.create(path))?;
+        Ok(Box::new(SimulatedWriter { disk: self.disk.clone(), life: self.life, file }))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.operate(|disk| disk.read(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operate(|disk| disk.rename(from, to))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.operate(|disk| disk.remove_file(path))
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.operate(|disk| disk.remove_dir_all(dir))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.operate(|disk| disk.sync_dir(dir))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<FileInfo>> {
+        self.operate(|disk| disk.list(dir))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.operate(|disk| disk.exists(path))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let file = self.operate(|disk| disk.lock(path))?;
+        Ok(file.map(|file| -> Box<dyn Send + Sync> {
+            Box::new(SimulatedLock { disk: self.disk.clone(), life: self.life, file })
+        }))
+    }
+}
+
+struct SimulatedWriter {
+    disk: SimulatedDisk,
+    life: u64,
+    file: Node,
+}
+
+impl FileWriter for SimulatedWriter {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.disk.operate(self.life, |disk| disk.append(self.file, bytes))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.operate(self.life, |disk| disk.sync(self.file))
+    }
+}
+
+struct SimulatedLock {
+    disk: SimulatedDisk,
+    life: u64,
+    file: Node,
+}
+
+impl Drop for SimulatedLock {
+    fn drop(&mut self) {
+        let mut shared = self.disk.lock();
+        // A crash has released the lock already, and another process may hold it by now.
+        if shared.life == self.life {
+            shared.disk.unlock(self.file);
+        }
+    }
+}

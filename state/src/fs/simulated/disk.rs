@@ -1,0 +1,324 @@
+//! The state of the simulated disk: files and folders as the process sees them, and as a crash would leave them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path};
+
+use super::super::FileInfo;
+
+/// A file or folder, whatever its name.
+pub(super) type Node = u64;
+
+const ROOT: Node = 0;
+
+pub(super) struct Disk {
+    seed: u64,
+    crashes: u64,
+    nodes: BTreeMap<Node, Content>,
+    next_node: Node,
+    /// Changes of names that are not synced yet, in order.
+    unsynced: Vec<Unsynced>,
+    /// Counts the changes of names. A rename between folders is one change in two folders.
+    changes: u64,
+    locked: BTreeSet<Node>,
+}
+
+enum Content {
+    File { now: Vec<u8>, synced: Vec<u8> },
+    Dir { now: Names, synced: Names },
+}
+
+type Names = BTreeMap<String, Node>;
+
+struct Unsynced {
+    change: u64,
+    dir: Node,
+    effect: Effect,
+}
+
+enum Effect {
+    Link(String, Node),
+    Unlink(String),
+    Move { from: String, to: String, node: Node },
+}
+
+impl Effect {
+    fn apply(&self, names: &mut Names) {
+        match self {
+            Effect::Link(name, node) => {
+                names.insert(name.clone(), *node);
+            }
+            Effect::Unlink(name) => {
+                names.remove(name);
+            }
+            Effect::Move { from, to, node } => {
+                // `from` may be missing if its own creation was lost.
+                names.remove(from);
+                names.insert(to.clone(), *node);
+            }
+        }
+    }
+}
+
+impl Disk {
+    pub(super) fn new(seed: u64) -> Self {
+        let root = Content::Dir { now: Names::new(), synced: Names::new() };
+        Self {
+            seed,
+            crashes: 0,
+            nodes: BTreeMap::from([(ROOT, root)]),
+            next_node: ROOT + 1,
+            unsynced: Vec::new(),
+            changes: 0,
+            locked: BTreeSet::new(),
+        }
+    }
+
+    /// Leaves what is synced, and of the rest what the seed says.
+    pub(super) fn crash(&mut self) {
+        self.crashes += 1;
+        self.locked.clear();
+        for Unsynced { change, dir, effect } in std::mem::take(&mut self.unsynced) {
+            if self.draw(change) & 1 == 1
+                && let Some(Content::Dir { synced, .. }) = self.nodes.get_mut(&dir)
+            {
+                effect.apply(synced);
+            }
+        }
+        let (seed, crashes) = (self.seed, self.crashes);
+        for (node, content) in &mut self.nodes {
+            match content {
+                Content::File { now, synced } => {
+                    *synced = surviving(now, synced, draw(seed, crashes, !node));
+                    now.clone_from(synced);
+                }
+                Content::Dir { now, synced } => now.clone_from(synced),
+            }
+        }
+        self.forget_unreachable();
+    }
+
+    /// Creates one folder durably, unless it exists.
+    pub(super) fn create_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let Some((parent, name)) = self.parent_and_name(dir)? else {
+            return Ok(());
+        };
+        let existing = self.names(parent)?.get(name).copied();
+        if let Some(node) = existing {
+            return self.names(node).map(|_| ());
+        }
+        let node = self.add(Content::Dir { now: Names::new(), synced: Names::new() });
+        self.change(parent, Effect::Link(name.to_owned(), node))?;
+        self.sync_names(parent)
+    }
+
+    pub(super) fn create(&mut self, path: &Path) -> io::Result<Node> {
+        let (parent, name) = self.parent_and_name(path)?.ok_or(ErrorKind::IsADirectory)?;
+        if let Some(&node) = self.names(parent)?.get(name) {
+            let (now, _) = self.file_mut(node)?;
+            now.clear();
+            return Ok(node);
+        }
+        let node = self.add(Content::File { now: Vec::new(), synced: Vec::new() });
+        self.change(parent, Effect::Link(name.to_owned(), node))?;
+        Ok(node)
+    }
+
+    pub(super) fn append(&mut self, file: Node, bytes: &[u8]) -> io::Result<()> {
+        let (now, _) = self.file_mut(file)?;
+        now.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self, file: Node) -> io::Result<()> {
+        let (now, synced) = self.file_mut(file)?;
+        synced.clone_from(now);
+        Ok(())
+    }
+
+    pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        let node = self.find(path)?;
+        let (now, _) = self.file_mut(node)?;
+        Ok(now.clone())
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from_dir, from_name) = self.parent_and_name(from)?.ok_or(ErrorKind::InvalidInput)?;
+        let (to_dir, to_name) = self.parent_and_name(to)?.ok_or(ErrorKind::InvalidInput)?;
+        let node = *self.names(from_dir)?.get(from_name).ok_or(ErrorKind::NotFound)?;
+        if let Some(&replaced) = self.names(to_dir)?.get(to_name) {
+            if replaced == node {
+                return Ok(());
+            }
+            self.file_mut(replaced)?;
+            self.file_mut(node)?;
+        }
+        let (from, to) = (from_name.to_owned(), to_name.to_owned());
+        if from_dir == to_dir {
+            return self.change(from_dir, Effect::Move { from, to, node });
+        }
+        self.change(to_dir, Effect::Link(to, node))?;
+        self.changes -= 1; // Both halves are the same change, so that a crash keeps or loses both.
+        self.change(from_dir, Effect::Unlink(from))
+    }
+
+    pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent_and_name(path)?.ok_or(ErrorKind::IsADirectory)?;
+        let node = *self.names(parent)?.get(name).ok_or(ErrorKind::NotFound)?;
+        self.file_mut(node)?;
+        self.change(parent, Effect::Unlink(name.to_owned()))
+    }
+
+    pub(super) fn remove_dir_all(&mut self, dir: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent_and_name(dir)?.ok_or(ErrorKind::InvalidInput)?;
+        let node = *self.names(parent)?.get(name).ok_or(ErrorKind::NotFound)?;
+        self.empty(node)?;
+        self.change(parent, Effect::Unlink(name.to_owned()))
+    }
+
+    pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let node = self.find(dir)?;
+        self.names(node)?;
+        self.sync_names(node)
+    }
+
+    pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<FileInfo>> {
+        let names = self.names(self.find(dir)?)?;
+        let info = |(name, node): (&String, &Node)| match self.nodes.get(node) {
+            Some(Content::File { now, .. }) => {
+                FileInfo { name: name.clone(), len: now.len() as u64, is_dir: false }
+            }
+            _ => FileInfo { name: name.clone(), len: 0, is_dir: true },
+        };
+        Ok(names.iter().map(info).collect())
+    }
+
+    pub(super) fn exists(&self, path: &Path) -> io::Result<bool> {
+        match self.find(path) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn lock(&mut self, path: &Path) -> io::Result<Option<Node>> {
+        let file = if self.exists(path)? { self.find(path)? } else { self.create(path)? };
+        Ok(self.locked.insert(file).then_some(file))
+    }
+
+    pub(super) fn unlock(&mut self, file: Node) {
+        self.locked.remove(&file);
+    }
+
+    fn add(&mut self, content: Content) -> Node {
+        let node = self.next_node;
+        self.next_node += 1;
+        self.nodes.insert(node, content);
+        node
+    }
+
+    fn change(&mut self, dir: Node, effect: Effect) -> io::Result<()> {
+        let (now, _) = self.names_mut(dir)?;
+        effect.apply(now);
+        self.unsynced.push(Unsynced { change: self.changes, dir, effect });
+        self.changes += 1;
+        Ok(())
+    }
+
+    fn sync_names(&mut self, dir: Node) -> io::Result<()> {
+        self.unsynced.retain(|unsynced| unsynced.dir != dir);
+        let (now, synced) = self.names_mut(dir)?;
+        synced.clone_from(now);
+        Ok(())
+    }
+
+    fn empty(&mut self, dir: Node) -> io::Result<()> {
+        for (name, node) in self.names(dir)?.clone() {
+            if matches!(self.nodes.get(&node), Some(Content::Dir { .. })) {
+                self.empty(node)?;
+            }
+            self.change(dir, Effect::Unlink(name))?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Node> {
+        match self.parent_and_name(path)? {
+            Some((parent, name)) => Ok(*self.names(parent)?.get(name).ok_or(ErrorKind::NotFound)?),
+            None => Ok(ROOT),
+        }
+    }
+
+    /// The folder a path lies in and its name there, or `None` for the root. Relative paths begin at the root too.
+    fn parent_and_name<'p>(&self, path: &'p Path) -> io::Result<Option<(Node, &'p str)>> {
+        let mut found: Option<(Node, &str)> = None;
+        for component in path.components() {
+            let name = match component {
+                Component::RootDir | Component::CurDir => continue,
+                Component::Normal(name) => name.to_str().ok_or(ErrorKind::InvalidInput)?,
+                Component::ParentDir | Component::Prefix(_) => return Err(ErrorKind::InvalidInput.into()),
+            };
+            let parent = match found {
+                Some((parent, above)) => *self.names(parent)?.get(above).ok_or(ErrorKind::NotFound)?,
+                None => ROOT,
+            };
+            found = Some((parent, name));
+        }
+        Ok(found)
+    }
+
+    fn names(&self, dir: Node) -> io::Result<&Names> {
+        match self.nodes.get(&dir) {
+            Some(Content::Dir { now, .. }) => Ok(now),
+            Some(Content::File { .. }) => Err(ErrorKind::NotADirectory.into()),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn names_mut(&mut self, dir: Node) -> io::Result<(&mut Names, &mut Names)> {
+        match self.nodes.get_mut(&dir) {
+            Some(Content::Dir { now, synced }) => Ok((now, synced)),
+            Some(Content::File { .. }) => Err(ErrorKind::NotADirectory.into()),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn file_mut(&mut self, file: Node) -> io::Result<(&mut Vec<u8>, &mut Vec<u8>)> {
+        match self.nodes.get_mut(&file) {
+            Some(Content::File { now, synced }) => Ok((now, synced)),
+            Some(Content::Dir { .. }) => Err(ErrorKind::IsADirectory.into()),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn forget_unreachable(&mut self) {
+        let (mut reachable, mut unvisited) = (BTreeSet::from([ROOT]), vec![ROOT]);
+        while let Some(node) = unvisited.pop() {
+            if let Some(Content::Dir { now, .. }) = self.nodes.get(&node) {
+                unvisited.extend(now.values().copied().filter(|child| reachable.insert(*child)));
+            }
+        }
+        self.nodes.retain(|node, _| reachable.contains(node));
+    }
+
+    fn draw(&self, what: u64) -> u64 {
+        draw(self.seed, self.crashes, what)
+    }
+}
+
+/// What a crash leaves of a file: appended bytes up to some point, or, if the file was truncated since it was
+/// last synced, either the old contents or the beginning of the new ones.
+fn surviving(now: &[u8], synced: &[u8], draw: u64) -> Vec<u8> {
+    let appended = now.starts_with(synced);
+    if !appended && draw & 1 == 1 {
+        return synced.to_vec();
+    }
+    let durable = if appended { synced.len() } else { 0 };
+    let kept = (draw >> 1) % (now.len() - durable + 1) as u64;
+    now[..durable + kept as usize].to_vec()
+}
+
+/// A number that depends on the seed, on which crash it is and on what it is for, and on nothing else.
+fn draw(seed: u64, crash: u64, what: u64) -> u64 {
+    crate::hash_key(&(seed, crash, what))
+}

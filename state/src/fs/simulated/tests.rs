@@ -1,0 +1,253 @@
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+
+use super::*;
+
+fn write(fs: &Fs, path: &str, bytes: &[u8], sync: bool) -> Box<dyn FileWriter> {
+    let mut file = fs.create(Path::new(path)).unwrap();
+    file.write_all(bytes).unwrap();
+    if sync {
+        file.sync().unwrap();
+    }
+    file
+}
+
+fn read(fs: &Fs, path: &str) -> Option<Vec<u8>> {
+    match fs.read(Path::new(path)) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            None
+        }
+    }
+}
+
+/// What `observe` sees after a crash, over many seeds.
+fn outcomes<T: Ord>(prepare: impl Fn(&Fs), observe: impl Fn(&Fs) -> T) -> BTreeSet<T> {
+    let outcome = |seed| {
+        let disk = SimulatedDisk::new(seed);
+        prepare(&disk.fs());
+        disk.crash();
+        observe(&disk.fs())
+    };
+    (0..200).map(outcome).collect()
+}
+
+#[test]
+fn without_a_crash_it_is_an_ordinary_disk() {
+    let fs = SimulatedDisk::new(1).fs();
+    fs.create_dir_all(Path::new("/a/b")).unwrap();
+    write(&fs, "/a/b/file", b"text", false);
+    write(&fs, "/a/b/other", b"replaced", false);
+    assert_eq!(read(&fs, "/a/b/file").unwrap(), b"text");
+    fs.rename(Path::new("/a/b/file"), Path::new("/a/b/other")).unwrap();
+    assert_eq!(read(&fs, "/a/b/file"), None);
+    assert_eq!(read(&fs, "a/b/other").unwrap(), b"text");
+    fs.rename(Path::new("/a/b/other"), Path::new("/a/moved")).unwrap();
+    let expected = [
+        FileInfo { name: "b".into(), len: 0, is_dir: true },
+        FileInfo { name: "moved".into(), len: 4, is_dir: false },
+    ];
+    assert_eq!(fs.list(Path::new("/a")).unwrap(), expected);
+    assert_eq!(fs.list(Path::new("/a/b")).unwrap(), []);
+    fs.remove_file(Path::new("/a/moved")).unwrap();
+    fs.remove_dir_all(Path::new("/a")).unwrap();
+    assert!(!fs.exists(Path::new("/a/b")).unwrap());
+    assert_eq!(fs.list(Path::new("/")).unwrap(), []);
+}
+
+#[test]
+fn impossible_operations_fail_as_on_a_real_disk() {
+    let fs = SimulatedDisk::new(1).fs();
+    let path = Path::new;
+    write(&fs, "/file", b"", false);
+    let kind = |result: io::Result<()>| result.unwrap_err().kind();
+    assert_eq!(kind(fs.create(path("/missing/file")).map(drop)), ErrorKind::NotFound);
+    assert_eq!(kind(fs.create_dir_all(path("/file/below"))), ErrorKind::NotADirectory);
+    assert_eq!(kind(fs.read(path("/")).map(drop)), ErrorKind::IsADirectory);
+    assert_eq!(kind(fs.rename(path("/missing"), path("/file"))), ErrorKind::NotFound);
+    assert_eq!(kind(fs.remove_file(path("/missing"))), ErrorKind::NotFound);
+    assert_eq!(kind(fs.sync_dir(path("/file"))), ErrorKind::NotADirectory);
+    assert_eq!(kind(fs.list(path("/missing")).map(drop)), ErrorKind::NotFound);
+    assert_eq!(kind(fs.read(path("/../file")).map(drop)), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn synced_contents_under_a_synced_name_always_survive() {
+    let seen = outcomes(
+        |fs| {
+            write(fs, "/file", b"durable", true);
+            fs.sync_dir(Path::new("/")).unwrap();
+        },
+        |fs| read(fs, "/file"),
+    );
+    assert_eq!(seen, BTreeSet::from([Some(b"durable".to_vec())]));
+}
+
+#[test]
+fn of_unsynced_bytes_any_prefix_may_survive() {
+    let seen = outcomes(
+        |fs| {
+            let mut file = write(fs, "/file", b"ab", true);
+            fs.sync_dir(Path::new("/")).unwrap();
+            file.write_all(b"cd").unwrap();
+        },
+        |fs| read(fs, "/file").unwrap(),
+    );
+    assert_eq!(seen, BTreeSet::from([b"ab".to_vec(), b"abc".to_vec(), b"abcd".to_vec()]));
+}
+
+#[test]
+fn a_truncated_file_may_come_back_with_its_old_contents() {
+    let seen = outcomes(
+        |fs| {
+            write(fs, "/file", b"old", true);
+            fs.sync_dir(Path::new("/")).unwrap();
+            write(fs, "/file", b"N", false);
+        },
+        |fs| read(fs, "/file").unwrap(),
+    );
+    assert_eq!(seen, BTreeSet::from([b"old".to_vec(), b"".to_vec(), b"N".to_vec()]));
+}
+
+#[test]
+fn an_unsynced_name_may_or_may_not_exist() {
+    let seen = outcomes(|fs| drop(write(fs, "/file", b"synced", true)), |fs| read(fs, "/file"));
+    assert_eq!(seen, BTreeSet::from([None, Some(b"synced".to_vec())]));
+}
+
+#[test]
+fn an_unsynced_removal_may_or_may_not_have_happened() {
+    let seen = outcomes(
+        |fs| {
+            write(fs, "/file", b"x", true);
+            fs.sync_dir(Path::new("/")).unwrap();
+            fs.remove_file(Path::new("/file")).unwrap();
+        },
+        |fs| read(fs, "/file").is_some(),
+    );
+    assert_eq!(seen, BTreeSet::from([false, true]));
+}
+
+#[test]
+fn an_unsynced_rename_leaves_the_old_or_the_new_file_and_never_none() {
+    let seen = outcomes(
+        |fs| {
+            write(fs, "/file", b"old", true);
+            write(fs, "/file.tmp", b"new", true);
+            fs.sync_dir(Path::new("/")).unwrap();
+            fs.rename(Path::new("/file.tmp"), Path::new("/file")).unwrap();
+        },
+        |fs| (read(fs, "/file").unwrap(), read(fs, "/file.tmp")),
+    );
+    let before = (b"old".to_vec(), Some(b"new".to_vec()));
+    assert_eq!(seen, BTreeSet::from([before, (b"new".to_vec(), None)]));
+}
+
+#[test]
+fn renaming_a_file_whose_contents_were_not_synced_can_leave_it_empty() {
+    let seen = outcomes(
+        |fs| {
+            write(fs, "/file.tmp", b"new", false);
+            fs.rename(Path::new("/file.tmp"), Path::new("/file")).unwrap();
+            fs.sync_dir(Path::new("/")).unwrap();
+        },
+        |fs| read(fs, "/file").unwrap(),
+    );
+    assert!(seen.contains(b"".as_slice()) && seen.contains(b"new".as_slice()), "{seen:?}");
+}
+
+#[test]
+fn a_rename_between_folders_happens_in_both_or_in_none() {
+    let seen = outcomes(
+        |fs| {
+            fs.create_dir_all(Path::new("/a")).unwrap();
+            fs.create_dir_all(Path::new("/b")).unwrap();
+            write(fs, "/a/file", b"x", true);
+            fs.sync_dir(Path::new("/a")).unwrap();
+            fs.rename(Path::new("/a/file"), Path::new("/b/file")).unwrap();
+        },
+        |fs| (read(fs, "/a/file").is_some(), read(fs, "/b/file").is_some()),
+    );
+    assert_eq!(seen, BTreeSet::from([(true, false), (false, true)]));
+}
+
+#[test]
+fn folders_are_durable_once_created() {
+    let seen = outcomes(
+        |fs| fs.create_dir_all(Path::new("/a/b/c")).unwrap(),
+        |fs| fs.exists(Path::new("/a/b/c")).unwrap(),
+    );
+    assert_eq!(seen, BTreeSet::from([true]));
+}
+
+#[test]
+fn an_unsynced_removal_of_a_folder_may_leave_some_of_its_files() {
+    let seen = outcomes(
+        |fs| {
+            fs.create_dir_all(Path::new("/a")).unwrap();
+            write(fs, "/a/one", b"", true);
+            write(fs, "/a/two", b"", true);
+            fs.sync_dir(Path::new("/a")).unwrap();
+            fs.remove_dir_all(Path::new("/a")).unwrap();
+        },
+        |fs| fs.list(Path::new("/a")).map_or(9, |files| files.len()),
+    );
+    assert_eq!(seen, BTreeSet::from([0, 1, 2, 9]));
+}
+
+#[test]
+fn handles_of_an_old_life_fail_and_its_locks_are_released() {
+    let disk = SimulatedDisk::new(3);
+    let old = disk.fs();
+    let mut file = write(&old, "/file", b"", true);
+    let held = old.lock(Path::new("/lock")).unwrap();
+    assert!(held.is_some());
+    assert!(disk.fs().lock(Path::new("/lock")).unwrap().is_none());
+
+    disk.crash();
+    assert!(file.write_all(b"late").is_err());
+    assert!(file.sync().is_err());
+    assert!(old.exists(Path::new("/")).is_err());
+    let new = disk.fs();
+    let taken = new.lock(Path::new("/lock")).unwrap();
+    assert!(taken.is_some());
+    drop(held);
+    assert!(
+        new.lock(Path::new("/lock")).unwrap().is_none(),
+        "the old life must not release the new one's lock"
+    );
+    drop(taken);
+    assert!(new.lock(Path::new("/lock")).unwrap().is_some());
+}
+
+#[test]
+fn a_process_can_be_made_to_die_at_a_given_operation() {
+    let disk = SimulatedDisk::new(3);
+    let fs = disk.fs();
+    assert_eq!(disk.operations(), 0);
+    fs.exists(Path::new("/")).unwrap();
+    disk.die_at_operation(2);
+    fs.exists(Path::new("/")).unwrap();
+    assert!(fs.exists(Path::new("/")).is_err());
+    assert!(disk.fs().exists(Path::new("/")).is_err(), "dead is dead, also for a new handle");
+    assert_eq!(disk.operations(), 4);
+    disk.crash();
+    assert!(disk.fs().exists(Path::new("/")).unwrap());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_disk() {
+    let survivors = |seed| {
+        let disk = SimulatedDisk::new(seed);
+        let fs = disk.fs();
+        for number in 0..50 {
+            write(&fs, &format!("/{number}"), b"some contents", number % 2 == 0);
+        }
+        disk.crash();
+        let fs = disk.fs();
+        fs.list(Path::new("/")).unwrap()
+    };
+    assert_eq!(survivors(5), survivors(5));
+    assert_ne!(survivors(5), survivors(6));
+}

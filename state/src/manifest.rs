@@ -1,0 +1,93 @@
+//! Manifests: what a checkpoint consists of. A checkpoint exists once its manifest does.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::{self, Format};
+use crate::{PartFile, StoreError, decode, encode};
+
+const FORMAT: Format = Format { magic: *b"wshdmani", version: 1 };
+
+/// A complete checkpoint of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Which history of the job this belongs to: a fresh start begins a new one.
+    pub lineage: String,
+    /// The id of the checkpoint, increasing over the whole lineage and never reused.
+    pub checkpoint: u64,
+    /// The run of the job that made it.
+    pub run: u32,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// The name of the topology.
+    pub topology: String,
+    /// Whether all input had ended, so that nothing remains to be done.
+    pub finished: bool,
+    /// The [`hash_canary`](crate::hash_canary) of the build that made it.
+    pub hash_canary: u64,
+    /// The operators, each with its parts.
+    pub operators: Vec<OperatorPart>,
+}
+
+/// What a checkpoint holds of one operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorPart {
+    /// The operator's name, by which a restore finds its state.
+    pub name: String,
+    /// What it is: source, process, sink, …
+    pub kind: String,
+    /// The number of key groups, or 0 if it is not keyed.
+    pub key_groups: u16,
+    /// The number of instances it ran with.
+    pub parallelism: u32,
+    /// The parts of its instances.
+    pub instances: Vec<InstancePart>,
+}
+
+/// What a checkpoint holds of one operator instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstancePart {
+    /// The index of the instance, below the operator's parallelism.
+    pub instance: u32,
+    /// The checkpoint this part was made for; older than the manifest's for a region that was down.
+    pub checkpoint: u64,
+    /// The file, or `None` if the instance had nothing to save.
+    pub file: Option<PartFile>,
+}
+
+impl Manifest {
+    /// All part files, whichever checkpoint's folder they are in.
+    pub fn files(&self) -> impl Iterator<Item = &PartFile> {
+        self.operators.iter().flat_map(|operator| &operator.instances).filter_map(|part| part.file.as_ref())
+    }
+
+    /// The bytes of the manifest file; `path` is named in errors.
+    pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
+        seal(FORMAT, path, self)
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) made.
+    pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, StoreError> {
+        open(FORMAT, path, bytes)
+    }
+}
+
+/// Encodes a value into a checksummed file.
+pub(crate) fn seal<T: Serialize>(format: Format, path: &Path, value: &T) -> Result<Vec<u8>, StoreError> {
+    let mut body = Vec::new();
+    encode(value, &mut body).map_err(|source| StoreError::Codec { path: path.to_owned(), source })?;
+    Ok(frame::seal(format, &body))
+}
+
+/// Decodes a value from a checksummed file.
+pub(crate) fn open<T>(format: Format, path: &Path, bytes: &[u8]) -> Result<T, StoreError>
+where
+    T: for<'de> Deserialize<'de>,
+{
+    let mut body = frame::open(format, path, bytes)?;
+    decode(&mut body).map_err(|source| StoreError::Codec { path: path.to_owned(), source })
+}

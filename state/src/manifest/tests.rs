@@ -1,0 +1,88 @@
+use super::*;
+use crate::Damage;
+
+fn manifest() -> Manifest {
+    let file = PartFile { path: "chk-6/count-0-r1.part".into(), len: 12, checksum: u64::MAX };
+    let instances = vec![
+        InstancePart { instance: 0, checkpoint: 6, file: Some(file) },
+        InstancePart { instance: 1, checkpoint: 7, file: None },
+    ];
+    let count = OperatorPart {
+        name: "count".into(),
+        kind: "process".into(),
+        key_groups: 128,
+        parallelism: 2,
+        instances,
+    };
+    Manifest {
+        lineage: "a-lineage".into(),
+        checkpoint: 7,
+        run: 3,
+        created_ms: 1_700_000_000_000,
+        topology: "word-count".into(),
+        finished: false,
+        hash_canary: crate::hash_canary(),
+        operators: vec![count],
+    }
+}
+
+fn path() -> &'static Path {
+    Path::new("/job/chk-7/manifest")
+}
+
+#[test]
+fn a_manifest_comes_back_as_it_was() {
+    let bytes = manifest().to_bytes(path()).unwrap();
+    assert_eq!(Manifest::from_bytes(path(), &bytes).unwrap(), manifest());
+    assert_eq!(manifest().files().count(), 1);
+}
+
+#[test]
+fn a_manifest_cut_off_at_any_byte_is_detected() {
+    let bytes = manifest().to_bytes(path()).unwrap();
+    for length in 0..bytes.len() {
+        let error = Manifest::from_bytes(path(), &bytes[..length]).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{length}: {error}");
+    }
+}
+
+#[test]
+fn a_manifest_with_any_bit_flipped_is_detected_and_never_taken_for_a_newer_format() {
+    let bytes = manifest().to_bytes(path()).unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let error = Manifest::from_bytes(path(), &flipped).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{bit}: {error}");
+        assert!(error.to_string().contains("/job/chk-7/manifest"), "{error}");
+    }
+}
+
+#[test]
+fn bytes_after_the_end_are_detected() {
+    let mut bytes = manifest().to_bytes(path()).unwrap();
+    bytes.push(0);
+    assert!(matches!(Manifest::from_bytes(path(), &bytes), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn a_newer_format_is_refused_with_both_versions() {
+    let newer = Format { version: FORMAT.version + 4, ..FORMAT };
+    let bytes = frame::seal(newer, b"a body that this version cannot read");
+    let error = Manifest::from_bytes(path(), &bytes).unwrap_err();
+    assert!(matches!(error, StoreError::NewerFormat { found: 5, supported: 1, .. }), "{error}");
+    assert!(error.to_string().contains("version 5") && error.to_string().contains("up to 1"), "{error}");
+}
+
+#[test]
+fn another_kind_of_file_is_not_a_manifest() {
+    let bytes = frame::seal(Format { magic: *b"wshdpart", version: 1 }, b"");
+    let error = Manifest::from_bytes(path(), &bytes).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { what: Damage::Magic, .. }), "{error}");
+}
+
+#[test]
+fn a_body_that_is_no_manifest_is_a_codec_error() {
+    let bytes = frame::seal(FORMAT, b"\x01");
+    assert!(matches!(Manifest::from_bytes(path(), &bytes), Err(StoreError::Codec { .. })));
+}

@@ -1,0 +1,55 @@
+//! A section: the encoded entries of one kind and one key group, the unit of which part files consist.
+
+/// What the entries of a section are. The numbers are part of the file format and never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum SectionKind {
+    /// Keys and their state.
+    KeyedState = 1,
+    /// Timers that fire by event time.
+    EventTimers = 2,
+    /// Timers that fire by processing time.
+    ProcessingTimers = 3,
+    /// The watermark of each key group.
+    Watermarks = 4,
+    /// The positions of a source's splits.
+    Splits = 5,
+    /// What a two-phase sink has prepared and not yet committed.
+    Committables = 6,
+    /// The state of an operator without keys.
+    InstanceState = 7,
+    /// The state of what is fused into the operator.
+    ChainState = 8,
+}
+
+impl SectionKind {
+    /// All kinds, by number.
+    pub const ALL: [SectionKind; 8] = [
+        SectionKind::KeyedState,
+        SectionKind::EventTimers,
+        SectionKind::ProcessingTimers,
+        SectionKind::Watermarks,
+        SectionKind::Splits,
+        SectionKind::Committables,
+        SectionKind::InstanceState,
+        SectionKind::ChainState,
+    ];
+
+    /// The kind with this number in a file, if there is one.
+    pub fn from_number(number: u8) -> Option<SectionKind> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// Encoded entries of one kind and one key group. A group's entries may be spread over several sections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What the entries are.
+    pub kind: SectionKind,
+    /// Their key group, or 0 for kinds without keys.
+    pub group: u16,
+    /// How many entries `bytes` holds.
+    pub entries: u32,
+    /// The entries, one after the other.
+    pub bytes: Vec<u8>,
+}

@@ -1,0 +1,108 @@
+//! What the snapshots of tables and timers share: progress, and sections in the making.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use crate::{CodecError, Section, SectionKind};
+
+/// Whether a snapshot needs further slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SliceProgress {
+    /// Entries remain to be written.
+    More,
+    /// Everything that existed at the beginning is written; or no snapshot is running.
+    Done,
+}
+
+/// A section is closed when it has this many bytes. All groups may have one open at a time, so it bounds the
+/// memory of a snapshot that nobody has taken sections from; one entry can be larger than that by itself.
+const CLOSE_AT: usize = 64 * 1024;
+
+/// A slice is asked for in slots, and its time is mostly encoding: so many bytes written count as one more slot.
+const BYTES_PER_SLOT: usize = 128;
+
+/// The epoch after `epoch`. Epochs are only compared for being equal, so that they may wrap.
+pub(crate) fn next_epoch(epoch: NonZeroU32) -> NonZeroU32 {
+    epoch.checked_add(1).unwrap_or(NonZeroU32::MIN)
+}
+
+/// Collects the entries of a running snapshot into sections.
+#[derive(Debug)]
+pub(crate) struct SectionWriter {
+    kind: SectionKind,
+    open: BTreeMap<u16, Open>,
+    closed: Vec<Section>,
+    failed: Option<CodecError>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    entries: u32,
+    bytes: Vec<u8>,
+}
+
+impl SectionWriter {
+    pub(crate) fn new(kind: SectionKind) -> Self {
+        Self { kind, open: BTreeMap::new(), closed: Vec::new(), failed: None }
+    }
+
+    /// Appends what `encode` writes as one entry of `group`. A failure is kept for [`check`](Self::check),
+    /// because the place that causes it, the first change of an entry, can't report it.
+    ///
+    /// Returns what the entry costs of a slice's budget: large entries count for several.
+    pub(crate) fn write(
+        &mut self,
+        group: u16,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> usize {
+        if self.failed.is_some() {
+            return 0;
+        }
+        let open = self.open.entry(group).or_default();
+        let before = open.bytes.len();
+        if let Err(error) = encode(&mut open.bytes) {
+            self.failed = Some(error);
+            return 0;
+        }
+        open.entries += 1;
+        let cost = (open.bytes.len() - before) / BYTES_PER_SLOT;
+        if open.bytes.len() >= CLOSE_AT {
+            self.close(group);
+        }
+        cost
+    }
+
+    /// The first failure since the beginning, if there was one.
+    pub(crate) fn check(&mut self) -> Result<(), CodecError> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Makes the entries of `group` available to [`take`](Self::take).
+    pub(crate) fn close(&mut self, group: u16) {
+        if let Some(open) = self.open.remove(&group) {
+            self.push(group, open);
+        }
+    }
+
+    /// Makes all entries available to [`take`](Self::take).
+    pub(crate) fn close_all(&mut self) {
+        for (group, open) in std::mem::take(&mut self.open) {
+            self.push(group, open);
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Section> {
+        std::mem::take(&mut self.closed)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.kind);
+    }
+
+    fn push(&mut self, group: u16, open: Open) {
+        if open.entries > 0 {
+            let Open { entries, bytes } = open;
+            self.closed.push(Section { kind: self.kind, group, entries, bytes });
+        }
+    }
+}
