@@ -27,6 +27,9 @@ impl CheckpointStore {
     /// To be pinned are the checkpoints in the making, those restored from, and those whose parts may be used
     /// again: their folders are kept whole. Parts in older folders stay as long as a kept manifest refers to them.
     ///
+    /// A folder newer than the newest manifest is kept too: its checkpoint may be in the making, begun since the caller
+    /// made up the list of what to pin.
+    ///
     /// A manifest that can't be read might refer to anything older than itself; so its folder and all older
     /// ones are kept.
     ///
@@ -110,9 +113,11 @@ fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64]) -> Vec<Gar
         .map(|PartFile { path, .. }| path.as_str())
         .collect();
 
+    let newest = folders.iter().filter(|folder| folder.manifest.is_some()).map(|folder| folder.checkpoint).max();
     let garbage_of = |folder: &'f Folder| {
         let Folder { checkpoint, content, .. } = folder;
         if pinned.contains(checkpoint)
+            || newest.is_none_or(|newest| *checkpoint > newest)
             || unreadable.is_some_and(|unreadable| *checkpoint <= unreadable.checkpoint)
         {
             return None;
