@@ -38,7 +38,7 @@ pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
 pub use task::{
-    Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic, Report,
+    Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic, RelayLogic, Report,
     Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store, Task, TaskCell, TaskEvent,
     TaskId, Tick, TwoPhaseLogic, assign_splits,
 };

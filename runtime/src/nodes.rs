@@ -1,12 +1,13 @@
 //! The kinds of actors: how each makes its instances.
 
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{
-    Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, Sink, SinkLogic, Source,
+    Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Sink, SinkLogic, Source,
     SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
 };
-use watershed_state::Fs;
+use watershed_state::{Data, Fs};
 
 use crate::build::Launch;
 use crate::error::{Error, ErrorKind};
@@ -91,6 +92,20 @@ fn launch_process<P: Process, S: Store<P> + 'static>(
         inbox.restore_watermark(watermark);
         Ok(OperatorTask::new(env, inbox, logic))
     }));
+}
+
+/// An actor that only receives; it is for what is fused behind it.
+pub(crate) struct RelayNode<T>(pub(crate) PhantomData<fn() -> T>);
+
+impl<T: Data> NodeBuild for RelayNode<T> {
+    fn launch(&self, mut launch: Launch<'_>) {
+        let outlet = launch.build.take_main::<T>();
+        let (env, restored, channels) = (launch.env.clone(), Arc::clone(&launch.restored), launch.channels);
+        launch.spawn(Box::new(move || {
+            let logic = RelayLogic::restore(&env, outlet, &restored)?;
+            Ok(operator(env, channels, logic))
+        }));
+    }
 }
 
 /// An actor that writes at least once.

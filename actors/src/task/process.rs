@@ -36,6 +36,8 @@ pub struct ProcessLogic<P: Process, S: Store<P>> {
     floors: Vec<i64>,
     /// What has to be passed on once all timers up to the watermark have fired.
     firing: Option<ValveChange>,
+    /// The watermark was restored, and nobody behind has been told in this run.
+    announce: bool,
     paused: bool,
     /// Hash of the key in process, for the report of a failure.
     current_hash: u64,
@@ -74,6 +76,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             real_watermark: i64::MIN,
             floors: Vec::new(),
             firing: None,
+            announce: false,
             paused: false,
             current_hash: 0,
             busy: false,
@@ -103,6 +106,9 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             let saved: Vec<(u16, i64)> = decode(&mut section.bytes.as_slice()).map_err(broken)?;
             floors.extend(saved.into_iter().filter(|(group, _)| self.store.takes(writer, *group, &instance)));
         }
+        // Without keys all writers share a group: there the least of them counts.
+        floors.sort_unstable();
+        floors.dedup_by_key(|(group, _)| *group);
         let lowest = floors.iter().map(|(_, at)| *at).min().unwrap_or(i64::MIN);
         if floors.iter().any(|(_, at)| *at != lowest) {
             self.floors = vec![i64::MIN; usize::from(self.store.groups().count())];
@@ -112,6 +118,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         }
         self.watermark = lowest;
         self.real_watermark = lowest;
+        self.announce = lowest > i64::MIN;
         restore_chain(restored, &instance, |saved| {
             let mut saved = saved.iter().copied();
             self.outlet.load(&mut saved);
@@ -158,6 +165,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             self.signal(Signal::Status(status));
         }
         if let Some(at) = change.watermark {
+            self.announce = false;
             self.signal(Signal::Watermark(at));
         }
         Ok(Flow::Continue)
@@ -188,7 +196,12 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     }
 
     fn fire_processing_time(&mut self, now_ms: i64) -> Result<Flow, Failure> {
-        while let Some((at, hash, key)) = self.timers.processing.pop_due(now_ms) {
+        if self.resume()? == Flow::Blocked {
+            // What they emit could only pile up.
+            return Ok(Flow::Blocked);
+        }
+        for _ in 0..FIRE_TIMERS {
+            let Some((at, hash, key)) = self.timers.processing.pop_due(now_ms) else { break };
             let timer = Timer { at, kind: TimerKind::ProcessingTime };
             if self.fire(timer, crate::clock::NO_TIMESTAMP, hash, key)? == Flow::Blocked {
                 return Ok(Flow::Blocked);
@@ -241,6 +254,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let mut failed = None;
         self.busy = true;
         let mut flow = batch.drain_while(|value, at, hash| {
+            let hash = store.hash(hash);
             *current_hash = hash;
             let (key, state) = store.access(&value, hash);
             let mut context = Context {
@@ -302,9 +316,9 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             self.watermark = at;
             if at != MAX_WATERMARK {
                 self.real_watermark = at;
-            }
-            if self.floors.iter().all(|floor| *floor <= at) {
-                self.floors.clear();
+                if self.floors.iter().all(|floor| *floor <= at) {
+                    self.floors.clear();
+                }
             }
         }
         self.firing = Some(change);
@@ -365,10 +379,15 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         if !self.timers.processing.is_empty() {
             let now_ms = self.env.clock.wall_ms();
             flow = self.fire_processing_time(now_ms)?;
-            if let Some(at) = self.timers.processing.next_at() {
+            if flow == Flow::Continue
+                && let Some(at) = self.timers.processing.next_at()
+            {
                 let wait_ms = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0);
                 again_nanos = now_nanos.saturating_add(wait_ms.saturating_mul(1_000_000));
             }
+        }
+        if std::mem::take(&mut self.announce) {
+            self.signal(Signal::Watermark(self.watermark));
         }
         let main = self.outlet.tick(now_nanos, starved);
         let side = self.emitted.side.tick(now_nanos, starved);

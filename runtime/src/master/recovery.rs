@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId};
 use watershed_state::{InstancePart, Section, read_part};
@@ -274,11 +273,5 @@ impl Master {
             self.identity = identity;
         }
         Ok(())
-    }
-
-    /// How long a region may take at least before anything is given up; for tests of the constants.
-    #[cfg(test)]
-    pub(crate) fn stop_grace() -> Duration {
-        STOP_GRACE
     }
 }

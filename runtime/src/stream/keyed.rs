@@ -3,11 +3,12 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use watershed_actors::{ByKey, Context, Edge, Process, UserResult};
 use watershed_state::{Data, Key, State};
 
-use crate::graph::{Node, NodeKind, Routing};
-use crate::nodes::KeyedNode;
+use crate::graph::{Node, NodeBuild, NodeKind, Routing};
+use crate::nodes::{KeyedNode, RelayNode};
 use crate::stream::{Boxed, Chain, Stream, add_node};
 
 /// A stream whose records have a key: the next actor has state per key.
@@ -39,16 +40,19 @@ where
     /// Starts an actor with state per key.
     pub fn actor<P: Process<Key = K, In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
         let build = KeyedNode { process: Arc::new(process), key_of: Arc::clone(&self.key_of) };
+        self.exchange(name, Arc::new(build))
+    }
+
+    /// Starts an actor without state: what is fused behind it sees all records of a key in one instance, in order.
+    pub fn partition(&self, name: &str) -> Stream<T> {
+        self.exchange(name, Arc::new(RelayNode::<T>(PhantomData)))
+    }
+
+    /// Starts an actor that records reach by their key.
+    fn exchange<U: Data>(&self, name: &str, build: Arc<dyn NodeBuild>) -> Stream<U> {
         let graph = &self.stream.graph;
-        let node = Node {
-            name: name.to_string(),
-            kind: NodeKind::Process,
-            parallelism: None,
-            keyed: true,
-            rate: None,
-            build: Arc::new(build),
-        };
-        let node = add_node(graph, node);
+        let (name, kind) = (name.to_string(), NodeKind::Process);
+        let node = add_node(graph, Node { name, kind, parallelism: None, keyed: true, rate: None, build });
         let key_of = Arc::clone(&self.key_of);
         self.stream.add_edges(Some(node), Routing::ByKey, move |edge, build| {
             let senders = build.senders::<T>(edge);
@@ -98,17 +102,25 @@ impl<K: Key, T: Data, R: Fn(T, T) -> T + Send + Sync + 'static> Process for Redu
     type Key = K;
     type In = T;
     type Out = T;
-    type State = Option<T>;
+    type State = Reduced<T>;
 
-    fn on_record(&self, record: T, state: &mut Option<T>, context: &mut Context<'_, Self>) -> UserResult {
-        let reduced = match state.take() {
-            Some(before) => (self.reduce)(before, record),
-            None => record,
+    fn on_record(&self, record: T, state: &mut Reduced<T>, context: &mut Context<'_, Self>) -> UserResult {
+        let reduced = match std::mem::take(state) {
+            Reduced::Value(before) => (self.reduce)(before, record),
+            Reduced::Nothing => record,
         };
         context.emit(reduced.clone());
-        *state = Some(reduced);
+        *state = Reduced::Value(reduced);
         Ok(())
     }
+}
+
+/// What the records of a key amount to so far. Not an `Option`: the codec cannot tell an option in an option from none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+enum Reduced<T> {
+    #[default]
+    Nothing,
+    Value(T),
 }
 
 struct Running<K, A> {

@@ -14,6 +14,8 @@ use crate::task::Restored;
 
 /// State of an instance, with snapshots that do not stall it.
 pub trait Store<P: Process>: Send {
+    /// The hash of a record's key, where `hash` is what its sender has computed.
+    fn hash(&self, hash: u64) -> u64;
     /// Key and state for a record.
     fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State);
     /// State of a key.
@@ -76,6 +78,11 @@ where
     F: Fn(&P::In) -> P::Key + Send + Sync,
 {
     #[inline]
+    fn hash(&self, hash: u64) -> u64 {
+        hash
+    }
+
+    #[inline]
     fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State) {
         self.table.entry(hash, (self.key_of)(record))
     }
@@ -136,6 +143,8 @@ where
 /// One state for the whole instance. It stays with the number of the instance, so the parallelism cannot change.
 pub struct InstanceStore<P: Process> {
     key: P::Key,
+    /// That of the key: no sender computes it.
+    hash: u64,
     state: P::State,
     /// Whether what was restored came from as many instances as there are now.
     same_parallelism: bool,
@@ -150,7 +159,7 @@ impl<P: Process> std::fmt::Debug for InstanceStore<P> {
 impl<P: Process<Key = ()>> InstanceStore<P> {
     /// With the default state.
     pub fn new() -> Self {
-        Self { key: (), state: P::State::default(), same_parallelism: true }
+        Self { key: (), hash: hash_key(&()), state: P::State::default(), same_parallelism: true }
     }
 }
 
@@ -168,6 +177,11 @@ fn instance_section<T: serde::Serialize>(value: &T) -> Result<Section, CodecErro
 }
 
 impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
+    #[inline]
+    fn hash(&self, _hash: u64) -> u64 {
+        self.hash
+    }
+
     #[inline]
     fn access(&mut self, _record: &P::In, _hash: u64) -> (&(), &mut P::State) {
         (&self.key, &mut self.state)

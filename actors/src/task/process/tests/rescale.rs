@@ -3,6 +3,7 @@ use watershed_state::Section;
 
 use super::rig::{KeyedRig, keyed, lone, owner};
 use super::*;
+use crate::clock::MAX_WATERMARK;
 use crate::harness::world::World;
 
 /// Instances of the keyed actor, all of one parallelism.
@@ -70,6 +71,19 @@ fn a_key_keeps_the_watermark_it_had_when_two_instances_become_one_and_three() {
     operator.watermark(25);
     operator.check_watermark(first, 25);
     operator.check_watermark(second, 25);
+}
+
+#[test]
+fn the_end_of_the_input_does_not_take_away_the_watermark_of_a_key() {
+    let (first, second) = key_of_each();
+    let mut operator = Operator::new(2);
+    operator.instances[0].watermark(10);
+    operator.instances[1].watermark(20);
+    let mut operator = operator.rescale(1);
+    operator.watermark(MAX_WATERMARK);
+    let mut operator = operator.rescale(1);
+    operator.check_watermark(first, 10);
+    operator.check_watermark(second, 20);
 }
 
 #[test]

@@ -29,9 +29,10 @@ impl<P: Process, S: Store<P> + 'static> Rig<P, S> {
         process: P,
         store: S,
         restored: &[Vec<Section>],
+        credits: u32,
     ) -> Result<Self, Failure> {
         let output = Probe::new();
-        let outlet = output.outlet(8, env.run);
+        let outlet = output.outlet(credits, env.run);
         let restored = Restored { instances: restored.to_vec(), ..Restored::default() };
         let given = env.clone();
         let boot = Box::new(move || {
@@ -52,6 +53,11 @@ impl<P: Process, S: Store<P> + 'static> Rig<P, S> {
     /// The records that have come out since the last call.
     pub(super) fn records(&mut self) -> Vec<P::Out> {
         self.driver.settle().unwrap();
+        self.records_so_far()
+    }
+
+    /// The same without letting the actor work.
+    pub(super) fn records_so_far(&mut self) -> Vec<P::Out> {
         let heard = self.output.take().into_iter();
         heard.filter_map(|heard| if let Heard::Record(value, _) = heard { Some(value) } else { None }).collect()
     }
@@ -65,10 +71,20 @@ impl<P: Process, S: Store<P> + 'static> Rig<P, S> {
 }
 
 pub(super) fn keyed(world: &World, index: usize, parallelism: usize, restored: &[Vec<Section>]) -> KeyedRig {
+    keyed_with_credits(8, world, index, parallelism, restored)
+}
+
+pub(super) fn keyed_with_credits(
+    credits: u32,
+    world: &World,
+    index: usize,
+    parallelism: usize,
+    restored: &[Vec<Section>],
+) -> KeyedRig {
     let env = world.env("script", index, parallelism);
     let key_of: fn(&(u32, Do)) -> u32 = |(key, _)| *key;
     let store = KeyedStore::new(Arc::new(key_of), KeyGroups::DEFAULT, &env.instance);
-    Rig::start(world, env, Script, store, restored).unwrap()
+    Rig::start(world, env, Script, store, restored, credits).unwrap()
 }
 
 pub(super) fn lone(
@@ -78,7 +94,7 @@ pub(super) fn lone(
     restored: &[Vec<Section>],
 ) -> Result<LoneRig, Failure> {
     let env = world.env("lone", index, parallelism);
-    Rig::start(world, env, Lone, InstanceStore::new(), restored)
+    Rig::start(world, env, Lone, InstanceStore::new(), restored, 8)
 }
 
 impl KeyedRig {

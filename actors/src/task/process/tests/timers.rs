@@ -1,8 +1,11 @@
 use std::time::Duration;
 
+use super::rig::keyed_with_credits;
 use super::*;
 use crate::clock::MAX_WATERMARK;
+use crate::harness::world::World;
 use crate::harness::{advance, watermark};
+use crate::task::Step;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -134,6 +137,33 @@ fn a_timer_of_processing_time_can_set_itself_again() {
         text("1: timer 20 at 20 ms"),
         text("1: timer 30 at 30 ms"),
     ]);
+}
+
+#[test]
+fn timers_of_processing_time_wait_as_long_as_an_output_has_no_room() {
+    let world = World::new();
+    let mut rig = keyed_with_credits(1, &world, 0, 1, &[]);
+    rig.file([(1, Do::Every(10))]);
+    for _ in 0..100 {
+        rig.driver.step().unwrap();
+        world.clock.advance(ms(10));
+    }
+    assert_eq!(rig.records_so_far(), ["1: timer 10 at 10 ms"]);
+    // One more was on its way when the output was found full; all others have waited.
+    assert_eq!(rig.records()[..3], ["1: timer 20 at 20 ms", "1: timer 30 at 1000 ms", "1: timer 40 at 1000 ms"]);
+}
+
+#[test]
+fn no_number_of_overdue_timers_keeps_an_actor_from_looking_at_control() {
+    let world = World::new();
+    let mut rig = keyed_with_credits(4096, &world, 0, 1, &[]);
+    rig.file((0..3_000).map(|key| (key, Do::ProcessingTimer(5))));
+    rig.driver.step().unwrap();
+    world.clock.advance(ms(5));
+    assert_eq!(rig.driver.step().unwrap(), Step::Waiting(ms(5).as_nanos() as u64));
+    let first = rig.records_so_far().len();
+    assert!(first < 2_000, "{first} timers in one step");
+    assert_eq!(first + rig.records().len(), 3_000);
 }
 
 /// Counts and sets a timer, but has nothing to do when it fires.

@@ -1,0 +1,63 @@
+//! Checksums: what the sinks of all instances add up to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The sum over all instances.
+#[derive(Clone, Default)]
+pub(crate) struct Total(Arc<AtomicU64>);
+
+impl Total {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The share of one instance; it is added when the instance ends.
+    pub(crate) fn share(&self) -> Share {
+        Share { total: self.clone(), sum: 0 }
+    }
+}
+
+/// What one instance adds up.
+pub(crate) struct Share {
+    total: Total,
+    sum: u64,
+}
+
+impl Share {
+    #[inline]
+    pub(crate) fn add(&mut self, number: u64) {
+        self.sum = self.sum.wrapping_add(number);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.total.0.fetch_add(self.sum, Ordering::Relaxed);
+    }
+}
+
+/// The last output of each key, kept by the instance that has the key.
+pub(crate) struct LastPerKey {
+    share: Share,
+    last: Vec<u64>,
+}
+
+impl LastPerKey {
+    pub(crate) fn new(total: &Total, keys: u64) -> Self {
+        Self { share: total.share(), last: vec![0; keys as usize] }
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, key: u64, number: u64) {
+        self.last[key as usize] = number;
+    }
+}
+
+impl Drop for LastPerKey {
+    fn drop(&mut self) {
+        for number in &self.last {
+            self.share.add(*number);
+        }
+    }
+}
