@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use watershed::prelude::*;
 
@@ -82,8 +82,39 @@ struct RunningSum {
     /// Panics once, at this record of the first instance.
     panic_at: Option<u64>,
     seen: AtomicU64,
-    /// When it panicked, and when it saw the next record, in nanoseconds since the start.
-    clock: Arc<(Instant, AtomicU64, AtomicU64)>,
+    clock: Arc<Recovery>,
+}
+
+/// When the panic was, and when the first record came out of an instance that was made after it.
+struct Recovery {
+    start: Instant,
+    panicked_nanos: AtomicU64,
+    back_nanos: AtomicU64,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures by the clock of the machine")]
+impl Recovery {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
+            panicked_nanos: AtomicU64::new(0),
+            back_nanos: AtomicU64::new(0),
+        })
+    }
+
+    fn nanos(&self) -> u64 {
+        Instant::now().duration_since(self.start).as_nanos() as u64
+    }
+
+    fn has_panicked(&self) -> bool {
+        self.panicked_nanos.load(Ordering::Relaxed) > 0
+    }
+
+    #[inline(never)]
+    fn back(&self) {
+        // The first of the new instances counts.
+        let _ = self.back_nanos.compare_exchange(0, self.nanos(), Ordering::Relaxed, Ordering::Relaxed);
+    }
 }
 
 impl Process for RunningSum {
@@ -92,7 +123,12 @@ impl Process for RunningSum {
     type Out = (u64, u64);
     type State = u64;
 
-    fn on_record(&self, (key, value): (u64, u64), sum: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+    fn on_record(
+        &self,
+        (key, value): (u64, u64),
+        sum: &mut u64,
+        context: &mut Context<'_, Self>,
+    ) -> UserResult {
         if let Some(at) = self.panic_at {
             self.count(at);
         }
@@ -104,28 +140,17 @@ impl Process for RunningSum {
 
 impl RunningSum {
     fn plain() -> Self {
-        Self { panic_at: None, seen: AtomicU64::new(0), clock: clock() }
+        Self { panic_at: None, seen: AtomicU64::new(0), clock: Recovery::new() }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a benchmark measures by the clock of the machine")]
     #[inline(never)]
     fn count(&self, at: u64) {
-        let (start, panicked, back) = &*self.clock;
-        let seen = self.seen.fetch_add(1, Ordering::Relaxed);
-        if seen == at {
-            panicked.store(Instant::now().duration_since(*start).as_nanos() as u64, Ordering::Relaxed);
+        if self.seen.fetch_add(1, Ordering::Relaxed) == at {
+            self.clock.panicked_nanos.store(self.clock.nanos(), Ordering::Relaxed);
             // Quietly, as the message is not what is measured.
             std::panic::resume_unwind(Box::new("a panic in the middle of the benchmark"));
         }
-        if seen > at && back.load(Ordering::Relaxed) == 0 {
-            back.store(Instant::now().duration_since(*start).as_nanos() as u64, Ordering::Relaxed);
-        }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures by the clock of the machine")]
-fn clock() -> Arc<(Instant, AtomicU64, AtomicU64)> {
-    Arc::new((Instant::now(), AtomicU64::new(0), AtomicU64::new(0)))
 }
 
 /// Source → by key → running sum per key → sink. With one instance the checksum is the sum of all outputs, with more it
@@ -137,17 +162,34 @@ fn running_sum(
 ) -> watershed::Result<Measured> {
     let (topology, total) = (Topology::new("w2"), Total::default());
     let sink = total.clone();
-    let sums =
-        topology.source("pairs", pairs(parallelism, records, keys)).key_by(|(key, _)| *key).actor("sum", process);
+    let recovery = Arc::clone(&process.clock);
+    let sums = topology
+        .source("pairs", pairs(parallelism, records, keys))
+        .key_by(|(key, _)| *key)
+        .actor("sum", process);
     if parallelism == 1 {
         sums.for_each_instance(move |_| {
             let mut share = sink.share();
-            move |(_, sum)| share.add(sum)
+            let mut first = recovery.has_panicked();
+            let recovery = Arc::clone(&recovery);
+            move |(_, sum)| {
+                if std::mem::take(&mut first) {
+                    recovery.back();
+                }
+                share.add(sum);
+            }
         });
     } else {
         sums.for_each_instance(move |_| {
             let mut last = LastPerKey::new(&sink, keys);
-            move |(key, sum)| last.set(key, sum)
+            let mut first = recovery.has_panicked();
+            let recovery = Arc::clone(&recovery);
+            move |(key, sum)| {
+                if std::mem::take(&mut first) {
+                    recovery.back();
+                }
+                last.set(key, sum);
+            }
         });
     }
     finish(&topology, config, &total)
@@ -163,13 +205,14 @@ fn r1(config: Config, parallelism: usize, records: u64, keys: u64) -> watershed:
     let clock = Arc::clone(&process.clock);
     let config = config.restart(Restart::from_snapshot().backoff(millis(0), millis(0)));
     let mut measured = running_sum(config, (parallelism, records, keys), process)?;
-    let (_, panicked, back) = &*clock;
-    let nanos = back.load(Ordering::Relaxed).saturating_sub(panicked.load(Ordering::Relaxed));
+    let nanos =
+        clock.back_nanos.load(Ordering::Relaxed).saturating_sub(clock.panicked_nanos.load(Ordering::Relaxed));
     measured.recovery_ms = Some(nanos as f64 / 1e6);
     Ok(measured)
 }
 
-/// From the start of the process to the first record at the sink of W1.
+/// From the start of the process to the first record at the sink of W1. Whoever starts the process says when, in
+/// `WATERSHED_STARTED_US` (microseconds since the Unix epoch: `$(date +%s%6N)`).
 fn s1(config: Config, parallelism: usize, records: u64, keys: u64) -> watershed::Result<Measured> {
     let (topology, first) = (Topology::new("s1"), Arc::new(AtomicU64::new(0)));
     let seen = Arc::clone(&first);
@@ -178,18 +221,16 @@ fn s1(config: Config, parallelism: usize, records: u64, keys: u64) -> watershed:
         .key_by(|(key, _)| *key)
         .partition("by-key")
         .map(|pair| pair)
-        .for_each(move |_| seen.store(since_process_start_us(), Ordering::Relaxed));
+        .for_each(move |_| seen.store(epoch_us(), Ordering::Relaxed));
     let outcome = topology.run(config)?;
-    let start_ms = Some(first.load(Ordering::Relaxed) as f64 / 1e3);
+    let started = std::env::var("WATERSHED_STARTED_US").ok().and_then(|text| text.parse::<u64>().ok());
+    let first = first.load(Ordering::Relaxed);
+    let start_ms = started.map(|started| first.saturating_sub(started) as f64 / 1e3);
     Ok(Measured { checkpoints: outcome.checkpoints, start_ms, ..Measured::default() })
 }
 
-/// Microseconds since the kernel started this process; the kernel counts the start in hundredths of a second.
-fn since_process_start_us() -> u64 {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let stat = read("/proc/self/stat");
-    let after_name = stat.rsplit(')').next().unwrap_or_default().to_string();
-    let ticks: f64 = after_name.split_whitespace().nth(19).and_then(|field| field.parse().ok()).unwrap_or(0.0);
-    let uptime: f64 = read("/proc/uptime").split_whitespace().next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    ((uptime - ticks / 100.0).max(0.0) * 1e6) as u64
+/// Microseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures by the clock of the machine")]
+fn epoch_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }

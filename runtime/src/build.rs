@@ -124,8 +124,10 @@ impl<'a> InstanceBuild<'a> {
         consumer: Box<dyn Push<T>>,
         attach: impl FnOnce() -> AttachTee<T>,
     ) {
-        let tee =
-            self.tees.entry(point).or_insert_with(|| Box::new(Gathering { consumers: Vec::new(), attach: attach() }));
+        let tee = self
+            .tees
+            .entry(point)
+            .or_insert_with(|| Box::new(Gathering { consumers: Vec::new(), attach: attach() }));
         if let Some(tee) = tee.as_any().downcast_mut::<Gathering<T>>() {
             tee.consumers.push(consumer);
         }

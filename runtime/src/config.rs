@@ -7,7 +7,7 @@ use watershed_actors::BatchLimits;
 use watershed_state::KeyGroups;
 
 use crate::restart::Restart;
-use crate::simulation::Simulation;
+use crate::simulation::{Dice, Simulation};
 
 /// How a topology is run. The same topology runs under any of them.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl Config {
             key_groups: KeyGroups::DEFAULT,
             checkpoints: None,
             checkpoint_interval: None,
-            checkpoint_timeout: Duration::from_secs(600),
+            checkpoint_timeout: Duration::from_mins(10),
             retain: 3,
             resume: Resume::Latest,
             accept_duplicates: false,
@@ -70,8 +70,12 @@ impl Config {
         Self::local().with_simulation(Simulation::seeded(seed))
     }
 
-    /// [`Config::simulated`] with faults or with a disk that outlives the run.
+    /// [`Config::simulated`] with faults or with a disk that outlives the run. The seed also picks the size of batches and
+    /// the number of credits, unless they are set after this.
     pub fn with_simulation(mut self, simulation: Simulation) -> Self {
+        let mut dice = Dice::new(simulation.seed);
+        self.limits.records = [1, 3, 16, 256][dice.below(4)];
+        self.credits = 1 + dice.below(8) as u32;
         self.simulation = Some(simulation);
         self
     }
@@ -137,8 +141,8 @@ impl Config {
     /// # Errors
     /// For 0.
     pub fn key_groups(mut self, groups: u16) -> crate::Result<Self> {
-        self.key_groups =
-            KeyGroups::new(groups).ok_or_else(|| crate::Error::config("there must be at least one key group"))?;
+        self.key_groups = KeyGroups::new(groups)
+            .ok_or_else(|| crate::Error::config("there must be at least one key group"))?;
         Ok(self)
     }
 
@@ -181,7 +185,8 @@ impl Config {
 
     pub(crate) fn slot_count(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        if self.simulation.is_some() { self.slots.unwrap_or(2) } else { self.slots.unwrap_or_else(cores) }.max(1)
+        if self.simulation.is_some() { self.slots.unwrap_or(2) } else { self.slots.unwrap_or_else(cores) }
+            .max(1)
     }
 
     pub(crate) fn default_parallelism(&self) -> usize {

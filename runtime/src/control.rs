@@ -84,16 +84,25 @@ impl Control {
 /// Events that may be on their way at once, for each task.
 const EVENTS_PER_TASK: usize = 64;
 
+/// What the control plane shares with whoever started the job.
+pub(crate) struct Outside {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) fs: Fs,
+    /// Whether signals of the process are for this job.
+    pub(crate) signals: bool,
+    /// Where the result goes.
+    pub(crate) result: SyncSender<Result<Outcome>>,
+}
+
 /// Starts the control plane on a thread of its own. Returns when it can be spoken to.
 pub(crate) fn start(
     plan: Plan,
     config: Config,
     start: Start,
-    (clock, fs): (Arc<dyn Clock>, Fs),
-    signals: bool,
-    result: SyncSender<Result<Outcome>>,
+    outside: Outside,
 ) -> Result<(Commands, JoinHandle<()>)> {
     let (ready, address) = sync_channel(1);
+    let Outside { clock, fs, signals, result } = outside;
     let signals = signals && config.signals;
     let thread = std::thread::Builder::new().name("watershed-control".to_string()).spawn(move || {
         let system = System::new();
@@ -106,11 +115,17 @@ pub(crate) fn start(
                 let events = Arc::new(crate::host::EventAddress(context.address()));
                 let surroundings = Surroundings { clock: Arc::clone(&clock), pool, fs, events };
                 let host = Host::Actors(ActorsHost { surroundings, arbiters: handles });
-                Control { master: Master::new(plan, config, host, start), clock, alarm: None, result, mailbox }
+                Control {
+                    master: Master::new(plan, config, host, start),
+                    clock,
+                    alarm: None,
+                    result,
+                    mailbox,
+                }
             });
             let commands = Commands(control);
             if signals {
-                listen(commands.clone());
+                listen(&commands);
             }
             // Whoever starts the job waits for it.
             let _ = ready.send(commands);
@@ -119,13 +134,14 @@ pub(crate) fn start(
             tracing::error!(%error, "the control plane's system failed");
         }
     });
-    let thread = thread.map_err(|error| Error::internal("no thread for the control plane").because(error.into()))?;
+    let thread =
+        thread.map_err(|error| Error::internal("no thread for the control plane").because(error.into()))?;
     let commands = address.recv().map_err(|_| Error::internal("the control plane did not start"))?;
     Ok((commands, thread))
 }
 
 /// SIGINT and SIGTERM stop the job, SIGUSR1 logs its tree.
-fn listen(commands: Commands) {
+fn listen(commands: &Commands) {
     use tokio::signal::unix::{SignalKind, signal};
 
     for (kind, command) in [

@@ -73,7 +73,8 @@ impl std::error::Error for Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        let kind = if matches!(error, StoreError::Locked { .. }) { ErrorKind::Config } else { ErrorKind::State };
+        let kind =
+            if matches!(error, StoreError::Locked { .. }) { ErrorKind::Config } else { ErrorKind::State };
         Self::new(kind, watershed_actors::chain_of(&error))
     }
 }

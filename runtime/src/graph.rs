@@ -98,8 +98,11 @@ pub(crate) struct EdgeSpec {
     /// What is fused into it, in order.
     pub(crate) fused: Vec<&'static str>,
     /// Attaches the chain, with the edge at its end, to an instance of `from`.
-    pub(crate) attach: Arc<dyn Fn(&mut InstanceBuild<'_>) + Send + Sync>,
+    pub(crate) attach: Attach,
 }
+
+/// Attaches an output to an instance.
+pub(crate) type Attach = Arc<dyn Fn(&mut InstanceBuild<'_>) + Send + Sync>;
 
 /// A stream that someone held in a variable.
 pub(crate) struct PointSpec {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use watershed_state::{Fs, LocalFs, SimulatedDisk};
 
 use crate::config::Config;
-use crate::control::{self, Commands};
+use crate::control::{self, Commands, Outside};
 use crate::error::{Error, Result};
 use crate::host::{Host, SimulatedHost, Surroundings, simulated};
 use crate::master::{Command, Master};
@@ -55,7 +55,11 @@ pub struct Outcome {
 pub struct Job(Inner);
 
 enum Inner {
-    Threads { commands: Commands, result: Receiver<Result<Outcome>>, thread: JoinHandle<()> },
+    Threads {
+        commands: Commands,
+        result: Receiver<Result<Outcome>>,
+        thread: JoinHandle<()>,
+    },
     /// Runs when it is waited for.
     Simulated(Box<dyn FnOnce() -> Result<Outcome> + Send>),
 }
@@ -115,7 +119,8 @@ impl Job {
         match self.0 {
             Inner::Simulated(run) => run(),
             Inner::Threads { result, thread, commands: _ } => {
-                let outcome = result.recv().unwrap_or_else(|_| Err(Error::internal("the control plane is gone")));
+                let outcome =
+                    result.recv().unwrap_or_else(|_| Err(Error::internal("the control plane is gone")));
                 // The result is sent last, so this does not wait for anything else.
                 let _ = thread.join();
                 outcome
@@ -142,12 +147,8 @@ pub(crate) fn start(plan: Plan, config: Config, signals: bool) -> Result<Job> {
             let checkpoints = checkpoint_place(&config, &fs);
             let start = startup::start(&plan, &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
             let world = simulated::World::new(Arc::clone(&clock));
-            let surroundings = Surroundings {
-                clock,
-                pool: Arc::clone(&world) as _,
-                fs,
-                events: Arc::clone(&world) as _,
-            };
+            let surroundings =
+                Surroundings { clock, pool: Arc::clone(&world) as _, fs, events: Arc::clone(&world) as _ };
             let host = Host::Simulated(SimulatedHost { surroundings, world: Arc::clone(&world) });
             let master = Master::new(plan, config, host, start);
             Ok(Job(Inner::Simulated(Box::new(move || simulated::run(master, &world, &simulation)))))
@@ -167,7 +168,8 @@ fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
     }
     let start = startup::start(&plan, &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
     let (sender, result): (SyncSender<Result<Outcome>>, _) = sync_channel(1);
-    let (commands, thread) = control::start(plan, config, start, (clock, fs), signals, sender)?;
+    let (commands, thread) =
+        control::start(plan, config, start, Outside { clock, fs, signals, result: sender })?;
     Ok(Job(Inner::Threads { commands, result, thread }))
 }
 

@@ -225,7 +225,7 @@ impl Master {
                 let life = &mut self.tasks[task.0 as usize];
                 life.committed = life.committed.max(checkpoint);
             }
-            TaskEvent::Failed(failure) => self.task_failed(region, task, failure),
+            TaskEvent::Failed(failure) => self.task_failed(region, task, &failure),
             TaskEvent::Stopped => self.task_stopped(region, task),
         }
     }
@@ -286,6 +286,9 @@ impl Master {
         if !ending.waiting.is_empty() && now < ending.deadline {
             self.ending = Some(ending);
             return;
+        }
+        for region in &mut self.regions {
+            region.phase = Phase::Ended;
         }
         let stuck: Vec<String> = ending.waiting.iter().map(|task| self.plan.name_of(*task)).collect();
         self.result = Some(match ending.result {

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{
-    Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Sink, SinkLogic, Source,
-    SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
+    Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Sink,
+    SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
 };
 use watershed_state::{Data, Fs};
 
@@ -32,8 +32,8 @@ impl<S: Source> NodeBuild for SourceNode<S> {
         let mut found = found.map_err(|error| Error::config("its input cannot be read").because(error))?;
         found.sort_by_cached_key(Split::id);
         let ids: Vec<String> = found.iter().map(Split::id).collect();
-        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::config(format!("two of its splits have the id `{}`", pair[0])));
+        if let Some((twice, _)) = ids.iter().zip(ids.iter().skip(1)).find(|(one, two)| one == two) {
+            return Err(Error::config(format!("two of its splits have the id `{twice}`")));
         }
         *self.splits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(found);
         Ok(Some(ids))
@@ -135,7 +135,8 @@ impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
 
     fn committed_through(&self, lineage: &str, fs: &Fs) -> Result<Option<u64>, Error> {
         let committed = self.sink.committed_through(lineage, fs);
-        committed.map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
+        committed
+            .map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
     }
 
     fn launch(&self, launch: Launch<'_>) {

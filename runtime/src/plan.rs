@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use watershed_actors::TaskId;
 
-use crate::build::{EdgePlan, InstanceBuild};
+use crate::build::EdgePlan;
 use crate::config::Config;
 use crate::error::Error;
-use crate::graph::{Graph, NodeBuild, NodeId, NodeKind, Routing};
+use crate::graph::{Attach, Graph, NodeBuild, NodeId, NodeKind, Routing};
 
 /// A topology with all numbers filled in.
 pub(crate) struct Plan {
@@ -34,7 +34,7 @@ pub(crate) struct PlannedNode {
     pub(crate) rate: Option<f64>,
     pub(crate) build: Arc<dyn NodeBuild>,
     /// Attach the outputs to an instance.
-    pub(crate) attach: Vec<Arc<dyn Fn(&mut InstanceBuild<'_>) + Send + Sync>>,
+    pub(crate) attach: Vec<Attach>,
     pub(crate) first_task: usize,
 }
 
@@ -115,7 +115,8 @@ impl EdgePlan {
 fn widths(graph: &Graph, config: &Config) -> Vec<usize> {
     let mut widths: Vec<usize> = Vec::new();
     for (index, node) in graph.nodes.iter().enumerate() {
-        let before = graph.edges.iter().find(|edge| edge.to == Some(NodeId(index))).map(|edge| widths[edge.from.0]);
+        let before =
+            graph.edges.iter().find(|edge| edge.to == Some(NodeId(index))).map(|edge| widths[edge.from.0]);
         let is_sink = matches!(node.kind, NodeKind::Sink | NodeKind::TwoPhaseSink);
         let default = before.filter(|_| is_sink).unwrap_or_else(|| config.default_parallelism());
         widths.push(node.parallelism.unwrap_or(default));
@@ -155,7 +156,12 @@ fn channels(graph: &Graph, widths: &[usize]) -> Result<Vec<EdgePlan>, Error> {
 }
 
 /// Numbers the connected components of the graph of channels.
-fn regions(graph: &Graph, edges: &[EdgePlan], nodes: &[PlannedNode], tasks: &mut [PlannedTask]) -> Vec<Vec<TaskId>> {
+fn regions(
+    graph: &Graph,
+    edges: &[EdgePlan],
+    nodes: &[PlannedNode],
+    tasks: &mut [PlannedTask],
+) -> Vec<Vec<TaskId>> {
     fn root(parent: &mut [usize], mut task: usize) -> usize {
         while parent[task] != task {
             parent[task] = parent[parent[task]];
@@ -167,7 +173,8 @@ fn regions(graph: &Graph, edges: &[EdgePlan], nodes: &[PlannedNode], tasks: &mut
     for (spec, edge) in graph.edges.iter().zip(edges) {
         let Some(to) = edge.to else { continue };
         for sender in 0..edge.senders {
-            let reached = if edge.routing == Routing::Forward { sender..sender + 1 } else { 0..edge.receivers };
+            let reached =
+                if edge.routing == Routing::Forward { sender..sender + 1 } else { 0..edge.receivers };
             for receiver in reached {
                 let one = root(&mut parent, nodes[spec.from.0].first_task + sender);
                 let two = root(&mut parent, nodes[to.0].first_task + receiver);

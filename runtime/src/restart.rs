@@ -20,7 +20,7 @@ impl Restart {
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
             restarts: 10,
-            within: Duration::from_secs(300),
+            within: Duration::from_mins(5),
         }
     }
 
@@ -47,7 +47,7 @@ impl Restart {
 
 /// Counts failures of a region against its policy.
 #[derive(Debug, Clone)]
-pub struct RestartBudget {
+pub(crate) struct RestartBudget {
     policy: Restart,
     /// Times of the failures within the window, in clock nanoseconds, oldest first.
     failures: VecDeque<u64>,
@@ -55,7 +55,7 @@ pub struct RestartBudget {
 
 /// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Restart after this long.
     Restart(Duration),
     /// The budget is spent.
@@ -64,12 +64,12 @@ pub enum Verdict {
 
 impl RestartBudget {
     /// A full budget.
-    pub fn new(policy: Restart) -> Self {
+    pub(crate) fn new(policy: Restart) -> Self {
         Self { policy, failures: VecDeque::new() }
     }
 
     /// A failure at this time (clock nanoseconds).
-    pub fn failed(&mut self, now_nanos: u64) -> Verdict {
+    pub(crate) fn failed(&mut self, now_nanos: u64) -> Verdict {
         let window = u64::try_from(self.policy.within.as_nanos()).unwrap_or(u64::MAX);
         while self.failures.front().is_some_and(|at| now_nanos.saturating_sub(*at) > window) {
             self.failures.pop_front();

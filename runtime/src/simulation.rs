@@ -18,7 +18,13 @@ pub struct Simulation {
 impl Simulation {
     /// A run without faults on a disk of its own.
     pub fn seeded(seed: u64) -> Self {
-        Self { seed, disk: SimulatedDisk::new(seed), panic_at: Vec::new(), die_at: None, steps_max: 50_000_000 }
+        Self {
+            seed,
+            disk: SimulatedDisk::new(seed),
+            panic_at: Vec::new(),
+            die_at: None,
+            steps_max: 50_000_000,
+        }
     }
 
     /// Uses this disk for checkpoints and exactly-once files, so that another run can go on from what is on it.

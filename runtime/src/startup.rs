@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use watershed_actors::{Clock, Restored};
 use watershed_state::{
-    CheckpointStore, Fs, Identity, Manifest, SectionKind, StoreError, decode, hash_canary, hash_key, read_part,
+    CheckpointStore, Fs, Identity, Manifest, SectionKind, StoreError, decode, hash_canary, hash_key,
+    read_part,
 };
 
 use crate::config::{Config, Resume};
@@ -72,7 +73,7 @@ pub(crate) fn start(
 fn known_splits(plan: &Plan) -> Result<BTreeMap<usize, Vec<String>>, Error> {
     let mut splits = BTreeMap::new();
     for (index, node) in plan.nodes.iter().enumerate() {
-        let found = node.build.splits().map_err(|error| named(&node.name, error))?;
+        let found = node.build.splits().map_err(|error| named(&node.name, &error))?;
         if let Some(found) = found {
             splits.insert(index, found);
         }
@@ -83,12 +84,12 @@ fn known_splits(plan: &Plan) -> Result<BTreeMap<usize, Vec<String>>, Error> {
 /// Looks for what would keep an actor from working.
 pub(crate) fn check_nodes(plan: &Plan, outputs: &Fs) -> Result<(), Error> {
     for node in &plan.nodes {
-        node.build.check(outputs).map_err(|error| named(&node.name, error))?;
+        node.build.check(outputs).map_err(|error| named(&node.name, &error))?;
     }
     known_splits(plan).map(|_| ())
 }
 
-fn named(operator: &str, error: Error) -> Error {
+fn named(operator: &str, error: &Error) -> Error {
     Error::new(error.kind, format!("`{operator}`: {error}"))
 }
 
@@ -120,7 +121,10 @@ fn choose(
         (Resume::From(wanted), _) => {
             let found = store.scan()?.into_iter().find(|(id, _)| *id == wanted);
             let Some((_, manifest)) = found else {
-                return Err(Error::config(format!("there is no checkpoint {wanted} in {}", store.root().display())));
+                return Err(Error::config(format!(
+                    "there is no checkpoint {wanted} in {}",
+                    store.root().display()
+                )));
             };
             let manifest = manifest?;
             store.verify(&manifest)?;
@@ -184,11 +188,10 @@ fn refuse_lost_output(
     let from = chosen.map_or(0, |manifest| manifest.checkpoint);
     for node in &plan.nodes {
         let committed = node.build.committed_through(&identity.lineage, outputs);
-        let Some(committed) = committed.map_err(|error| named(&node.name, error))? else { continue };
+        let Some(committed) = committed.map_err(|error| named(&node.name, &error))? else { continue };
         if committed > from {
-            let why = damaged.map_or("its checkpoint is gone".to_string(), |(_, error)| {
-                watershed_actors::chain_of(error)
-            });
+            let why = damaged
+                .map_or("its checkpoint is gone".to_string(), |(_, error)| watershed_actors::chain_of(error));
             return Err(Error::state(format!(
                 "`{}` has shown output up to checkpoint {committed}, but the newest that can be read is {}: going on from \
                  there would show records twice. Restore checkpoint {committed}, or accept duplicates with \
@@ -275,7 +278,9 @@ fn has_new_splits(
 ) -> Result<bool, Error> {
     for (node, splits) in splits {
         let mut known: BTreeSet<String> = BTreeSet::new();
-        for (_, section) in restored.get(node).iter().flat_map(|restored| restored.sections(SectionKind::Splits)) {
+        for (_, section) in
+            restored.get(node).iter().flat_map(|restored| restored.sections(SectionKind::Splits))
+        {
             let saved: Vec<(String, IgnoredAny)> = decode(&mut section.bytes.as_slice())
                 .map_err(|error| Error::state(watershed_actors::chain_of(&error)))?;
             known.extend(saved.into_iter().map(|(id, _)| id));

@@ -3,8 +3,8 @@
 mod chain;
 mod keyed;
 
-pub use chain::{Boxed, Chain};
 pub(crate) use chain::{AnyChain, Output, Point};
+pub use chain::{Boxed, Chain};
 pub use keyed::{Aggregate, KeyedStream};
 
 use std::hash::Hash;
@@ -12,8 +12,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use watershed_actors::{
-    Broadcast, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance, Map, Operation,
-    Process, Rebalance, SideOutput, Sink, TryFlatMap, TryMap, TwoPhaseSink, UserResult, WatermarkStrategy,
+    Broadcast, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance, Map,
+    Operation, Process, Rebalance, SideOutput, Sink, TryFilterMap, TryFlatMap, TryMap, TwoPhaseSink,
+    UserResult, WatermarkStrategy,
 };
 use watershed_state::Data;
 
@@ -42,7 +43,12 @@ impl<T, C> std::fmt::Debug for Stream<T, C> {
 
 impl<T, C: Clone> Clone for Stream<T, C> {
     fn clone(&self) -> Self {
-        Self { graph: self.graph.clone(), point: self.point.clone(), routing: self.routing, item: PhantomData }
+        Self {
+            graph: self.graph.clone(),
+            point: self.point.clone(),
+            routing: self.routing,
+            item: PhantomData,
+        }
     }
 }
 
@@ -135,8 +141,39 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         self.then("try_map", move |_| TryMap(Arc::clone(&function)))
     }
 
+    /// Only the records for which the closure says `true`; an error is handled as a failure of the actor.
+    pub fn try_filter<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
+    where
+        F: Fn(&T) -> UserResult<bool> + Send + Sync + 'static,
+    {
+        let function = Arc::new(move |record: T| Ok(function(&record)?.then_some(record)));
+        self.then("try_filter", move |_| TryFilterMap(Arc::clone(&function)))
+    }
+
+    /// One record or none for one, or an error, which is handled as a failure of the actor.
+    pub fn try_filter_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
+    where
+        U: Data,
+        F: Fn(T) -> UserResult<Option<U>> + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        self.then("try_filter_map", move |_| TryFilterMap(Arc::clone(&function)))
+    }
+
+    /// Looks at each record and lets it pass; an error is handled as a failure of the actor.
+    pub fn try_inspect<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
+    where
+        F: Fn(&T) -> UserResult + Send + Sync + 'static,
+    {
+        let function = Arc::new(move |record: T| function(&record).map(|()| Some(record)));
+        self.then("try_inspect", move |_| TryFilterMap(Arc::clone(&function)))
+    }
+
     /// Any number of records for one, or an error, which is handled as a failure of the actor.
-    pub fn try_flat_map<I, F>(&self, function: F) -> Stream<I::Item, impl Chain<Out = I::Item> + use<T, C, I, F>>
+    pub fn try_flat_map<I, F>(
+        &self,
+        function: F,
+    ) -> Stream<I::Item, impl Chain<Out = I::Item> + use<T, C, I, F>>
     where
         I: IntoIterator<Item: Data, IntoIter: Send> + 'static,
         F: Fn(T) -> UserResult<I> + Send + Sync + 'static,
@@ -146,7 +183,11 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// Gives each record its event time, in milliseconds, and sends watermarks as `strategy` says.
-    pub fn event_time<F, W>(&self, time_of: F, strategy: W) -> Stream<T, impl Chain<Out = T> + use<T, C, F, W>>
+    pub fn event_time<F, W>(
+        &self,
+        time_of: F,
+        strategy: W,
+    ) -> Stream<T, impl Chain<Out = T> + use<T, C, F, W>>
     where
         F: Fn(&T) -> i64 + Send + Sync + 'static,
         W: WatermarkStrategy,
@@ -273,7 +314,10 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     fn add_node(&self, name: &str, kind: NodeKind, build: Arc<dyn NodeBuild>) -> NodeId {
-        add_node(&self.graph, Node { name: name.to_string(), kind, parallelism: None, keyed: false, rate: None, build })
+        add_node(
+            &self.graph,
+            Node { name: name.to_string(), kind, parallelism: None, keyed: false, rate: None, build },
+        )
     }
 
     /// Connects this stream to an actor without keys.
@@ -340,7 +384,9 @@ impl AnyEdge {
             Routing::Rebalance => {
                 Box::new(Edge::new(senders, Rebalance::starting_at(build.instance.index), limits))
             }
-            Routing::Forward | Routing::Auto | Routing::ByKey => Box::new(Edge::new(senders, Forward, limits)),
+            Routing::Forward | Routing::Auto | Routing::ByKey => {
+                Box::new(Edge::new(senders, Forward, limits))
+            }
         }
     }
 }

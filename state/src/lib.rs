@@ -45,6 +45,7 @@ mod hash;
 mod key_group;
 mod manifest;
 mod part;
+mod prefetch;
 mod section;
 mod snapshot;
 mod store;

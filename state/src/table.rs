@@ -98,6 +98,15 @@ impl<K: Key, S: State> MemoryTable<K, S> {
         (&entry.key, &mut entry.state)
     }
 
+    /// Begins to load what [`entry`](Self::entry) will look at for this hash. Worth it some ten entries ahead, in a table
+    /// that is larger than the cache.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        if let Some(slots) = self.tables.get(self.offset_of(hash)) {
+            slots.prefetch(hash as u32);
+        }
+    }
+
     /// The state of `key`, if it has any.
     ///
     /// # Panics

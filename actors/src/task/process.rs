@@ -53,6 +53,8 @@ impl<P: Process, S: Store<P>> std::fmt::Debug for ProcessLogic<P, S> {
 
 /// Records gathered before they are handed to the chain behind.
 const EMIT_RECORDS: usize = 1024;
+/// Records by which the state's memory is asked for ahead of its use.
+const PREFETCH_AHEAD: usize = 16;
 /// Timers fired before control is looked at again.
 const FIRE_TIMERS: usize = 1024;
 /// Slots of state and timers looked at in one slice of a snapshot.
@@ -253,8 +255,15 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let current_hash = &mut self.current_hash;
         let mut failed = None;
         self.busy = true;
-        let mut flow = batch.drain_while(|value, at, hash| {
-            let hash = store.hash(hash);
+        let hashes = std::mem::take(&mut batch.hashes);
+        hashes.iter().take(PREFETCH_AHEAD).for_each(|hash| store.prefetch(*hash));
+        let mut index = 0;
+        let mut flow = batch.drain_while(|value, at, _| {
+            let hash = store.hash(hashes.get(index).copied().unwrap_or(0));
+            if let Some(ahead) = hashes.get(index + PREFETCH_AHEAD) {
+                store.prefetch(*ahead);
+            }
+            index += 1;
             *current_hash = hash;
             let (key, state) = store.access(&value, hash);
             let mut context = Context {
@@ -284,6 +293,8 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         if let Some(failure) = failed {
             return Err(failure);
         }
+        batch.hashes = hashes;
+        batch.hashes.drain(..index.min(batch.hashes.len()));
         self.busy = false;
         if flow == Flow::Continue {
             flow = self.flush();
@@ -374,6 +385,9 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     fn complete(&mut self, _checkpoint: u64) {}
 
     fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
+        if std::mem::take(&mut self.announce) {
+            self.signal(Signal::Watermark(self.watermark));
+        }
         let mut flow = Flow::Continue;
         let mut again_nanos = u64::MAX;
         if !self.timers.processing.is_empty() {
@@ -385,9 +399,6 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
                 let wait_ms = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0);
                 again_nanos = now_nanos.saturating_add(wait_ms.saturating_mul(1_000_000));
             }
-        }
-        if std::mem::take(&mut self.announce) {
-            self.signal(Signal::Watermark(self.watermark));
         }
         let main = self.outlet.tick(now_nanos, starved);
         let side = self.emitted.side.tick(now_nanos, starved);

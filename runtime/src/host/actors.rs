@@ -23,11 +23,12 @@ impl ActorsHost {
         credits: usize,
     ) -> (Endpoint<T::In>, TaskHandle) {
         let env = cell.env();
-        let span = tracing::info_span!("task", operator = %env.instance.operator, instance = env.instance.index, run = env.run);
+        let span = tracing::info_span!("task", path = %env.path, run = env.run);
         let arbiter = &self.arbiters[slot % self.arbiters.len()];
         let address = Shell::start_in_arbiter(arbiter, move |_| Shell::new(cell, credits, span));
         let control = address.clone();
-        let endpoint = Endpoint(Arc::new(move || Box::new(ActorPort(address.clone())) as Box<dyn Port<T::In>>));
+        let endpoint =
+            Endpoint(Arc::new(move || Box::new(ActorPort(address.clone())) as Box<dyn Port<T::In>>));
         (endpoint, TaskHandle(Box::new(move |message| tell(&control, message))))
     }
 }

@@ -127,7 +127,8 @@ impl SimulatedHost {
         task: TaskId,
     ) -> (Endpoint<T::In>, TaskHandle) {
         let cell = Arc::new(Mutex::new(cell));
-        let entry = Entry { cell: Arc::clone(&cell) as Arc<Mutex<dyn SimulatedTask>>, controls: VecDeque::new() };
+        let entry =
+            Entry { cell: Arc::clone(&cell) as Arc<Mutex<dyn SimulatedTask>>, controls: VecDeque::new() };
         let mut state = lock(&self.world.state);
         let before = state.tasks.insert(task, entry);
         state.ready.insert(task);
@@ -135,7 +136,8 @@ impl SimulatedHost {
         drop(before);
         let world = Arc::downgrade(&self.world);
         let endpoint = Endpoint(Arc::new(move || {
-            Box::new(SimulatedPort { cell: Arc::clone(&cell), world: Weak::clone(&world), task }) as Box<dyn Port<T::In>>
+            Box::new(SimulatedPort { cell: Arc::clone(&cell), world: Weak::clone(&world), task })
+                as Box<dyn Port<T::In>>
         }));
         let world = Arc::downgrade(&self.world);
         let handle = TaskHandle(Box::new(move |control| {
@@ -201,7 +203,8 @@ fn next_turn(world: &World, master: &Master, dice: &mut Dice) -> Option<Turn> {
     loop {
         let now = world.clock.nanos();
         let mut state = lock(&world.state);
-        let due: Vec<TaskId> = state.alarms.iter().filter(|(_, at)| **at <= now).map(|(task, _)| *task).collect();
+        let due: Vec<TaskId> =
+            state.alarms.iter().filter(|(_, at)| **at <= now).map(|(task, _)| *task).collect();
         for task in due {
             state.alarms.remove(&task);
             state.ready.insert(task);

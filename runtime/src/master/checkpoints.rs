@@ -21,7 +21,9 @@ impl Master {
     /// When a checkpoint is due or one that is being made is to be given up.
     pub(super) fn checkpoint_alarm(&self) -> u64 {
         match self.ledger.collecting() {
-            Some(pending) => pending.since_nanos.saturating_add(self.config.checkpoint_timeout.as_nanos() as u64),
+            Some(pending) => {
+                pending.since_nanos.saturating_add(self.config.checkpoint_timeout.as_nanos() as u64)
+            }
             None if self.ledger.is_idle() && self.closing.is_none() && self.can_take_part().is_some() => {
                 self.checkpoint_due
             }
@@ -68,7 +70,7 @@ impl Master {
             match &region.phase {
                 Phase::Running => regions.push(index),
                 Phase::Starting { .. } => return None,
-                Phase::Stopping { .. } | Phase::Backoff { .. } | Phase::Loading => {
+                Phase::Stopping { .. } | Phase::Backoff { .. } | Phase::Loading | Phase::Ended => {
                     let fresh = self.origin_checkpoint.is_none();
                     if region.parts.is_none() && !fresh {
                         return None;
@@ -173,7 +175,11 @@ impl Master {
             tracing::warn!(checkpoint, reason, "a checkpoint could not be stored; the job goes on");
             return;
         }
-        tracing::debug!(checkpoint, ms = now.saturating_sub(pending.since_nanos) / 1_000_000, "checkpoint complete");
+        tracing::debug!(
+            checkpoint,
+            ms = now.saturating_sub(pending.since_nanos) / 1_000_000,
+            "checkpoint complete"
+        );
         self.newest = Some(checkpoint);
         for region in 0..self.regions.len() {
             let tasks = self.regions[region].tasks.clone();
@@ -190,8 +196,11 @@ impl Master {
             self.origin.clear();
             self.origin_checkpoint = None;
         }
+        let all_running = self.regions.iter().all(|region| region.phase == Phase::Running);
         match pending.purpose {
             Purpose::Periodic => {}
+            // One that failed meanwhile has not committed: it comes back, and then there is another last checkpoint.
+            Purpose::Final if !all_running => {}
             Purpose::Final => self.closing = Some((checkpoint, End::Finished)),
             Purpose::Stop => self.closing = Some((checkpoint, End::Stopped)),
         }
@@ -204,7 +213,12 @@ impl Master {
             return;
         }
         let mut pinned: Vec<u64> = self.ledger.current().into_iter().chain(self.origin_checkpoint).collect();
-        pinned.extend(self.regions.iter().flat_map(|region| region.parts.iter().flatten()).map(|(_, part)| part.checkpoint));
+        pinned.extend(
+            self.regions
+                .iter()
+                .flat_map(|region| region.parts.iter().flatten())
+                .map(|(_, part)| part.checkpoint),
+        );
         let (store, retain) = (self.store.clone(), self.config.retain);
         let surroundings = self.host.surroundings().clone();
         let pool = Arc::clone(&surroundings.pool);
@@ -229,7 +243,8 @@ impl Master {
     }
 
     fn schedule_next(&mut self, now: u64) {
-        let interval = self.config.checkpoint_interval.map_or(u64::MAX, |interval| interval.as_nanos() as u64);
+        let interval =
+            self.config.checkpoint_interval.map_or(u64::MAX, |interval| interval.as_nanos() as u64);
         let wait = if self.ledger.failures() > 0 { interval.min(RETRY_NANOS) } else { interval };
         self.checkpoint_due = now.saturating_add(wait);
     }

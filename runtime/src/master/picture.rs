@@ -67,7 +67,7 @@ impl Master {
 impl TaskState {
     fn name(self) -> &'static str {
         match self {
-            Self::Absent => "absent",
+            Self::Absent => "stopped",
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Running => "running",

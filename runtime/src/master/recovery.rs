@@ -72,6 +72,7 @@ impl Master {
                 index: planned.instance,
                 parallelism: node.parallelism,
             },
+            path: format!("{}/region-{region}/{}", self.plan.topology, self.plan.name_of(id)).into(),
             run: self.regions[region].run,
             fence: Arc::clone(&self.regions[region].fence),
             lineage: self.identity.lineage.clone(),
@@ -116,7 +117,7 @@ impl Master {
         }
     }
 
-    pub(super) fn task_failed(&mut self, region: usize, task: TaskId, failure: Failure) {
+    pub(super) fn task_failed(&mut self, region: usize, task: TaskId, failure: &Failure) {
         let name = self.plan.name_of(task);
         let life = &mut self.tasks[task.0 as usize];
         life.handle = None;
@@ -129,7 +130,7 @@ impl Master {
         }
         tracing::warn!(task = %name, run = self.regions[region].run, %failure, "a task failed");
         self.regions[region].last_failure = Some(format!("{name} {failure}"));
-        self.roll_back(region, task, &failure);
+        self.roll_back(region, task, failure);
     }
 
     /// Fences a region and stops what is left of it.
@@ -186,7 +187,10 @@ impl Master {
                 let stuck: Vec<String> = waiting.iter().map(|task| self.plan.name_of(*task)).collect();
                 let error = Error::new(
                     crate::error::ErrorKind::User,
-                    format!("{} did not stop within {STOP_GRACE:?} after a failure: it blocks its thread", stuck.join(", ")),
+                    format!(
+                        "{} did not stop within {STOP_GRACE:?} after a failure: it blocks its thread",
+                        stuck.join(", ")
+                    ),
                 );
                 return self.give_up(error);
             }

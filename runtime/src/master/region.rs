@@ -38,6 +38,8 @@ pub(crate) enum Phase {
     Backoff { until: u64 },
     /// Its part of the checkpoint is being read.
     Loading,
+    /// The job is over.
+    Ended,
 }
 
 impl Region {
@@ -75,6 +77,7 @@ impl Phase {
             Self::Stopping { .. } => "stopping",
             Self::Backoff { .. } => "backoff",
             Self::Loading => "loading",
+            Self::Ended => "ended",
         }
     }
 }

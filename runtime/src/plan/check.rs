@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, PointSpec};
 
 /// Every actor has a name of its own that can stand in a file name.
 pub(super) fn names(graph: &Graph) -> Result<(), Error> {
@@ -35,7 +35,7 @@ pub(super) fn names(graph: &Graph) -> Result<(), Error> {
 
 /// Every stream leads somewhere.
 pub(super) fn ends(graph: &Graph) -> Result<(), Error> {
-    for point in graph.points.iter().filter(|point| !point.is_output && !point.is_used()) {
+    if let Some(point) = graph.points.iter().find(|point| !point.is_output && !point.is_used()) {
         return Err(Error::config(format!(
             "the stream `{}` → {} leads nowhere: end it in a sink or in `for_each`",
             graph.nodes[point.origin.0].name,
@@ -43,8 +43,9 @@ pub(super) fn ends(graph: &Graph) -> Result<(), Error> {
         )));
     }
     for (index, node) in graph.nodes.iter().enumerate() {
-        let mut outputs = graph.points.iter().filter(|point| point.is_output && point.origin == NodeId(index)).peekable();
-        if outputs.peek().is_some() && !outputs.any(|point| point.is_used()) {
+        let mut outputs =
+            graph.points.iter().filter(|point| point.is_output && point.origin == NodeId(index)).peekable();
+        if outputs.peek().is_some() && !outputs.any(PointSpec::is_used) {
             return Err(Error::config(format!(
                 "`{}` has no sink: nothing that it sends is used; end its stream in a sink or in `for_each`",
                 node.name
@@ -76,7 +77,10 @@ pub(super) fn parallelism(graph: &Graph, widths: &[usize], config: &Config) -> R
     let groups = usize::from(config.key_groups.count());
     for (node, width) in graph.nodes.iter().zip(widths) {
         if *width == 0 {
-            return Err(Error::config(format!("`{}` has parallelism 0: it needs at least one instance", node.name)));
+            return Err(Error::config(format!(
+                "`{}` has parallelism 0: it needs at least one instance",
+                node.name
+            )));
         }
         if node.keyed && *width > groups {
             return Err(Error::config(format!(

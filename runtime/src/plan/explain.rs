@@ -22,7 +22,7 @@ pub(crate) fn explain(plan: &Plan, graph: &Graph) -> String {
         let outgoing = graph.edges.iter().zip(&plan.edges).filter(|(spec, _)| spec.from == NodeId(index));
         for (spec, edge) in outgoing {
             let side = spec.side.as_ref().map_or(String::new(), |side| format!("side output `{side}`: "));
-            let fused = spec.fused.iter().map(|name| format!("{name} → ")).collect::<String>();
+            let fused = [&spec.fused[..], &[""]].concat().join(" → ");
             let _ = match edge.to {
                 Some(to) => {
                     let (to, how) = (&plan.nodes[to.0].name, edge.routing.name());

@@ -14,7 +14,10 @@ use crate::graph::NodeId;
 /// its own at its root.
 ///
 /// It is never written down: the compiler infers it, [`Boxed`] hides it.
-#[expect(private_interfaces, reason = "implemented and called by the engine alone; users only pass it through")]
+#[expect(
+    private_interfaces,
+    reason = "implemented and called by the engine alone; users only pass it through"
+)]
 pub trait Chain: Clone + Send + Sync + 'static {
     /// The records at its end.
     type Out: Data;
@@ -145,7 +148,7 @@ impl<C: Chain> AnyChain<C::Out> for Erased<C> {
 }
 
 /// A chain with one more operator, which `make` makes for each instance.
-pub struct Then<C, O, M> {
+pub(crate) struct Then<C, O, M> {
     pub(crate) before: Point<C>,
     pub(crate) name: &'static str,
     pub(crate) make: Arc<M>,
@@ -169,7 +172,6 @@ impl<C: Clone, O, M> Clone for Then<C, O, M> {
     }
 }
 
-#[expect(private_interfaces, private_bounds, reason = "as in the trait")]
 impl<C, O, M> Chain for Then<C, O, M>
 where
     C: Chain,
@@ -207,7 +209,12 @@ pub(crate) struct Point<C> {
 
 impl<C: Clone> Clone for Point<C> {
     fn clone(&self) -> Self {
-        Self { id: self.id, chain: self.chain.clone(), uses: Arc::clone(&self.uses), is_output: self.is_output }
+        Self {
+            id: self.id,
+            chain: self.chain.clone(),
+            uses: Arc::clone(&self.uses),
+            is_output: self.is_output,
+        }
     }
 }
 

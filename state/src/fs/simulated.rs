@@ -6,6 +6,7 @@ mod tests;
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,12 +28,14 @@ struct Shared {
     operations: u64,
     /// The operation number from which on everything fails.
     dies_at: Option<u64>,
+    /// The operations that find no room for anything new.
+    full: Range<u64>,
 }
 
 impl SimulatedDisk {
     /// An empty disk whose crashes follow `seed`.
     pub fn new(seed: u64) -> Self {
-        let shared = Shared { disk: Disk::new(seed), life: 0, operations: 0, dies_at: None };
+        let shared = Shared { disk: Disk::new(seed), life: 0, operations: 0, dies_at: None, full: 0..0 };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -58,6 +61,14 @@ impl SimulatedDisk {
         shared.dies_at = Some(shared.operations.saturating_add(n));
     }
 
+    /// During these further operations (1 is the next one) the disk is full: no file can be created or appended to;
+    /// everything else works.
+    pub fn full_during(&self, operations: Range<u64>) {
+        let mut shared = self.lock();
+        let from = shared.operations;
+        shared.full = from.saturating_add(operations.start)..from.saturating_add(operations.end);
+    }
+
     /// How many operations were attempted since the disk was made.
     pub fn operations(&self) -> u64 {
         self.lock().operations
@@ -66,6 +77,15 @@ impl SimulatedDisk {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         // Every operation leaves the disk consistent, also one that panics, which none does on purpose.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// [`operate`](Self::operate) for what needs room on the disk.
+    fn allocate<R>(&self, life: u64, operation: impl FnOnce(&mut Disk) -> io::Result<R>) -> io::Result<R> {
+        let full = {
+            let shared = self.lock();
+            shared.full.contains(&(shared.operations + 1))
+        };
+        self.operate(life, |disk| if full { Err(io::ErrorKind::StorageFull.into()) } else { operation(disk) })
     }
 
     /// Runs one operation, if the process of that life is still alive.
@@ -113,7 +133,7 @@ impl FileSystem for SimulatedFs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn FileWriter>> {
-        let file = self.operate(|disk| disk.create(path))?;
+        let file = self.disk.allocate(self.life, |disk| disk.create(path))?;
         Ok(Box::new(SimulatedWriter { disk: self.disk.clone(), life: self.life, file }))
     }
 
@@ -161,7 +181,7 @@ struct SimulatedWriter {
 
 impl FileWriter for SimulatedWriter {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.disk.operate(self.life, |disk| disk.append(self.file, bytes))
+        self.disk.allocate(self.life, |disk| disk.append(self.file, bytes))
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -113,7 +113,8 @@ fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64]) -> Vec<Gar
         .map(|PartFile { path, .. }| path.as_str())
         .collect();
 
-    let newest = folders.iter().filter(|folder| folder.manifest.is_some()).map(|folder| folder.checkpoint).max();
+    let newest =
+        folders.iter().filter(|folder| folder.manifest.is_some()).map(|folder| folder.checkpoint).max();
     let garbage_of = |folder: &'f Folder| {
         let Folder { checkpoint, content, .. } = folder;
         if pinned.contains(checkpoint)

@@ -5,6 +5,8 @@
 //! entries back; there are no tombstones, and the order of the slots is a function of the inserts and
 //! removals alone.
 
+use crate::prefetch::prefetch;
+
 /// An entry that carries the 32 bits of its hash that place it.
 pub(crate) trait Tagged {
     /// Those bits; equal entries have equal tags.
@@ -44,6 +46,14 @@ impl<E: Tagged> SlotTable<E> {
                 _ => return Err(at),
             }
             at = (at + 1) & mask;
+        }
+    }
+
+    /// Begins to load the slot where an entry with this tag would be.
+    #[inline]
+    pub(crate) fn prefetch(&self, tag: u32) {
+        if let Some(slot) = self.slots.get(tag as usize & self.mask()) {
+            prefetch(slot);
         }
     }
 

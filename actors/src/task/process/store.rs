@@ -18,6 +18,8 @@ pub trait Store<P: Process>: Send {
     fn hash(&self, hash: u64) -> u64;
     /// Key and state for a record.
     fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State);
+    /// Begins to load the state of a key from memory.
+    fn prefetch(&self, hash: u64);
     /// State of a key.
     fn access_key(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State);
     /// Forgets the state of a key.
@@ -85,6 +87,11 @@ where
     #[inline]
     fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State) {
         self.table.entry(hash, (self.key_of)(record))
+    }
+
+    #[inline]
+    fn prefetch(&self, hash: u64) {
+        self.table.prefetch(hash);
     }
 
     fn access_key(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State) {
@@ -186,6 +193,8 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
     fn access(&mut self, _record: &P::In, _hash: u64) -> (&(), &mut P::State) {
         (&self.key, &mut self.state)
     }
+
+    fn prefetch(&self, _hash: u64) {}
 
     fn access_key(&mut self, _hash: u64, (): ()) -> (&(), &mut P::State) {
         (&self.key, &mut self.state)

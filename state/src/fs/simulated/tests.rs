@@ -237,6 +237,19 @@ fn a_process_can_be_made_to_die_at_a_given_operation() {
 }
 
 #[test]
+fn a_full_disk_takes_nothing_new_until_it_has_room_again() {
+    let disk = SimulatedDisk::new(3);
+    let fs = disk.fs();
+    let mut file = fs.create(Path::new("/a")).unwrap();
+    disk.full_during(1..4);
+    assert_eq!(file.write_all(b"x").unwrap_err().kind(), ErrorKind::StorageFull);
+    assert!(fs.create(Path::new("/b")).is_err());
+    fs.rename(Path::new("/a"), Path::new("/c")).unwrap();
+    file.write_all(b"x").unwrap();
+    assert_eq!(fs.read(Path::new("/c")).unwrap(), b"x");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_disk() {
     let survivors = |seed| {
         let disk = SimulatedDisk::new(seed);
