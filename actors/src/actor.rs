@@ -159,7 +159,9 @@ impl<T: Task + 'static> Port<T::In> for ActorPort<T> {
             // A closed mailbox is a region on its way down: whoever lost the actor has said so.
             Ok(()) | Err(actix::dev::SendError::Closed(_)) => {}
             Err(actix::dev::SendError::Full(_)) => {
-                tracing::error!("a mailbox is full although every message in it holds a credit: this is a bug");
+                tracing::error!(
+                    "a mailbox is full although every message in it holds a credit: this is a bug"
+                );
             }
         }
     }

@@ -1,5 +1,8 @@
 //! A batch: records as columns, the unit in which everything moves.
 
+#[cfg(test)]
+mod tests;
+
 use crate::clock::NO_TIMESTAMP;
 
 /// Records on their way from one actor to the next, as columns.

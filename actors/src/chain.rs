@@ -6,9 +6,13 @@
 mod event_time;
 mod operation;
 mod tee;
+#[cfg(test)]
+mod tests;
 
 pub use event_time::{EventTime, Lateness, WatermarkGenerator, WatermarkStrategy};
-pub use operation::{Filter, FilterMap, FlatMap, ForEach, Inspect, Map, Operation, TryFlatMap, TryMap};
+pub use operation::{
+    Filter, FilterMap, FlatMap, ForEach, Inspect, Map, Operation, TryFilterMap, TryFlatMap, TryMap,
+};
 pub use tee::Tee;
 
 use crate::batch::{Batch, Flow};

@@ -1,6 +1,8 @@
 //! Edges: the way out of an actor, into the mailboxes of the next one.
 
 mod route;
+#[cfg(test)]
+mod tests;
 
 pub use route::{Broadcast, ByKey, Forward, Rebalance, Route};
 
@@ -58,13 +60,22 @@ pub struct Sender<T> {
 
 impl<T> std::fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sender").field("channel", &self.channel).field("seq", &self.seq).finish_non_exhaustive()
+        f.debug_struct("Sender")
+            .field("channel", &self.channel)
+            .field("seq", &self.seq)
+            .finish_non_exhaustive()
     }
 }
 
 impl<T> Sender<T> {
     /// A channel of run `run` to input `channel` of whoever is behind `port`.
-    pub fn new(port: Box<dyn Port<T>>, link: Arc<Link<T>>, channel: u32, run: u32, limits: BatchLimits) -> Self {
+    pub fn new(
+        port: Box<dyn Port<T>>,
+        link: Arc<Link<T>>,
+        channel: u32,
+        run: u32,
+        limits: BatchLimits,
+    ) -> Self {
         Self {
             port,
             link,
@@ -129,7 +140,7 @@ impl<T> Sender<T> {
             Signal::Watermark(at) => {
                 // A watermark that still waits is overtaken by its successor.
                 if let Some(Message::Watermark(waiting)) = self.waiting.back_mut() {
-                    *waiting = at;
+                    *waiting = at.max(*waiting);
                     return;
                 }
                 Message::Watermark(at)
@@ -180,7 +191,11 @@ impl<T, R> Edge<T, R> {
     }
 
     fn flow(&self) -> Flow {
-        if self.senders.iter().all(|sender| sender.waiting.is_empty()) { Flow::Continue } else { Flow::Blocked }
+        if self.senders.iter().all(|sender| sender.waiting.is_empty()) {
+            Flow::Continue
+        } else {
+            Flow::Blocked
+        }
     }
 }
 

@@ -93,6 +93,6 @@ struct Thrown(UserError);
 /// Leaves a fused chain with an error. A chain has no other way out in the middle of a record that would not cost
 /// every record a check; what unwinds is caught where all user code is caught.
 #[cold]
-pub fn fail(error: UserError) -> ! {
+pub(crate) fn fail(error: UserError) -> ! {
     std::panic::resume_unwind(Box::new(Thrown(error)))
 }

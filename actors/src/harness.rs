@@ -51,7 +51,7 @@ pub(crate) mod world;
 pub use clock::VirtualClock;
 pub use item::{Item, advance, record, watermark};
 
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Write};
 use std::sync::Arc;
 
 use watershed_state::{KeyGroups, hash_key};
@@ -69,22 +69,28 @@ use side::{ExpectedSide, Side};
 #[must_use = "nothing is tested before `expect_output` or `expect_failure` is called"]
 pub struct Harness<P: Process> {
     build: Build<P>,
-    hash_of: Box<dyn Fn(&P::In) -> Option<u64>>,
+    hash_of: HashOf<P::In>,
     input: Vec<Item<P::In>>,
     sides: Vec<Box<dyn Side>>,
 }
 
 /// Makes a fresh task of the process that goes on where a snapshot was.
 type Build<P> = Arc<
-    dyn Fn(
-            Env,
-            Tee<<P as Process>::Out>,
-            SideOutputs,
-            &Restored,
-        ) -> Result<Box<dyn Task<In = <P as Process>::In>>, Failure>
+    dyn Fn(Env, Outputs<<P as Process>::Out>, &Restored) -> Result<AnyTask<<P as Process>::In>, Failure>
         + Send
         + Sync,
 >;
+
+/// The hash of a record's key, if records have keys.
+type HashOf<T> = Box<dyn Fn(&T) -> Option<u64>>;
+
+type AnyTask<T> = Box<dyn Task<In = T>>;
+
+/// Where a process sends what it emits.
+struct Outputs<T> {
+    main: Tee<T>,
+    sides: SideOutputs,
+}
 
 impl<P: Process> Debug for Harness<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,9 +102,12 @@ impl<P: Process<Key = ()>> Harness<P> {
     /// Tests an actor without `key_by` before it.
     pub fn process(process: P) -> Self {
         let process = Arc::new(process);
-        Self::new(|_| None, move |env, outlet, sides, restored| {
-            task(env, Arc::clone(&process), InstanceStore::new(), outlet, sides, restored)
-        })
+        Self::new(
+            |_| None,
+            move |env, outputs, restored| {
+                task(env, Arc::clone(&process), InstanceStore::new(), outputs, restored)
+            },
+        )
     }
 }
 
@@ -107,18 +116,18 @@ impl<P: Process> Harness<P> {
     pub fn keyed(process: P, key_of: impl Fn(&P::In) -> P::Key + Send + Sync + 'static) -> Self {
         let (process, key_of) = (Arc::new(process), Arc::new(key_of));
         let hash_of = Arc::clone(&key_of);
-        Self::new(move |record| Some(hash_key(&hash_of(record))), move |env, outlet, sides, restored| {
-            let store = KeyedStore::new(Arc::clone(&key_of), KeyGroups::DEFAULT, &env.instance);
-            task(env, Arc::clone(&process), store, outlet, sides, restored)
-        })
+        Self::new(
+            move |record| Some(hash_key(&hash_of(record))),
+            move |env, outputs, restored| {
+                let store = KeyedStore::new(Arc::clone(&key_of), KeyGroups::DEFAULT, &env.instance);
+                task(env, Arc::clone(&process), store, outputs, restored)
+            },
+        )
     }
 
     fn new(
         hash_of: impl Fn(&P::In) -> Option<u64> + 'static,
-        build: impl Fn(Env, Tee<P::Out>, SideOutputs, &Restored) -> Result<Box<dyn Task<In = P::In>>, Failure>
-        + Send
-        + Sync
-        + 'static,
+        build: impl Fn(Env, Outputs<P::Out>, &Restored) -> Result<AnyTask<P::In>, Failure> + Send + Sync + 'static,
     ) -> Self {
         Self { build: Arc::new(build), hash_of: Box::new(hash_of), input: Vec::new(), sides: Vec::new() }
     }
@@ -130,7 +139,11 @@ impl<P: Process> Harness<P> {
     }
 
     /// Connects a side output and says which records it is to give. (Its watermarks are those of the main output.)
-    pub fn expect_side<T>(mut self, output: &SideOutput<T>, records: impl IntoIterator<Item = Item<T>>) -> Self
+    pub fn expect_side<T>(
+        mut self,
+        output: &SideOutput<T>,
+        records: impl IntoIterator<Item = Item<T>>,
+    ) -> Self
     where
         T: Clone + Debug + PartialEq + Send + 'static,
     {
@@ -157,7 +170,7 @@ where
         for mode in Mode::ALL {
             let seen = match self.run(mode) {
                 Ok(seen) => seen,
-                Err(failure) => panic!("{}\n{}", self.headline(mode, &failure.to_string()), self.steps()),
+                Err(failure) => panic!("{}\n{}", Self::headline(mode, &failure.to_string()), self.steps()),
             };
             let main = diff::compare(&expected, &seen).map(|diff| format!("output:\n{diff}"));
             let sides = self.sides.iter().filter_map(|side| side.compare());
@@ -165,7 +178,7 @@ where
             assert!(
                 differences.is_empty(),
                 "{}\n{}{}",
-                self.headline(mode, "gave something else than expected"),
+                Self::headline(mode, "gave something else than expected"),
                 self.steps(),
                 differences.concat()
             );
@@ -181,26 +194,29 @@ where
         let mut failures: Vec<Failure> = Vec::new();
         for mode in Mode::ALL {
             let Err(failure) = self.run(mode) else {
-                panic!("{}\n{}", self.headline(mode, "did not fail"), self.steps());
+                panic!("{}\n{}", Self::headline(mode, "did not fail"), self.steps());
             };
             if let Some(first) = failures.first() {
                 let text = format!("failed in another way than {}: {failure}, not {first}", Mode::ALL[0]);
-                assert!(failure == *first, "{}\n{}", self.headline(mode, &text), self.steps());
+                assert!(failure == *first, "{}\n{}", Self::headline(mode, &text), self.steps());
             }
             failures.push(failure);
         }
         failures.swap_remove(0)
     }
 
-    fn headline(&self, mode: Mode, what: &str) -> String {
+    fn headline(mode: Mode, what: &str) -> String {
         let name = std::any::type_name::<P>();
         format!("`{}`, run {mode}, {what}", name.rsplit("::").next().unwrap_or(name))
     }
 
     fn steps(&self) -> String {
-        let steps = self.input.iter().enumerate();
-        let lines: String = steps.map(|(index, item)| format!("  {:>3}  {item:?}\n", index + 1)).collect();
-        format!("input:\n{lines}")
+        let mut lines = String::from("input:\n");
+        for (item, step) in self.input.iter().zip(1..) {
+            // Writing to a string does not fail.
+            let _ = writeln!(lines, "  {step:>3}  {item:?}");
+        }
+        lines
     }
 }
 
@@ -209,12 +225,11 @@ fn task<P: Process, S: Store<P> + 'static>(
     env: Env,
     process: Arc<P>,
     store: S,
-    outlet: Tee<P::Out>,
-    sides: SideOutputs,
+    outputs: Outputs<P::Out>,
     restored: &Restored,
-) -> Result<Box<dyn Task<In = P::In>>, Failure> {
+) -> Result<AnyTask<P::In>, Failure> {
     let mut inbox = Inbox::new(1, env.run);
-    let mut logic = ProcessLogic::new(env.clone(), process, store, outlet, sides);
+    let mut logic = ProcessLogic::new(env.clone(), process, store, outputs.main, outputs.sides);
     inbox.restore_watermark(logic.restore(restored)?);
     Ok(Box::new(OperatorTask::new(env, inbox, logic)))
 }

@@ -1,6 +1,8 @@
 //! The way into an actor: one queue per channel, so that aligning is not popping a channel.
 
 mod aligner;
+#[cfg(test)]
+mod tests;
 mod valve;
 
 pub use aligner::{Aligner, Arrival};
@@ -75,7 +77,10 @@ impl<T> Inbox<T> {
             return Ok(());
         }
         let Some(channel) = self.channels.get_mut(envelope.channel as usize) else {
-            return Err(Failure::internal(format!("a message for channel {} that does not exist", envelope.channel)));
+            return Err(Failure::internal(format!(
+                "a message for channel {} that does not exist",
+                envelope.channel
+            )));
         };
         if envelope.seq != channel.seq + 1 {
             return Err(Failure::internal(format!(

@@ -24,8 +24,8 @@ mod task;
 pub use actor::{ActorPort, ControlMessage, Shell};
 pub use batch::{Batch, Flow};
 pub use chain::{
-    EventTime, Filter, FilterMap, FlatMap, ForEach, Fused, Inspect, Lateness, Map, Operation, Push, Tee, TryFlatMap,
-    TryMap, WatermarkGenerator, WatermarkStrategy,
+    EventTime, Filter, FilterMap, FlatMap, ForEach, Fused, Inspect, Lateness, Map, Operation, Push, Tee,
+    TryFilterMap, TryFlatMap, TryMap, WatermarkGenerator, WatermarkStrategy,
 };
 pub use clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP, SystemClock};
 pub use edge::{BatchLimits, Broadcast, ByKey, Edge, Forward, Port, Rebalance, Route, Sender};
@@ -38,7 +38,7 @@ pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
 pub use task::{
-    Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic, RelayLogic, Report,
-    Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store, Task, TaskCell, TaskEvent,
-    TaskId, Tick, TwoPhaseLogic, assign_splits,
+    Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic,
+    RelayLogic, Report, Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store,
+    Task, TaskCell, TaskEvent, TaskId, Tick, TwoPhaseLogic, assign_splits,
 };

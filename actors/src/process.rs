@@ -30,7 +30,12 @@ pub trait Process: Send + Sync + 'static {
     ///
     /// # Errors
     /// Any error of the user's; the supervisor decides what becomes of it.
-    fn on_record(&self, record: Self::In, state: &mut Self::State, context: &mut Context<'_, Self>) -> UserResult;
+    fn on_record(
+        &self,
+        record: Self::In,
+        state: &mut Self::State,
+        context: &mut Context<'_, Self>,
+    ) -> UserResult;
 
     /// A timer that [`Context::timer_at`] or [`Context::timer_at_processing_time`] set has come due.
     ///

@@ -129,6 +129,9 @@ pub struct SinkContext {
 
 impl fmt::Debug for SinkContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SinkContext").field("instance", &self.instance).field("run", &self.run).finish_non_exhaustive()
+        f.debug_struct("SinkContext")
+            .field("instance", &self.instance)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
     }
 }

@@ -18,7 +18,8 @@ pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
 pub use relay::RelayLogic;
 pub use sink::{SinkLogic, TwoPhaseLogic};
 pub use source::{SourceSetup, SourceTask, assign_splits};
-pub use upload::{SnapshotItem, Upload};
+pub use upload::SnapshotItem;
+use upload::Upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -186,6 +187,8 @@ pub struct Env {
     pub task: TaskId,
     /// Who it is.
     pub instance: Instance,
+    /// Its path in the supervision tree: job, region, operator and instance.
+    pub path: Arc<str>,
     /// Run of its region.
     pub run: u32,
     /// Shuts it out when its run is over.
@@ -214,7 +217,10 @@ pub struct Env {
 
 impl std::fmt::Debug for Env {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Env").field("instance", &self.instance).field("run", &self.run).finish_non_exhaustive()
+        f.debug_struct("Env")
+            .field("instance", &self.instance)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
     }
 }
 
@@ -257,7 +263,10 @@ impl Restored {
     pub fn sections(&self, kind: watershed_state::SectionKind) -> impl Iterator<Item = (usize, &Section)> {
         let instances = self.instances.iter().enumerate();
         instances.flat_map(move |(instance, sections)| {
-            sections.iter().filter(move |section| section.kind == kind).map(move |section| (instance, section))
+            sections
+                .iter()
+                .filter(move |section| section.kind == kind)
+                .map(move |section| (instance, section))
         })
     }
 

@@ -93,8 +93,10 @@ pub struct EventTime<F, G> {
     /// Least time between two watermarks while records flow.
     interval_nanos: u64,
     idle_after_nanos: Option<u64>,
-    /// The watermark sent last; what a restart must not fall behind.
+    /// The watermark sent last in this run.
     sent: i64,
+    /// The watermark before a restart: those behind have to be told again, and must not fall behind it.
+    restored: i64,
     /// When a watermark may be sent next.
     due_nanos: u64,
     /// When the last record was seen, or the input was last known to be held back.
@@ -104,7 +106,7 @@ pub struct EventTime<F, G> {
     status: Status,
 }
 
-impl<F, G> EventTime<F, G> {
+impl<F, G: WatermarkGenerator> EventTime<F, G> {
     /// With the closure that finds the time in milliseconds, a generator, and how often to send watermarks.
     pub fn new(time_of: Arc<F>, generator: G, interval: Duration, idle_after: Option<Duration>) -> Self {
         Self {
@@ -113,11 +115,17 @@ impl<F, G> EventTime<F, G> {
             interval_nanos: interval.as_nanos() as u64,
             idle_after_nanos: idle_after.map(|idle| idle.as_nanos() as u64),
             sent: i64::MIN,
+            restored: i64::MIN,
             due_nanos: 0,
             active_nanos: 0,
             seen: true,
             status: Status::Active,
         }
+    }
+
+    /// How far event time has come.
+    fn watermark(&self) -> i64 {
+        self.generator.watermark().max(self.restored)
     }
 
     fn set_status<T>(&mut self, status: Status, next: &mut impl Push<T>) {
@@ -145,8 +153,17 @@ where
 
     fn signal<N: Push<T>>(&mut self, signal: Signal, next: &mut N) {
         match signal {
-            // Watermarks are made here; from above only the one at the end counts.
-            Signal::Watermark(MAX_WATERMARK) => next.signal(signal),
+            // Watermarks are made here; from above only the one at the end counts. The last real one goes before it: it
+            // is what a later start goes on from, and nothing may come after the end.
+            Signal::Watermark(MAX_WATERMARK) => {
+                let watermark = self.watermark();
+                if watermark > self.sent {
+                    self.sent = watermark;
+                    next.signal(Signal::Watermark(watermark));
+                }
+                self.idle_after_nanos = None;
+                next.signal(signal);
+            }
             Signal::Watermark(_) => {}
             Signal::Status(status) => self.set_status(status, next),
             Signal::Barrier(_) | Signal::End => next.signal(signal),
@@ -166,7 +183,7 @@ where
             self.active_nanos = now_nanos;
         }
         self.seen = false;
-        let watermark = self.generator.watermark().max(self.sent);
+        let watermark = self.watermark();
         let mut again = u64::MAX;
         if watermark > self.sent {
             if starved || now_nanos >= self.due_nanos {
@@ -192,10 +209,10 @@ where
     }
 
     fn save(&self) -> Option<i64> {
-        Some(self.sent)
+        Some(self.sent.max(self.restored))
     }
 
     fn load(&mut self, saved: i64) {
-        self.sent = saved;
+        self.restored = saved;
     }
 }

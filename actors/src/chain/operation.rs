@@ -118,6 +118,23 @@ impl<T, U, F: Fn(T) -> UserResult<U> + Send + Sync> Operation<T> for TryMap<F> {
     }
 }
 
+/// One record or none for one, or an error.
+#[derive(Debug)]
+pub struct TryFilterMap<F>(pub Arc<F>);
+
+impl<T, U, F: Fn(T) -> UserResult<Option<U>> + Send + Sync> Operation<T> for TryFilterMap<F> {
+    type Out = U;
+
+    #[inline]
+    fn apply<N: Push<U>>(&mut self, value: T, at: i64, next: &mut N) -> Flow {
+        match (self.0)(value) {
+            Ok(Some(out)) => next.push(out, at),
+            Ok(None) => Flow::Continue,
+            Err(error) => fail(error),
+        }
+    }
+}
+
 /// Any number of records for one. Its iterator is kept where an output has no room, so one record may become millions
 /// in a fixed amount of memory.
 #[derive(Debug)]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use watershed_state::{Data, Section};
 
-use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::harness::clock::VirtualClock;
@@ -97,25 +96,10 @@ impl<T: Task> Driver<T> {
         self.checked(())
     }
 
-    /// Files a batch of records without keys and time.
-    pub(crate) fn send_values(&mut self, channel: usize, values: Vec<T::In>) -> Result<(), Failure> {
-        self.send(channel, Message::Batch(Batch { values, ..Batch::default() }))
-    }
-
     /// Files the barrier of a checkpoint.
     pub(crate) fn send_barrier(&mut self, channel: usize, checkpoint: u64) -> Result<(), Failure> {
         let records = self.channels[channel].records;
         self.send(channel, Message::Barrier(Barrier { checkpoint, records }))
-    }
-
-    /// Records that the task wants in a batch on this channel.
-    pub(crate) fn wanted(&self, channel: usize) -> usize {
-        self.channels[channel].link.batch_records()
-    }
-
-    /// Messages on this channel that the task has not processed yet.
-    pub(crate) fn unprocessed(&self, channel: usize) -> u32 {
-        CREDITS - self.channels[channel].link.credits()
     }
 
     /// Steps until there is nothing to do before a message or a later time; returns that time.
@@ -124,7 +108,10 @@ impl<T: Task> Driver<T> {
         for _ in 0..STEPS_MAX {
             let step = self.step()?;
             refused = self.refusing && !refused && self.outputs.iter().any(|output| output.are_held());
-            let released = !refused && self.outputs.iter().fold(false, |any, output| output.release() || any);
+            let mut released = false;
+            for output in self.outputs.iter().filter(|_| !refused) {
+                released |= output.release();
+            }
             match step {
                 Step::Stopped => return Ok(u64::MAX),
                 Step::Waiting(at) if at > self.clock.nanos() && !refused && !released => return Ok(at),
@@ -157,6 +144,24 @@ impl<T: Task> Driver<T> {
         self.settle()?;
         let part = self.reports.part(self.cell.env().task, checkpoint);
         Ok(world.read(&part.expect("a task at rest has acknowledged its part of the checkpoint")))
+    }
+}
+
+#[cfg(test)]
+impl<T: Task> Driver<T> {
+    /// Files a batch of records without keys and time.
+    pub(crate) fn send_values(&mut self, channel: usize, values: Vec<T::In>) -> Result<(), Failure> {
+        self.send(channel, Message::Batch(crate::batch::Batch { values, ..Default::default() }))
+    }
+
+    /// Records that the task wants in a batch on this channel.
+    pub(crate) fn wanted(&self, channel: usize) -> usize {
+        self.channels[channel].link.batch_records()
+    }
+
+    /// Messages on this channel that the task has not processed yet.
+    pub(crate) fn unprocessed(&self, channel: usize) -> u32 {
+        CREDITS - self.channels[channel].link.credits()
     }
 }
 

@@ -11,10 +11,10 @@ use crate::harness::driver::Driver;
 use crate::harness::item::{Item, Kind};
 use crate::harness::probe::{Credits, Heard, Probe};
 use crate::harness::world::World;
-use crate::harness::Harness;
+use crate::harness::{AnyTask, Harness, Outputs};
 use crate::message::Message;
 use crate::process::{Process, SideOutputs};
-use crate::task::{Restored, Task};
+use crate::task::Restored;
 
 /// A way of running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl fmt::Display for Mode {
 
 /// A task under test with its main output.
 struct Running<P: Process> {
-    driver: Driver<Box<dyn Task<In = P::In>>>,
+    driver: Driver<AnyTask<P::In>>,
     output: Probe<P::Out>,
 }
 
@@ -67,14 +67,17 @@ impl<P: Process> Harness<P> {
             let count = self.steps_at_once(mode, done);
             self.feed(&mut running.driver, &self.input[done..done + count])?;
             running.driver.settle()?;
-            ended |= self.input[done..done + count].iter().any(|item| matches!(item.0, Kind::Watermark(MAX_WATERMARK)));
+            ended |= self.input[done..done + count]
+                .iter()
+                .any(|item| matches!(item.0, Kind::Watermark(MAX_WATERMARK)));
             done += count;
             self.collect(&running, done, &mut seen);
             if mode == Mode::RestoredAfterEveryStep {
                 let sections = running.driver.snapshot(&world, done as u64)?;
                 self.collect(&running, done, &mut seen);
                 world.power_cut();
-                running = self.start(&world, mode, Restored { instances: vec![sections], ..Restored::default() })?;
+                running =
+                    self.start(&world, mode, Restored { instances: vec![sections], ..Restored::default() })?;
                 if ended {
                     // A source that has ended says so again in each run.
                     running.driver.send(0, Message::Watermark(MAX_WATERMARK))?;
@@ -102,14 +105,14 @@ impl<P: Process> Harness<P> {
         let env = world.env("process", 0, 1);
         let output = Probe::new();
         let mut credits: Vec<Box<dyn Credits>> = vec![Box::new(output.clone())];
-        let mut sides = SideOutputs::default();
+        let mut outputs =
+            Outputs { main: output.outlet(mode.credits(), env.run), sides: SideOutputs::default() };
         for side in &mut self.sides {
-            credits.push(side.connect(&mut sides, mode.credits(), env.run));
+            credits.push(side.connect(&mut outputs.sides, mode.credits(), env.run));
         }
-        let outlet = output.outlet(mode.credits(), env.run);
         let build = Arc::clone(&self.build);
         let given = env.clone();
-        let boot = Box::new(move || build(given, outlet, sides, &restored));
+        let boot = Box::new(move || build(given, outputs, &restored));
         let mut driver = Driver::boot(world, env, 1, credits, boot)?;
         if mode == Mode::RefusingOutputs {
             driver.refuse_every_other_offer();
@@ -118,7 +121,7 @@ impl<P: Process> Harness<P> {
     }
 
     /// Gives steps to the task: neighbouring records as one batch.
-    fn feed(&self, driver: &mut Driver<Box<dyn Task<In = P::In>>>, steps: &[Item<P::In>]) -> Result<(), Failure> {
+    fn feed(&self, driver: &mut Driver<AnyTask<P::In>>, steps: &[Item<P::In>]) -> Result<(), Failure> {
         let mut batch = Batch::default();
         for step in steps {
             if !matches!(step.0, Kind::Record(..)) && !batch.is_empty() {
@@ -148,10 +151,12 @@ impl<P: Process> Harness<P> {
                 Heard::Status(_) | Heard::Barrier(_) | Heard::End => continue,
             };
             // A restored task may tell again how far event time has come.
-            let known = |seen: &Seen<P::Out>| matches!((&seen.item.0, &kind), (Kind::Watermark(known), Kind::Watermark(at)) if known >= at);
-            if !seen.iter().any(known) {
-                seen.push(Seen { item: Item(kind), step });
+            if let Kind::Watermark(at) = kind
+                && seen.iter().any(|seen| matches!(seen.item.0, Kind::Watermark(known) if known >= at))
+            {
+                continue;
             }
+            seen.push(Seen { item: Item(kind), step });
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Heard<T> {
 struct Received<T> {
     heard: Vec<Heard<T>>,
     permits: Vec<Permit<T>>,
+    /// Records it asks the sender to put into a batch.
+    wanted: usize,
     seq: u64,
     records: u64,
     watermark: i64,
@@ -37,9 +39,15 @@ impl<T> Clone for Probe<T> {
 }
 
 impl<T> Probe<T> {
+    /// One that asks for batches of one record.
     pub(crate) fn new() -> Self {
-        let received =
-            Received { heard: Vec::new(), permits: Vec::new(), seq: 0, records: 0, watermark: i64::MIN };
+        Self::wanting(1)
+    }
+
+    /// One that asks for batches of so many records.
+    pub(crate) fn wanting(wanted: usize) -> Self {
+        let (heard, permits) = (Vec::new(), Vec::new());
+        let received = Received { heard, permits, wanted, seq: 0, records: 0, watermark: i64::MIN };
         Self(Arc::new(Mutex::new(received)))
     }
 
@@ -93,6 +101,7 @@ impl<T: Send> Port<T> for Probe<T> {
             }
             Message::End => received.heard.push(Heard::End),
         }
+        envelope.permit.advise(received.wanted);
         received.permits.push(envelope.permit);
     }
 }

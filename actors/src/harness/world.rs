@@ -44,6 +44,7 @@ impl World {
         Env {
             task: TaskId(index as u32),
             instance: Instance { operator: Arc::from(operator), index, parallelism },
+            path: operator.into(),
             run: self.run(),
             fence: Arc::clone(&self.fence),
             lineage: "test".to_string(),
@@ -61,7 +62,7 @@ impl World {
 
     /// Makes the folder of a checkpoint, as the control plane does.
     pub(crate) fn prepare(&self, checkpoint: u64) {
-        let folder = PathBuf::from(CHECKPOINTS).join(format!("chk-{checkpoint}"));
+        let folder = folder(checkpoint);
         self.fs.create_dir_all(&folder).expect("the disk in memory works");
     }
 
@@ -82,6 +83,18 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.fence.raise(self.run() + 1);
         self.reports = Arc::default();
+    }
+}
+
+fn folder(checkpoint: u64) -> PathBuf {
+    PathBuf::from(CHECKPOINTS).join(format!("chk-{checkpoint}"))
+}
+
+#[cfg(test)]
+impl World {
+    /// Names of the files of a checkpoint, finished or not.
+    pub(crate) fn files(&self, checkpoint: u64) -> Vec<String> {
+        self.fs.list(&folder(checkpoint)).unwrap().into_iter().map(|file| file.name).collect()
     }
 }
 

@@ -59,7 +59,10 @@ fn channels_are_blocked_from_their_barrier_until_the_snapshot_point() {
 
 #[test]
 fn checkpoints_follow_one_another_though_ids_are_left_out() {
-    check(2, &[Barrier(0, 3, Waits), Barrier(1, 3, Last), Complete, Barrier(1, 9, Waits), Barrier(0, 9, Last)]);
+    check(
+        2,
+        &[Barrier(0, 3, Waits), Barrier(1, 3, Last), Complete, Barrier(1, 9, Waits), Barrier(0, 9, Last)],
+    );
 }
 
 #[test]
@@ -110,7 +113,10 @@ fn a_late_barrier_of_an_aborted_checkpoint_starts_nothing() {
 
 #[test]
 fn an_abort_that_comes_before_all_its_barriers_makes_them_obsolete() {
-    check(2, &[Abort(4), Barrier(0, 4, Obsolete), Barrier(1, 3, Obsolete), Blocked(&[]), Barrier(1, 5, Waits)]);
+    check(
+        2,
+        &[Abort(4), Barrier(0, 4, Obsolete), Barrier(1, 3, Obsolete), Blocked(&[]), Barrier(1, 5, Waits)],
+    );
 }
 
 #[test]
@@ -120,7 +126,10 @@ fn an_abort_of_an_older_checkpoint_leaves_the_running_alignment_alone() {
 
 #[test]
 fn an_abort_of_a_newer_checkpoint_ends_the_running_alignment_too() {
-    check(2, &[Barrier(0, 1, Waits), Abort(2), Blocked(&[]), Barrier(1, 1, Obsolete), Barrier(0, 2, Obsolete)]);
+    check(
+        2,
+        &[Barrier(0, 1, Waits), Abort(2), Blocked(&[]), Barrier(1, 1, Obsolete), Barrier(0, 2, Obsolete)],
+    );
 }
 
 #[test]
@@ -132,7 +141,14 @@ fn an_abort_between_the_last_barrier_and_the_snapshot_point_frees_the_channels()
 fn an_abort_of_a_newer_checkpoint_is_remembered_while_a_snapshot_point_is_due() {
     check(
         2,
-        &[Barrier(0, 1, Waits), Barrier(1, 1, Last), Abort(2), Complete, Barrier(0, 2, Obsolete), Blocked(&[])],
+        &[
+            Barrier(0, 1, Waits),
+            Barrier(1, 1, Last),
+            Abort(2),
+            Complete,
+            Barrier(0, 2, Obsolete),
+            Blocked(&[]),
+        ],
     );
 }
 
@@ -202,7 +218,8 @@ struct Run {
 }
 
 fn runs() -> impl Strategy<Value = Run> {
-    let checkpoint = (proptest::collection::vec(proptest::bool::weighted(0.9), 3), proptest::bool::weighted(0.2));
+    let checkpoint =
+        (proptest::collection::vec(proptest::bool::weighted(0.9), 3), proptest::bool::weighted(0.2));
     let checkpoints = proptest::collection::vec(checkpoint, 1..8);
     (checkpoints, proptest::collection::vec(0..4_usize, 0..120))
         .prop_map(|(checkpoints, turns)| Run { checkpoints, turns })

@@ -92,7 +92,8 @@ fn two_channels_at_10_and_20_in_every_pair_of_states() {
         // Finished first: a channel that ends after the other has gone idle was the only one that counted until then.
         let mut states = [(0, first), (1, second)];
         states.sort_by_key(|(_, status)| *status != Finished);
-        let states = states.map(|(channel, status)| if status == Finished { At(channel, MAX) } else { To(channel, status) });
+        let states = states
+            .map(|(channel, status)| if status == Finished { At(channel, MAX) } else { To(channel, status) });
         check(2, &[vec![At(0, 10), At(1, 20)], states.to_vec()].concat(), watermark, status);
     }
 }
@@ -215,7 +216,9 @@ impl Model {
                 }
             }
         }
-        let of = |wanted: Status| self.channels.iter().filter(move |(_, status)| *status == wanted).map(|(at, _)| *at);
+        let of = |wanted: Status| {
+            self.channels.iter().filter(move |(_, status)| *status == wanted).map(|(at, _)| *at)
+        };
         let next = match self.status() {
             Active => of(Active).filter(|at| *at >= self.output).min(),
             Idle => of(Idle).max(),

@@ -1,6 +1,6 @@
 //! What a process function may do.
 
-use watershed_state::{Key, TimerQueue};
+use watershed_state::TimerQueue;
 
 use crate::batch::Batch;
 use crate::clock::{Clock, NO_TIMESTAMP};
@@ -116,21 +116,14 @@ pub enum TimerKind {
 
 /// The timers of an instance.
 #[derive(Debug)]
-pub struct TimerService<K> {
-    pub event: TimerQueue<K>,
-    pub processing: TimerQueue<K>,
-}
-
-impl<K: Key> TimerService<K> {
-    /// Whether none is set.
-    pub fn is_empty(&self) -> bool {
-        self.event.is_empty() && self.processing.is_empty()
-    }
+pub(crate) struct TimerService<K> {
+    pub(crate) event: TimerQueue<K>,
+    pub(crate) processing: TimerQueue<K>,
 }
 
 /// What user code has emitted and nobody has taken yet.
 #[derive(Debug)]
-pub struct Emitted<T> {
-    pub main: Batch<T>,
-    pub side: SideOutputs,
+pub(crate) struct Emitted<T> {
+    pub(crate) main: Batch<T>,
+    pub(crate) side: SideOutputs,
 }

@@ -1,11 +1,12 @@
 //! Side outputs: further streams out of one actor.
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
+use crate::error::fail;
 use crate::message::Signal;
 
 /// Names a further output of an actor and the type of its records.
@@ -55,6 +56,8 @@ impl std::fmt::Debug for SideOutputs {
 /// One side output, whatever its type.
 trait SidePort: Send {
     fn as_any(&mut self) -> &mut dyn Any;
+    /// Type of its records.
+    fn item(&self) -> &'static str;
     /// Gives what was gathered to the consumers.
     fn flush(&mut self) -> Flow;
     fn signal(&mut self, signal: Signal);
@@ -73,6 +76,9 @@ struct Gathering<T> {
 impl<T: Clone + Send + 'static> SidePort for Gathering<T> {
     fn as_any(&mut self) -> &mut dyn Any {
         self
+    }
+    fn item(&self) -> &'static str {
+        type_name::<T>()
     }
     fn flush(&mut self) -> Flow {
         if self.gathered.is_empty() { Flow::Continue } else { self.tee.batch(&mut self.gathered) }
@@ -103,13 +109,16 @@ impl SideOutputs {
         self.ports.push((Arc::from(name), Box::new(Gathering { gathered: Batch::default(), tee })));
     }
 
-    /// Adds a record to a side output; without a consumer it is dropped.
+    /// Adds a record to a side output; without a consumer it is dropped. One of another type than its consumers take is a
+    /// failure.
     pub fn emit<T: Clone + Send + 'static>(&mut self, output: &SideOutput<T>, value: T, at: i64) {
         for (name, port) in &mut self.ports {
-            if **name == *output.name
-                && let Some(port) = port.as_any().downcast_mut::<Gathering<T>>()
-            {
-                port.gathered.push(value, at);
+            if **name == *output.name {
+                let Some(gathering) = port.as_any().downcast_mut::<Gathering<T>>() else {
+                    let (name, sent, used) = (&output.name, type_name::<T>(), port.item());
+                    fail(format!("side output `{name}` is sent `{sent}` but used as `{used}`").into())
+                };
+                gathering.gathered.push(value, at);
                 return;
             }
         }
@@ -121,12 +130,12 @@ impl SideOutputs {
 
     /// Gives what was gathered to the consumers.
     pub fn flush(&mut self) -> Flow {
-        self.all(|port| port.flush())
+        self.all(SidePort::flush)
     }
 
     /// See [`Push::resume`].
     pub fn resume(&mut self) -> Flow {
-        self.all(|port| port.resume())
+        self.all(SidePort::resume)
     }
 
     /// See [`Push::interrupted`].

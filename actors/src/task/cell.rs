@@ -1,5 +1,8 @@
 //! The one place where user code is caught.
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::Failure;
@@ -7,7 +10,7 @@ use crate::message::Envelope;
 use crate::task::{Control, Env, Step, Task, TaskEvent};
 
 /// Runs code of the user's; what it throws comes back as a failure.
-pub fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
+pub(super) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
     // Whatever the code left half-changed is thrown away: the caller drops the task and rolls its region back.
     catch_unwind(AssertUnwindSafe(code)).map_err(Failure::caught)
 }
@@ -91,7 +94,11 @@ impl<T: Task> TaskCell<T> {
     /// Lets the task fail as if its own code had, for tests of recovery.
     pub fn crash(&mut self, cause: &str) {
         if !matches!(self.life, Life::Dead) {
-            self.fail(Failure { cause: cause.to_string(), kind: crate::error::FailureKind::Panic, key: None });
+            self.fail(Failure {
+                cause: cause.to_string(),
+                kind: crate::error::FailureKind::Panic,
+                key: None,
+            });
         }
     }
 

@@ -1,5 +1,8 @@
 //! The task of every operator that has inputs: alignment, snapshots and pace; what is done with a record is [`Logic`].
 
+#[cfg(test)]
+mod tests;
+
 use watershed_state::{Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};
@@ -57,7 +60,8 @@ pub trait Logic: Send {
     /// The checkpoint is complete.
     fn complete(&mut self, checkpoint: u64);
 
-    /// Tells the time, between records: fires timers of processing time and flushes.
+    /// Tells the time: fires timers of processing time, unless a record is only partly through, and flushes what has
+    /// waited long enough on channels that have room.
     ///
     /// # Errors
     /// What user code returned.
@@ -115,8 +119,8 @@ impl<L: Logic> OperatorTask<L> {
     }
 
     /// Works off the batch at hand. Returns the time.
-    fn run_current(&mut self, now: u64) -> Result<u64, Failure> {
-        let Some(current) = &mut self.current else { return Ok(now) };
+    fn run_current(&mut self) -> Result<u64, Failure> {
+        let Some(current) = &mut self.current else { return Ok(self.env.clock.nanos()) };
         let flow = self.logic.run(&mut current.batch)?;
         self.blocked = flow == Flow::Blocked;
         let now = self.env.clock.nanos();
@@ -186,9 +190,6 @@ impl<L: Logic> OperatorTask<L> {
 
     /// Lets time pass for the logic. Returns when to do so again.
     fn tick(&mut self, now: u64, starved: bool) -> Result<u64, Failure> {
-        if self.logic.interrupted() {
-            return Ok(u64::MAX);
-        }
         let tick = self.logic.tick(now, starved)?;
         self.blocked |= tick.flow == Flow::Blocked;
         Ok(tick.again_nanos)
@@ -235,7 +236,7 @@ impl<L: Logic> Task for OperatorTask<L> {
                 break;
             }
             if !self.blocked {
-                now = self.run_current(now)?;
+                now = self.run_current()?;
             }
             if self.blocked || now.saturating_sub(begin) >= self.env.step_nanos {
                 break;

@@ -5,7 +5,7 @@
 ///
 /// Starts at one record and doubles at most, so that the first batches for a slow function are small ones.
 #[derive(Debug)]
-pub struct Pace {
+pub(super) struct Pace {
     records: usize,
     max: usize,
 }
@@ -14,17 +14,17 @@ const TARGET_NANOS: u64 = 5_000_000;
 
 impl Pace {
     /// At most `max` records.
-    pub fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self { records: 1, max: max.max(1) }
     }
 
     /// The number now.
-    pub fn records(&self) -> usize {
+    pub(super) fn records(&self) -> usize {
         self.records
     }
 
     /// So many records took so long.
-    pub fn observe(&mut self, records: usize, nanos: u64) {
+    pub(super) fn observe(&mut self, records: usize, nanos: u64) {
         let fitting = (records as u64).saturating_mul(TARGET_NANOS) / nanos.max(1);
         let doubled = self.records.saturating_mul(2).min(self.max);
         self.records = usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, doubled);

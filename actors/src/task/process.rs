@@ -8,7 +8,9 @@ pub use store::{InstanceStore, KeyedStore, Store};
 
 use std::sync::Arc;
 
-use watershed_state::{CodecError, KeyGroups, Section, SectionKind, SliceProgress, TimerQueue, decode, encode};
+use watershed_state::{
+    CodecError, KeyGroups, Section, SectionKind, SliceProgress, TimerQueue, decode, encode,
+};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
@@ -55,8 +57,10 @@ impl<P: Process, S: Store<P>> std::fmt::Debug for ProcessLogic<P, S> {
 const EMIT_RECORDS: usize = 1024;
 /// Records by which the state's memory is asked for ahead of its use.
 const PREFETCH_AHEAD: usize = 16;
-/// Timers fired before control is looked at again.
+/// Timers fired before control is looked at again, however quick they are.
 const FIRE_TIMERS: usize = 1024;
+/// Timers fired before the time is looked at.
+const FIRE_UNTIMED: usize = 16;
 /// Slots of state and timers looked at in one slice of a snapshot.
 const SLICE: usize = 1024;
 
@@ -131,8 +135,11 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
 
     /// Hands what was emitted to the chains behind.
     fn flush(&mut self) -> Flow {
-        let main =
-            if self.emitted.main.is_empty() { Flow::Continue } else { self.outlet.batch(&mut self.emitted.main) };
+        let main = if self.emitted.main.is_empty() {
+            Flow::Continue
+        } else {
+            self.outlet.batch(&mut self.emitted.main)
+        };
         main.and(self.emitted.side.flush())
     }
 
@@ -145,14 +152,14 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     fn go_on_firing(&mut self) -> Result<Flow, Failure> {
         let Some(change) = self.firing else { return Ok(Flow::Continue) };
         if change.watermark.is_some() {
-            let mut fired = 0;
+            let (mut fired, begin) = (0, self.env.clock.nanos());
             while let Some((at, hash, key)) = self.timers.event.pop_due(self.watermark) {
                 let flow = self.fire(Timer { at, kind: TimerKind::EventTime }, at, hash, key)?;
                 if flow == Flow::Blocked {
                     return Ok(flow);
                 }
                 fired += 1;
-                if fired == FIRE_TIMERS {
+                if self.has_fired_enough(fired, begin) {
                     self.paused = true;
                     return Ok(Flow::Blocked);
                 }
@@ -202,14 +209,25 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             // What they emit could only pile up.
             return Ok(Flow::Blocked);
         }
-        for _ in 0..FIRE_TIMERS {
-            let Some((at, hash, key)) = self.timers.processing.pop_due(now_ms) else { break };
+        let (mut fired, begin) = (0, self.env.clock.nanos());
+        while let Some((at, hash, key)) = self.timers.processing.pop_due(now_ms) {
             let timer = Timer { at, kind: TimerKind::ProcessingTime };
             if self.fire(timer, crate::clock::NO_TIMESTAMP, hash, key)? == Flow::Blocked {
                 return Ok(Flow::Blocked);
             }
+            fired += 1;
+            if self.has_fired_enough(fired, begin) {
+                break;
+            }
         }
         Ok(self.flush())
+    }
+
+    /// Whether control has to be looked at before another timer fires.
+    fn has_fired_enough(&self, fired: usize, begin_nanos: u64) -> bool {
+        fired >= FIRE_TIMERS
+            || fired.is_multiple_of(FIRE_UNTIMED)
+                && self.env.clock.nanos().saturating_sub(begin_nanos) >= self.env.step_nanos
     }
 }
 
@@ -240,7 +258,10 @@ pub(crate) fn restore_chain(
 }
 
 /// A section that is not tied to a key group.
-pub(crate) fn small_section<T: serde::Serialize>(kind: SectionKind, value: &T) -> Result<SnapshotItem, Failure> {
+pub(crate) fn small_section<T: serde::Serialize>(
+    kind: SectionKind,
+    value: &T,
+) -> Result<SnapshotItem, Failure> {
     let mut bytes = Vec::new();
     encode(value, &mut bytes).map_err(|error| Failure::internal(chain_of(&error)))?;
     Ok(SnapshotItem::Section(Section { kind, group: 0, entries: 1, bytes }))
@@ -385,12 +406,13 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     fn complete(&mut self, _checkpoint: u64) {}
 
     fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
-        if std::mem::take(&mut self.announce) {
-            self.signal(Signal::Watermark(self.watermark));
-        }
         let mut flow = Flow::Continue;
         let mut again_nanos = u64::MAX;
-        if !self.timers.processing.is_empty() {
+        let interrupted = self.interrupted();
+        if !interrupted && std::mem::take(&mut self.announce) {
+            self.signal(Signal::Watermark(self.watermark));
+        }
+        if !interrupted && !self.timers.processing.is_empty() {
             let now_ms = self.env.clock.wall_ms();
             flow = self.fire_processing_time(now_ms)?;
             if flow == Flow::Continue

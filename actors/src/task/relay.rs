@@ -1,5 +1,8 @@
 //! What an actor does that only receives: records arrive by key, and what is fused behind takes them as they are.
 
+#[cfg(test)]
+mod tests;
+
 use watershed_state::{Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};

@@ -1,5 +1,9 @@
 //! What an actor with a sink does with its input.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use watershed_state::{Section, SectionKind, SliceProgress, decode, encode};
@@ -7,7 +11,7 @@ use watershed_state::{Section, SectionKind, SliceProgress, decode, encode};
 use crate::batch::{Batch, Flow};
 use crate::error::{Failure, chain_of};
 use crate::inbox::ValveChange;
-use crate::sink::{Sink, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
+use crate::sink::{Prepare, Sink, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 use crate::task::cell::guard;
 use crate::task::operator::{Logic, Tick};
 use crate::task::{Env, Restored, SnapshotItem, TaskEvent};
@@ -104,24 +108,29 @@ impl<S: Sink> Logic for SinkLogic<S> {
 
 /// Writes records exactly once, in two phases.
 pub struct TwoPhaseLogic<S: TwoPhaseSink> {
-    env: Env,
     writer: S::Writer,
     commits: Arc<Commits<S>>,
 }
 
-/// What was prepared and is not known to be committed. Shared with the jobs that prepare and commit.
+/// What was written and is not known to be committed. Shared with the jobs that prepare and commit.
 struct Commits<S: TwoPhaseSink> {
     sink: Arc<S>,
     env: Env,
+    /// Closed by the writer, oldest checkpoint first. A checkpoint that is given up leaves them to the next one.
+    unprepared: Mutex<VecDeque<(u64, Prepare<S::Committable>)>>,
+    /// Held while preparing, so that no checkpoint misses what an earlier one is still preparing.
+    preparing: Mutex<()>,
     /// Prepared, oldest checkpoint first.
     prepared: Mutex<Vec<(u64, S::Committable)>>,
     /// Held while committing, so that checkpoints are committed in order.
     committing: Mutex<()>,
+    /// What went wrong in a job: the task fails of it, as what was written is lost.
+    failure: Mutex<Option<Failure>>,
 }
 
 impl<S: TwoPhaseSink> std::fmt::Debug for TwoPhaseLogic<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TwoPhaseLogic").field("instance", &self.env.instance).finish_non_exhaustive()
+        f.debug_struct("TwoPhaseLogic").field("instance", &self.commits.env.instance).finish_non_exhaustive()
     }
 }
 
@@ -148,7 +157,8 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
             }
         }
         committables.sort_by_key(|(checkpoint, _)| *checkpoint);
-        let keep: Vec<S::Committable> = committables.into_iter().map(|(_, committable)| committable).collect();
+        let keep: Vec<S::Committable> =
+            committables.into_iter().map(|(_, committable)| committable).collect();
         for committable in &keep {
             sink.commit(committable, &context).map_err(user)?;
         }
@@ -160,31 +170,54 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
         let commits = Commits {
             sink: Arc::clone(sink),
             env: env.clone(),
+            unprepared: Mutex::default(),
+            preparing: Mutex::default(),
             prepared: Mutex::default(),
             committing: Mutex::default(),
+            failure: Mutex::default(),
         };
-        Ok(Self { env: env.clone(), writer, commits: Arc::new(commits) })
+        Ok(Self { writer, commits: Arc::new(commits) })
     }
 }
 
-impl<S: TwoPhaseSink> Commits<S> {
-    fn prepared(&self) -> MutexGuard<'_, Vec<(u64, S::Committable)>> {
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    /// Everything prepared up to a checkpoint, as it goes into that checkpoint.
+impl<S: TwoPhaseSink> Commits<S> {
+    /// Everything written up to a checkpoint, prepared, as it goes into that checkpoint.
     fn section(&self, checkpoint: u64) -> crate::error::UserResult<Section> {
+        let _turn = lock(&self.preparing);
+        loop {
+            let next = lock(&self.unprepared).pop_front_if(|(id, _)| *id <= checkpoint);
+            let Some((id, prepare)) = next else { break };
+            lock(&self.prepared).push((id, prepare()?));
+        }
         let mut bytes = Vec::new();
-        let prepared = self.prepared();
+        let prepared = lock(&self.prepared);
         let due: Vec<&(u64, S::Committable)> = prepared.iter().filter(|(id, _)| *id <= checkpoint).collect();
         encode(&due, &mut bytes)?;
         Ok(Section { kind: SectionKind::Committables, group: 0, entries: due.len() as u32, bytes })
     }
 
+    /// Lets the task fail if a job has failed.
+    fn check<R>(&self, done: Result<crate::error::UserResult<R>, Failure>) -> crate::error::UserResult<R> {
+        let failure = match done {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => Failure::user(&error),
+            Err(failure) => failure,
+        };
+        let cause = failure.to_string();
+        *lock(&self.failure) = Some(failure);
+        self.env.waker.wake_task();
+        Err(cause.into())
+    }
+
     /// Commits everything prepared up to a checkpoint, in order.
     fn commit(&self, checkpoint: u64) -> crate::error::UserResult {
-        let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut due: Vec<_> = self.prepared().iter().filter(|(id, _)| *id <= checkpoint).cloned().collect();
+        let _turn = lock(&self.committing);
+        let mut due: Vec<_> =
+            lock(&self.prepared).iter().filter(|(id, _)| *id <= checkpoint).cloned().collect();
         due.sort_by_key(|(id, _)| *id);
         let context = self.env.sink_context();
         for (id, committable) in due {
@@ -193,7 +226,7 @@ impl<S: TwoPhaseSink> Commits<S> {
                 return Ok(());
             }
             self.sink.commit(&committable, &context)?;
-            self.prepared().retain(|(other, _)| *other != id);
+            lock(&self.prepared).retain(|(other, _)| *other != id);
         }
         Ok(())
     }
@@ -222,13 +255,10 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
 
     fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
         let prepare = self.writer.prepare(checkpoint).map_err(|error| Failure::user(&error))?;
+        lock(&self.commits.unprepared).extend(prepare.map(|prepare| (checkpoint, prepare)));
         let commits = Arc::clone(&self.commits);
         Ok(vec![SnapshotItem::Deferred(Box::new(move || {
-            if let Some(prepare) = prepare {
-                let committable = prepare()?;
-                commits.prepared().push((checkpoint, committable));
-            }
-            commits.section(checkpoint)
+            commits.check(guard(|| commits.section(checkpoint)))
         }))])
     }
 
@@ -240,16 +270,18 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
 
     fn complete(&mut self, checkpoint: u64) {
         let commits = Arc::clone(&self.commits);
-        let env = self.env.clone();
-        self.env.pool.run(Box::new(move || match guard(|| commits.commit(checkpoint)) {
-            Ok(Ok(())) if !env.is_fenced() => env.report(TaskEvent::Committed(checkpoint)),
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => env.report(TaskEvent::Failed(Failure::user(&error))),
-            Err(failure) => env.report(TaskEvent::Failed(failure)),
+        self.commits.env.pool.run(Box::new(move || {
+            let env = &commits.env;
+            if commits.check(guard(|| commits.commit(checkpoint))).is_ok() && !env.is_fenced() {
+                env.report(TaskEvent::Committed(checkpoint));
+            }
         }));
     }
 
     fn tick(&mut self, _now_nanos: u64, _starved: bool) -> Result<Tick, Failure> {
-        Ok(Tick { flow: Flow::Continue, again_nanos: u64::MAX })
+        match lock(&self.commits.failure).take() {
+            Some(failure) => Err(failure),
+            None => Ok(Tick { flow: Flow::Continue, again_nanos: u64::MAX }),
+        }
     }
 }

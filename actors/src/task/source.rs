@@ -1,5 +1,8 @@
 //! What an actor with a source does.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
@@ -79,8 +82,17 @@ pub struct SourceTask<S: Source> {
 struct Reading<S: Source> {
     split: S::Split,
     reader: S::Reader,
-    /// Not to be asked before this time, unless woken.
-    pending_until: Option<u64>,
+}
+
+/// What came of looking for records.
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    /// There may be more at once.
+    Records,
+    /// None before this time, or before somebody wakes the task.
+    Nothing(u64),
+    /// There may be some, but the rate allows none before this time.
+    HeldBack(u64),
 }
 
 impl<S: Source> std::fmt::Debug for SourceTask<S> {
@@ -113,7 +125,11 @@ impl Throttle {
 
 /// The splits that an instance reads: those not finished, dealt out in the order of their ids.
 pub fn assign_splits<T>(unfinished: impl Iterator<Item = T>, instance: usize, parallelism: usize) -> Vec<T> {
-    unfinished.enumerate().filter(|(turn, _)| turn % parallelism == instance).map(|(_, split)| split).collect()
+    unfinished
+        .enumerate()
+        .filter(|(turn, _)| turn % parallelism == instance)
+        .map(|(_, split)| split)
+        .collect()
 }
 
 impl<S: Source> SourceTask<S> {
@@ -128,8 +144,8 @@ impl<S: Source> SourceTask<S> {
             if restored.from_this_process && writer != instance.index {
                 continue;
             }
-            let entries: Vec<(String, ProgressOf<S>)> = decode(&mut section.bytes.as_slice())
-                .map_err(|error| Failure::internal(chain_of(&error)))?;
+            let entries: Vec<(String, ProgressOf<S>)> =
+                decode(&mut section.bytes.as_slice()).map_err(|error| Failure::internal(chain_of(&error)))?;
             saved.extend(entries);
         }
         let mut unfinished = Vec::new();
@@ -138,17 +154,19 @@ impl<S: Source> SourceTask<S> {
             match saved.remove(&split.id()) {
                 Some(Progress::Finished) => finished.push(split.id()),
                 Some(Progress::At(position)) => unfinished.push((split.clone(), Some(position))),
-                Some(Progress::Unread) => unfinished.push((split.clone(), None)),
                 // Another instance of this process reads it.
                 None if restored.from_this_process => {}
-                None => unfinished.push((split.clone(), None)),
+                Some(Progress::Unread) | None => unfinished.push((split.clone(), None)),
             }
         }
-        if let Some((gone, _)) = saved.iter().find(|(_, progress)| matches!(progress, Progress::At(_))) {
+        if let Some((gone, _)) = saved.iter().find(|(_, progress)| !matches!(progress, Progress::Finished)) {
             return Err(Failure::internal(format!(
-                "split `{gone}` was being read at the checkpoint and is gone; put it back, or start without the checkpoint"
+                "split `{gone}` had not been read to its end at the checkpoint and is gone: put it back, cut the input as \
+                 before, or start without the checkpoint"
             )));
         }
+        // A split that was read and is not listed now may be listed again, and must not be read twice.
+        finished.extend(saved.into_keys());
         if !restored.from_this_process {
             unfinished = assign_splits(unfinished.into_iter(), instance.index, instance.parallelism);
             if instance.index != 0 {
@@ -195,19 +213,19 @@ impl<S: Source> SourceTask<S> {
             let Some((split, position)) = self.waiting.pop_front() else { break };
             let reader = self.setup.source.open(&split, position, &self.context);
             let reader = reader.map_err(|error| Failure::user(&error))?;
-            self.reading.push(Reading { split, reader, pending_until: None });
+            self.reading.push(Reading { split, reader });
         }
         Ok(())
     }
 
-    /// Reads one batch. Returns when to try again if there is nothing, `None` if there may be more at once.
-    fn read(&mut self, now: u64) -> Result<Option<u64>, Failure> {
+    /// Reads one batch.
+    fn read(&mut self, now: u64) -> Result<Found, Failure> {
         self.open_readers()?;
         let mut limit = self.pace.records();
         if let Some(throttle) = &mut self.throttle {
             match throttle.allowance(now) {
                 Ok(records) => limit = limit.min(records),
-                Err(at) => return Ok(Some(at)),
+                Err(at) => return Ok(Found::HeldBack(at)),
             }
         }
         let mut earliest = u64::MAX;
@@ -217,31 +235,25 @@ impl<S: Source> SourceTask<S> {
             let reading = &mut self.reading[index];
             let polled = reading.reader.poll(&mut Records::new(&mut self.batch), limit);
             match polled.map_err(|error| Failure::user(&error))? {
-                Polled::Ready => reading.pending_until = None,
-                Polled::Pending(until) => {
-                    reading.pending_until = until;
-                    earliest = earliest.min(until.unwrap_or(u64::MAX));
-                }
+                // Ready but empty: it has only skipped something.
+                Polled::Ready => earliest = now,
+                Polled::Pending(until) => earliest = earliest.min(until.unwrap_or(u64::MAX)),
                 Polled::End => {
                     let done = self.reading.swap_remove(index);
                     self.finished.push(done.split.id());
                     self.hand_over(now);
-                    return Ok(None);
+                    return Ok(Found::Records);
                 }
             }
             if !self.batch.is_empty() {
                 self.hand_over(now);
-                return Ok(None);
-            }
-            if self.reading[index].pending_until.is_none() && earliest == u64::MAX {
-                // Ready but empty: it has only skipped something.
-                earliest = now;
+                return Ok(Found::Records);
             }
         }
         if self.reading.is_empty() && self.waiting.is_empty() {
             self.end();
         }
-        Ok(Some(earliest))
+        Ok(Found::Nothing(earliest))
     }
 
     /// Gives the batch to the chain.
@@ -349,16 +361,21 @@ impl<S: Source> Task for SourceTask<S> {
             }
             self.cut()?;
             if self.blocked {
-                self.setup.outlet.tick(now, false);
-                return Ok(Step::Waiting(u64::MAX));
+                return Ok(Step::Waiting(self.setup.outlet.tick(now, false)));
             }
             if self.ended || self.last.is_some() {
-                return Ok(Step::Waiting(self.setup.outlet.tick(now, true)));
+                return Ok(Step::Waiting(self.setup.outlet.tick(now, self.ended)));
             }
-            let wait = self.read(now)?;
+            let found = self.read(now)?;
             now = self.env.clock.nanos();
-            if let Some(at) = wait.filter(|_| !self.ended) {
-                let tick = self.setup.outlet.tick(now, true);
+            let pause = match found {
+                Found::Records => None,
+                Found::Nothing(at) => Some((at, true)),
+                // Not starved, so that nobody takes it for idle.
+                Found::HeldBack(at) => Some((at, false)),
+            };
+            if let Some((at, starved)) = pause.filter(|_| !self.ended) {
+                let tick = self.setup.outlet.tick(now, starved);
                 return Ok(if at <= now { Step::Ready } else { Step::Waiting(at.min(tick)) });
             }
             if now.saturating_sub(begin) >= self.env.step_nanos {

@@ -1,5 +1,8 @@
 //! The way of a snapshot to its file, beside the data path.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +15,7 @@ use crate::task::{Env, TaskEvent};
 /// One snapshot of one instance on its way to disk. Sections are handed over as they are made; one job at a time on
 /// the pool writes them. The acknowledgement goes out when the file is durable.
 #[derive(Debug)]
-pub struct Upload(Arc<Shared>);
+pub(super) struct Upload(Arc<Shared>);
 
 /// A piece of a snapshot.
 pub enum SnapshotItem {
@@ -56,17 +59,17 @@ struct Progress {
 
 impl Upload {
     /// The snapshot of this instance for a checkpoint.
-    pub fn begin(env: &Env, checkpoint: u64) -> Self {
+    pub(super) fn begin(env: &Env, checkpoint: u64) -> Self {
         Self(Arc::new(Shared { env: env.clone(), checkpoint, progress: Mutex::default() }))
     }
 
     /// The checkpoint it is for.
-    pub fn checkpoint(&self) -> u64 {
+    pub(super) fn checkpoint(&self) -> u64 {
         self.0.checkpoint
     }
 
     /// Hands pieces over.
-    pub fn push(&self, items: impl IntoIterator<Item = SnapshotItem>) {
+    pub(super) fn push(&self, items: impl IntoIterator<Item = SnapshotItem>) {
         let mut progress = self.0.lock();
         for item in items {
             if let SnapshotItem::Section(section) = &item {
@@ -82,14 +85,14 @@ impl Upload {
     }
 
     /// No more pieces: the file may be finished.
-    pub fn complete(&self) {
+    pub(super) fn complete(&self) {
         let mut progress = self.0.lock();
         progress.complete = true;
         self.0.start(progress);
     }
 
     /// Gives it up.
-    pub fn cancel(&self) {
+    pub(super) fn cancel(&self) {
         let mut progress = self.0.lock();
         progress.cancelled = true;
         self.0.start(progress);
@@ -172,18 +175,16 @@ impl Shared {
     }
 
     fn opened(&self, writer: Option<PartWriter>) -> Result<PartWriter, StoreError> {
-        match writer {
-            Some(writer) => Ok(writer),
-            None => {
-                let (fs, root) = &self.env.checkpoints;
-                let instance = &self.env.instance;
-                // The run in the name keeps two attempts at one checkpoint apart.
-                let path = format!(
-                    "chk-{}/{}-{}-r{}.part",
-                    self.checkpoint, instance.operator, instance.index, self.env.run
-                );
-                PartWriter::create(fs, root, &path)
-            }
+        if let Some(writer) = writer {
+            return Ok(writer);
         }
+        let (fs, root) = &self.env.checkpoints;
+        let instance = &self.env.instance;
+        // The run in the name keeps two attempts at one checkpoint apart.
+        let path = format!(
+            "chk-{}/{}-{}-r{}.part",
+            self.checkpoint, instance.operator, instance.index, self.env.run
+        );
+        PartWriter::create(fs, root, &path)
     }
 }

@@ -168,6 +168,31 @@ impl<P: Process<Key = ()>> InstanceStore<P> {
     pub fn new() -> Self {
         Self { key: (), hash: hash_key(&()), state: P::State::default(), same_parallelism: true }
     }
+
+    /// Finds out whether so many instances can take over what was saved.
+    ///
+    /// # Errors
+    /// If another number of instances saved anything but a watermark.
+    pub fn check_parallelism(restored: &Restored, parallelism: usize) -> Result<(), Failure> {
+        let saved = restored.instances.len();
+        if saved == 0 || saved == parallelism {
+            return Ok(());
+        }
+        let fresh = instance_section(&P::State::default());
+        let fresh = fresh.map_err(|error| Failure::internal(chain_of(&error)))?.bytes;
+        let mut states = restored.sections(SectionKind::InstanceState);
+        let mut timers = restored
+            .sections(SectionKind::EventTimers)
+            .chain(restored.sections(SectionKind::ProcessingTimers));
+        if states.any(|(_, section)| section.bytes != fresh) || timers.any(|(_, section)| section.entries > 0)
+        {
+            return Err(Failure::internal(format!(
+                "it keeps its state per instance, not per key, and was saved with {saved} instances; start it with that \
+                 parallelism, or put `key_by` before it"
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl<P: Process<Key = ()>> Default for InstanceStore<P> {
@@ -222,23 +247,9 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
     }
 
     fn restore(&mut self, restored: &Restored, instance: &Instance) -> Result<(), Failure> {
-        let internal = |error: CodecError| Failure::internal(chain_of(&error));
         self.same_parallelism = restored.is_empty() || restored.instances.len() == instance.parallelism;
         if !self.same_parallelism {
-            let fresh = instance_section(&P::State::default()).map_err(internal)?.bytes;
-            let mut states = restored.sections(SectionKind::InstanceState);
-            let mut timers = restored
-                .sections(SectionKind::EventTimers)
-                .chain(restored.sections(SectionKind::ProcessingTimers));
-            if states.any(|(_, section)| section.bytes != fresh) || timers.any(|(_, section)| section.entries > 0) {
-                return Err(Failure::internal(format!(
-                    "`{}` keeps its state per instance, not per key, and was saved with {} instances; start it with \
-                     that parallelism, or put `key_by` before it",
-                    instance.operator,
-                    restored.instances.len()
-                )));
-            }
-            return Ok(());
+            return Self::check_parallelism(restored, instance.parallelism);
         }
         for (writer, section) in restored.sections(SectionKind::InstanceState) {
             if writer == instance.index {

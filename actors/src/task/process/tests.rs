@@ -56,7 +56,12 @@ impl Process for Script {
     type Out = String;
     type State = Memory;
 
-    fn on_record(&self, (key, what): (u32, Do), memory: &mut Memory, ctx: &mut Context<'_, Self>) -> UserResult {
+    fn on_record(
+        &self,
+        (key, what): (u32, Do),
+        memory: &mut Memory,
+        ctx: &mut Context<'_, Self>,
+    ) -> UserResult {
         assert_eq!(*ctx.key(), key);
         act(&format!("{key}: "), what, memory, ctx)
     }

@@ -34,7 +34,13 @@ fn without_a_key_an_instance_has_one_state() {
 #[test]
 fn a_cleared_state_begins_anew() {
     script()
-        .input([tell(1, Do::Count), tell(2, Do::Count), tell(1, Do::Clear), tell(1, Do::Count), tell(2, Do::Count)])
+        .input([
+            tell(1, Do::Count),
+            tell(2, Do::Count),
+            tell(1, Do::Clear),
+            tell(1, Do::Count),
+            tell(2, Do::Count),
+        ])
         .expect_output([text("1: 1"), text("2: 1"), text("1: 1"), text("2: 2")]);
     Harness::process(Lone)
         .input([record(Do::Count), record(Do::Clear), record(Do::Count)])
@@ -70,9 +76,24 @@ fn a_side_output_that_nobody_uses_is_dropped() {
 }
 
 #[test]
+fn a_side_output_that_is_used_with_another_type_is_an_error() {
+    let failure = script()
+        .input([tell(1, Do::Late("a".to_string()))])
+        .expect_side(&SideOutput::<u64>::new("late"), [])
+        .expect_failure();
+    assert_eq!(failure.cause, "side output `late` is sent `alloc::string::String` but used as `u64`");
+}
+
+#[test]
 fn the_watermark_is_seen_as_far_as_it_has_come() {
     script()
-        .input([tell(1, Do::Watermark), watermark(5), tell(1, Do::Watermark), watermark(9), tell(2, Do::Watermark)])
+        .input([
+            tell(1, Do::Watermark),
+            watermark(5),
+            tell(1, Do::Watermark),
+            watermark(9),
+            tell(2, Do::Watermark),
+        ])
         .expect_output([
             text(&format!("1: watermark {}", i64::MIN)),
             watermark(5),

@@ -26,8 +26,7 @@ impl<P: Process, S: Store<P> + 'static> Rig<P, S> {
     pub(super) fn start(
         world: &World,
         env: Env,
-        process: P,
-        store: S,
+        (process, store): (P, S),
         restored: &[Vec<Section>],
         credits: u32,
     ) -> Result<Self, Failure> {
@@ -37,7 +36,8 @@ impl<P: Process, S: Store<P> + 'static> Rig<P, S> {
         let given = env.clone();
         let boot = Box::new(move || {
             let mut inbox = Inbox::new(1, given.run);
-            let mut logic = ProcessLogic::new(given.clone(), Arc::new(process), store, outlet, SideOutputs::default());
+            let mut logic =
+                ProcessLogic::new(given.clone(), Arc::new(process), store, outlet, SideOutputs::default());
             inbox.restore_watermark(logic.restore(&restored)?);
             Ok(OperatorTask::new(given, inbox, logic))
         });
@@ -59,7 +59,9 @@ impl<P: Process, S: Store<P> + 'static> Rig<P, S> {
     /// The same without letting the actor work.
     pub(super) fn records_so_far(&mut self) -> Vec<P::Out> {
         let heard = self.output.take().into_iter();
-        heard.filter_map(|heard| if let Heard::Record(value, _) = heard { Some(value) } else { None }).collect()
+        heard
+            .filter_map(|heard| if let Heard::Record(value, _) = heard { Some(value) } else { None })
+            .collect()
     }
 
     /// The watermarks that have come out since the last call.
@@ -84,7 +86,7 @@ pub(super) fn keyed_with_credits(
     let env = world.env("script", index, parallelism);
     let key_of: fn(&(u32, Do)) -> u32 = |(key, _)| *key;
     let store = KeyedStore::new(Arc::new(key_of), KeyGroups::DEFAULT, &env.instance);
-    Rig::start(world, env, Script, store, restored, credits).unwrap()
+    Rig::start(world, env, (Script, store), restored, credits).unwrap()
 }
 
 pub(super) fn lone(
@@ -94,7 +96,7 @@ pub(super) fn lone(
     restored: &[Vec<Section>],
 ) -> Result<LoneRig, Failure> {
     let env = world.env("lone", index, parallelism);
-    Rig::start(world, env, Lone, InstanceStore::new(), restored, 8)
+    Rig::start(world, env, (Lone, InstanceStore::new()), restored, 8)
 }
 
 impl KeyedRig {

@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::MAX_WATERMARK;
 use crate::harness::world::World;
 use crate::message::Message;
-use crate::task::{Control, TaskEvent, TaskId};
+use crate::task::{Control, Step, TaskEvent, TaskId};
 
 /// Counts and timers of all keys.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -128,6 +128,23 @@ fn a_snapshot_that_is_given_up_halfway_does_not_harm_the_next_one() {
 }
 
 #[test]
+fn a_snapshot_that_is_given_up_leaves_no_file() {
+    let world = World::new();
+    let mut rig = keyed(&world, 0, 1, &[]);
+    rig.file((0..30_000).map(|key| (key, Do::Count)));
+    rig.records();
+    world.prepare(1);
+    rig.driver.send_barrier(0, 1).unwrap();
+    while world.files(1).is_empty() {
+        assert_eq!(rig.driver.step().unwrap(), Step::Ready);
+    }
+    assert_eq!(world.files(1), ["script-0-r1.part.tmp"]);
+    rig.driver.control(Control::Abort(1)).unwrap();
+    rig.records();
+    assert!(world.files(1).is_empty());
+}
+
+#[test]
 fn a_barrier_that_comes_while_a_snapshot_is_written_replaces_it() {
     let world = World::new();
     let mut rig = with_many_keys(&world);
@@ -154,7 +171,10 @@ fn a_snapshot_whose_folder_is_missing_is_declined_and_the_actor_goes_on() {
     rig.driver.send_barrier(0, 1).unwrap();
     assert_eq!(rig.ask(1, Do::Count), ["1: 1"]);
     let events = world.reports.of(TaskId(0));
-    assert!(matches!(&events[..], [TaskEvent::Ready, TaskEvent::Declined { checkpoint: 1, .. }]), "{events:?}");
+    assert!(
+        matches!(&events[..], [TaskEvent::Ready, TaskEvent::Declined { checkpoint: 1, .. }]),
+        "{events:?}"
+    );
 }
 
 #[test]

@@ -14,7 +14,13 @@ fn ms(ms: u64) -> Duration {
 #[test]
 fn timers_fire_in_order_of_their_time_and_before_the_watermark_goes_on() {
     script()
-        .input([tell(1, Do::Timer(9)), tell(2, Do::Timer(7)), tell(1, Do::Timer(12)), watermark(10), watermark(12)])
+        .input([
+            tell(1, Do::Timer(9)),
+            tell(2, Do::Timer(7)),
+            tell(1, Do::Timer(12)),
+            watermark(10),
+            watermark(12),
+        ])
         .expect_output([
             text("2: timer 7").at(7),
             text("1: timer 9").at(9),
@@ -32,7 +38,13 @@ fn a_timer_does_not_fire_before_its_time() {
 #[test]
 fn a_timer_that_is_set_twice_fires_once() {
     script()
-        .input([tell(1, Do::Timer(5)), tell(1, Do::Timer(5)), tell(2, Do::Timer(5)), watermark(6), watermark(7)])
+        .input([
+            tell(1, Do::Timer(5)),
+            tell(1, Do::Timer(5)),
+            tell(2, Do::Timer(5)),
+            watermark(6),
+            watermark(7),
+        ])
         .expect_output([text("2: timer 5").at(5), text("1: timer 5").at(5), watermark(7)]);
 }
 
@@ -52,15 +64,17 @@ fn a_deleted_timer_does_not_fire_and_leaves_the_others() {
 
 #[test]
 fn a_timer_that_is_set_by_a_timer_and_due_fires_before_the_watermark_goes_on() {
-    script().input([tell(1, Do::Chain(3, 6)), tell(2, Do::Timer(5)), watermark(5), watermark(20)]).expect_output([
-        text("1: timer 3").at(3),
-        text("1: timer 4").at(4),
-        text("2: timer 5").at(5),
-        text("1: timer 5").at(5),
-        watermark(5),
-        text("1: timer 6").at(6),
-        watermark(20),
-    ]);
+    script()
+        .input([tell(1, Do::Chain(3, 6)), tell(2, Do::Timer(5)), watermark(5), watermark(20)])
+        .expect_output([
+            text("1: timer 3").at(3),
+            text("1: timer 4").at(4),
+            text("2: timer 5").at(5),
+            text("1: timer 5").at(5),
+            watermark(5),
+            text("1: timer 6").at(6),
+            watermark(20),
+        ]);
 }
 
 #[test]
@@ -74,7 +88,11 @@ fn a_timer_that_is_overdue_when_set_fires_with_the_next_watermark() {
 fn the_end_of_the_input_fires_what_is_left() {
     script()
         .input([tell(1, Do::Timer(5)), tell(1, Do::Timer(i64::MAX)), watermark(MAX_WATERMARK)])
-        .expect_output([text("1: timer 5").at(5), text(&format!("1: timer {}", i64::MAX)).at(i64::MAX), watermark(MAX_WATERMARK)]);
+        .expect_output([
+            text("1: timer 5").at(5),
+            text(&format!("1: timer {}", i64::MAX)).at(i64::MAX),
+            watermark(MAX_WATERMARK),
+        ]);
 }
 
 #[test]
@@ -150,7 +168,10 @@ fn timers_of_processing_time_wait_as_long_as_an_output_has_no_room() {
     }
     assert_eq!(rig.records_so_far(), ["1: timer 10 at 10 ms"]);
     // One more was on its way when the output was found full; all others have waited.
-    assert_eq!(rig.records()[..3], ["1: timer 20 at 20 ms", "1: timer 30 at 1000 ms", "1: timer 40 at 1000 ms"]);
+    assert_eq!(
+        rig.records()[..3],
+        ["1: timer 20 at 20 ms", "1: timer 30 at 1000 ms", "1: timer 40 at 1000 ms"]
+    );
 }
 
 #[test]

@@ -1,0 +1,273 @@
+use std::time::Duration;
+
+use super::*;
+use crate::clock::MAX_WATERMARK;
+use crate::message::Status;
+use crate::message::Status::{Active, Idle};
+
+const MS: u64 = 1_000_000;
+
+fn at(watermark: i64) -> Signal {
+    Signal::Watermark(watermark)
+}
+
+fn to(status: Status) -> Signal {
+    Signal::Status(status)
+}
+
+/// A chain that takes a record's value as its time, sends a watermark every 10 ms at most, and is idle after 50 ms.
+fn chain<N: Push<u64>>(strategy: Lateness, next: N) -> Fused<impl Operation<u64, Out = u64>, N> {
+    let strategy = strategy.idle_after(Duration::from_millis(50));
+    let event_time = EventTime::new(
+        Arc::new(|value: &u64| *value as i64),
+        strategy.generator(),
+        Duration::from_millis(10),
+        WatermarkStrategy::idle_after(&strategy),
+    );
+    Fused::new(event_time, next)
+}
+
+/// What happens to the chain.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Record(u64),
+    /// A tick at so many milliseconds, while there is more input.
+    Busy(u64),
+    /// A tick at so many milliseconds, when the input has run empty.
+    Starved(u64),
+    Signal(Signal),
+}
+
+use Event::{Busy, Record, Signal as Comes, Starved};
+
+/// The signals that come out after these events.
+fn check(strategy: Lateness, events: &[Event], expected: &[Signal]) {
+    let end = End::with_room(usize::MAX);
+    let mut chain = chain(strategy, end.clone());
+    for event in events {
+        apply(&mut chain, *event);
+    }
+    assert_eq!(end.signals(), expected, "after {events:?}");
+}
+
+fn apply(chain: &mut dyn Push<u64>, event: Event) {
+    match event {
+        Record(value) => assert_eq!(chain.push(value, i64::MIN), Flow::Continue),
+        Busy(now) => {
+            chain.tick(now * MS, false);
+        }
+        Starved(now) => {
+            chain.tick(now * MS, true);
+        }
+        Comes(signal) => chain.signal(signal),
+    }
+}
+
+fn late(ms: u64) -> Lateness {
+    Lateness::up_to(Duration::from_millis(ms))
+}
+
+#[test]
+fn records_get_the_time_that_the_closure_finds() {
+    let end = End::with_room(usize::MAX);
+    let mut chain = chain(Lateness::none(), end.clone());
+    assert_eq!(chain.push(7, 99), Flow::Continue);
+    assert_eq!(end.take(0), [Heard::Record(7, 7)]);
+}
+
+#[test]
+fn the_watermark_is_just_before_the_latest_time_less_the_lateness() {
+    check(Lateness::none(), &[Record(100), Record(90), Starved(1)], &[at(99)]);
+    check(late(30), &[Record(100), Record(90), Starved(1)], &[at(69)]);
+}
+
+#[test]
+fn nothing_is_sent_before_the_first_record() {
+    check(Lateness::none(), &[Starved(1), Busy(20)], &[]);
+}
+
+#[test]
+fn the_watermark_never_falls_and_is_not_repeated() {
+    check(
+        Lateness::none(),
+        &[Record(100), Starved(1), Record(50), Starved(2), Record(101), Starved(3)],
+        &[at(99), at(100)],
+    );
+}
+
+#[test]
+fn while_records_flow_watermarks_come_now_and_then() {
+    let events = [
+        Record(1),
+        Busy(1),
+        Record(2),
+        Busy(5),
+        Record(3),
+        Busy(10),
+        Record(4),
+        Busy(11),
+        Record(5),
+        Busy(12),
+    ];
+    check(Lateness::none(), &events, &[at(0), at(3)]);
+}
+
+#[test]
+fn a_watermark_that_is_not_due_yet_is_announced() {
+    let end = End::<u64>::with_room(usize::MAX);
+    let mut chain = chain(Lateness::none(), end.clone());
+    apply(&mut chain, Record(1));
+    chain.tick(MS, false);
+    apply(&mut chain, Record(2));
+    assert_eq!(chain.tick(2 * MS, false), 11 * MS);
+    end.take(usize::MAX);
+    assert_eq!(chain.tick(11 * MS, false), 61 * MS, "then the next thing to happen is to be idle");
+    assert_eq!(end.signals(), [at(1)]);
+}
+
+#[test]
+fn when_the_input_runs_empty_the_watermark_comes_at_once() {
+    check(Lateness::none(), &[Record(1), Busy(1), Record(9), Starved(2)], &[at(0), at(8)]);
+}
+
+#[test]
+fn a_watermark_does_not_overtake_the_rest_of_a_record() {
+    let end = End::with_room(1);
+    let thrice = FlatMap::new(Arc::new(|value: u64| [value; 3]));
+    let mut chain = chain(Lateness::none(), Fused::new(thrice, end.clone()));
+    assert_eq!(chain.push(5, 0), Flow::Blocked);
+    assert_eq!(chain.tick(MS, false), u64::MAX);
+    assert_eq!(end.take(usize::MAX), [Heard::Record(5, 5)]);
+    assert_eq!(chain.resume(), Flow::Continue);
+    chain.tick(2 * MS, true);
+    assert_eq!(end.take(0), [Heard::Record(5, 5), Heard::Record(5, 5), Heard::Signal(at(4))]);
+}
+
+#[test]
+fn watermarks_from_above_are_replaced_by_its_own() {
+    check(Lateness::none(), &[Record(10), Comes(at(500)), Starved(1)], &[at(9)]);
+}
+
+#[test]
+fn before_the_end_it_says_how_far_it_has_really_come() {
+    // The last watermark of its own has not been sent yet; and nothing may follow the end.
+    let events = [
+        Record(10),
+        Busy(1),
+        Record(20),
+        Comes(at(MAX_WATERMARK)),
+        Comes(Signal::End),
+        Busy(20),
+        Starved(500),
+    ];
+    check(Lateness::none(), &events, &[at(9), at(19), at(MAX_WATERMARK), Signal::End]);
+}
+
+#[test]
+fn without_a_record_before_the_end_there_is_only_the_end() {
+    check(
+        Lateness::none(),
+        &[Comes(at(MAX_WATERMARK)), Comes(Signal::End)],
+        &[at(MAX_WATERMARK), Signal::End],
+    );
+}
+
+#[test]
+fn barriers_pass() {
+    check(
+        Lateness::none(),
+        &[Record(10), Comes(Signal::Barrier(4)), Starved(1)],
+        &[Signal::Barrier(4), at(9)],
+    );
+}
+
+#[test]
+fn it_is_idle_after_a_while_without_records_and_active_with_the_next_one() {
+    let events = [Record(10), Starved(1), Starved(50), Starved(51), Starved(300), Record(20), Starved(301)];
+    check(Lateness::none(), &events, &[at(9), to(Idle), to(Active), at(19)]);
+}
+
+#[test]
+fn it_is_idle_without_ever_having_seen_a_record() {
+    check(Lateness::none(), &[Starved(1), Starved(51)], &[to(Idle)]);
+}
+
+/// FLINK-32496: a source that was held back was taken for an idle one.
+#[test]
+fn held_back_is_not_idle() {
+    check(Lateness::none(), &[Record(10), Starved(1), Busy(60), Busy(120), Starved(150)], &[at(9)]);
+    check(Lateness::none(), &[Record(10), Starved(1), Busy(60), Starved(110)], &[at(9), to(Idle)]);
+}
+
+#[test]
+fn the_moment_of_idleness_is_announced() {
+    let end = End::<u64>::with_room(usize::MAX);
+    let mut chain = chain(Lateness::none(), end);
+    apply(&mut chain, Record(10));
+    assert_eq!(chain.tick(MS, true), 51 * MS);
+    assert_eq!(chain.tick(20 * MS, true), 51 * MS);
+    assert_eq!(chain.tick(51 * MS, true), u64::MAX);
+}
+
+#[test]
+fn an_idle_input_makes_it_idle_until_a_record_comes() {
+    let events = [Record(10), Starved(1), Comes(to(Idle)), Comes(to(Idle)), Record(20), Starved(2)];
+    check(Lateness::none(), &events, &[at(9), to(Idle), to(Active), at(19)]);
+}
+
+#[test]
+fn after_a_restart_the_watermark_is_told_again_and_does_not_fall_behind() {
+    let end = End::with_room(usize::MAX);
+    let mut before = chain(late(30), end.clone());
+    apply(&mut before, Record(200));
+    apply(&mut before, Starved(1));
+    assert_eq!(end.signals(), [at(169)]);
+    let saved = save(&before);
+
+    let end = End::with_room(usize::MAX);
+    let mut after = chain(late(30), end.clone());
+    load(&mut after, &saved);
+    // Those behind it have lost what they knew of this channel.
+    apply(&mut after, Starved(1));
+    assert_eq!(end.signals(), [at(169)]);
+    apply(&mut after, Record(150));
+    apply(&mut after, Starved(2));
+    assert_eq!(end.signals(), []);
+    assert_eq!(save(&after), saved);
+    apply(&mut after, Record(201));
+    apply(&mut after, Starved(3));
+    assert_eq!(end.signals(), [at(170)]);
+}
+
+#[test]
+fn each_event_time_of_a_chain_gets_back_its_own() {
+    let end = End::with_room(usize::MAX);
+    let both = || chain(late(30), Fused::new(Map(Arc::new(|n: u64| 2 * n)), chain(late(5), end.clone())));
+    let mut before = both();
+    apply(&mut before, Record(100));
+    apply(&mut before, Starved(1));
+    assert_eq!(save(&before), [69, 194]);
+    let mut after = both();
+    load(&mut after, &[69, 194]);
+    assert_eq!(save(&after), [69, 194]);
+}
+
+#[test]
+fn what_is_saved_is_the_highest_real_watermark_also_after_the_end() {
+    let end = End::<u64>::with_room(usize::MAX);
+    let mut chain = chain(Lateness::none(), end);
+    for event in [Record(10), Busy(1), Record(20), Comes(at(MAX_WATERMARK))] {
+        apply(&mut chain, event);
+    }
+    assert_eq!(save(&chain), [19]);
+}
+
+#[test]
+fn times_at_the_edge_of_what_a_number_holds_do_not_overflow() {
+    let mut generator = late(1_000).generator();
+    assert_eq!(generator.watermark(), i64::MIN);
+    generator.on_event(i64::MIN + 5);
+    assert_eq!(generator.watermark(), i64::MIN);
+    generator.on_event(i64::MAX);
+    assert_eq!(generator.watermark(), i64::MAX - 1_001);
+}
