@@ -35,6 +35,8 @@ struct Control {
     alarm: Option<SpawnHandle>,
     result: SyncSender<Result<Outcome>>,
     mailbox: usize,
+    /// The result has been sent.
+    settled: bool,
 }
 
 impl Actor for Control {
@@ -44,6 +46,17 @@ impl Actor for Control {
         context.set_mailbox_capacity(self.mailbox);
         self.master.start();
         self.settle(context);
+    }
+}
+
+impl Drop for Control {
+    /// A control plane that panicked is dropped with its actor: whoever waits for the job has to hear of it.
+    fn drop(&mut self) {
+        if !self.settled {
+            let error = Error::internal("the control plane panicked; the log says where");
+            let _ = self.result.try_send(Err(error));
+            System::current().stop();
+        }
     }
 }
 
@@ -65,6 +78,7 @@ impl Control {
         if let Some(result) = self.master.take_result() {
             // Nobody may be waiting.
             let _ = self.result.try_send(result);
+            self.settled = true;
             context.stop();
             System::current().stop();
             return;
@@ -121,6 +135,7 @@ pub(crate) fn start(
                     alarm: None,
                     result,
                     mailbox,
+                    settled: false,
                 }
             });
             let commands = Commands(control);

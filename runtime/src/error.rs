@@ -5,7 +5,6 @@ use std::fmt;
 use watershed_state::StoreError;
 
 /// Why a job did not start, or ended before its work was done.
-#[derive(Debug)]
 pub struct Error {
     /// What to do about it.
     pub kind: ErrorKind,
@@ -65,6 +64,13 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    /// As it is displayed, with its kind: this is what a `main` that returns the error prints.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.kind)
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
@@ -73,8 +79,10 @@ impl std::error::Error for Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        let kind =
-            if matches!(error, StoreError::Locked { .. }) { ErrorKind::Config } else { ErrorKind::State };
+        let kind = match error {
+            StoreError::Locked { .. } | StoreError::NotWritable { .. } => ErrorKind::Config,
+            _ => ErrorKind::State,
+        };
         Self::new(kind, watershed_actors::chain_of(&error))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use watershed_actors::Restored;
 use watershed_state::Fs;
 
 use crate::build::{InstanceBuild, Launch};
@@ -129,6 +130,11 @@ pub(crate) trait NodeBuild: Send + Sync {
     /// Prepares a start, once for each: a source looks for its splits. Returns the ids of the splits, if it is one.
     fn splits(&self) -> Result<Option<Vec<String>>, Error> {
         Ok(None)
+    }
+
+    /// Finds out whether so many instances can take over what a checkpoint holds of it.
+    fn check_restored(&self, _restored: &Restored, _parallelism: usize) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Up to which checkpoint of a lineage something is visible outside.

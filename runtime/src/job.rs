@@ -161,7 +161,7 @@ fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
     startup::check_nodes(&plan, &fs)?;
     let clock = Arc::new(watershed_actors::SystemClock::new());
     let checkpoints = checkpoint_place(&config, &fs);
-    if config.checkpoints.is_none() && startup::has_two_phase_sink(&plan) {
+    if config.checkpoint_interval.is_none() && startup::has_two_phase_sink(&plan) {
         tracing::warn!(
             "there is no checkpoint folder: exactly-once output appears when the job ends, and a job that is killed starts over"
         );

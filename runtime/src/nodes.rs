@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{
-    Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Sink,
+    Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Restored, Sink,
     SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
 };
 use watershed_state::{Data, Fs};
@@ -72,6 +72,11 @@ pub(crate) struct InstanceNode<P> {
 }
 
 impl<P: Process<Key = ()>> NodeBuild for InstanceNode<P> {
+    fn check_restored(&self, restored: &Restored, parallelism: usize) -> Result<(), Error> {
+        let checked = InstanceStore::<P>::check_parallelism(restored, parallelism);
+        checked.map_err(|failure| Error::config(failure.cause))
+    }
+
     fn launch(&self, launch: Launch<'_>) {
         launch_process(launch, &self.process, InstanceStore::new);
     }

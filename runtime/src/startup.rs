@@ -43,10 +43,14 @@ pub(crate) fn start(
     clock: &dyn Clock,
 ) -> Result<Start, Error> {
     let store = CheckpointStore::open(fs, root)?;
-    let before = store.identity()?;
+    let before = store.identity().map_err(unusable_identity)?;
     let chosen = choose(plan, config, &store, before.as_ref(), outputs)?;
     let mut restored = BTreeMap::new();
-    let run = before.as_ref().map_or(1, |identity| identity.run + 1);
+    let (run_before, reserved) = match &before {
+        Some(identity) => (identity.run, identity.reserved_checkpoints),
+        None => highest_used(&store)?,
+    };
+    let run = run_before + 1;
     if let Some(manifest) = &chosen {
         check_manifest(plan, config, manifest)?;
         restored = load(plan, &store, manifest, run)?;
@@ -57,8 +61,12 @@ pub(crate) fn start(
         Some(identity) if same_history => identity.lineage.clone(),
         _ => new_lineage(clock, run),
     };
-    let reserved = before.map_or(0, |identity| identity.reserved_checkpoints);
-    let identity = Identity { lineage, run: run + RUN_BLOCK, reserved_checkpoints: reserved };
+    let began_at = match config.resume {
+        Resume::Latest => before.and_then(|identity| identity.began_at),
+        Resume::Nothing => None,
+        Resume::From(checkpoint) => Some(checkpoint),
+    };
+    let identity = Identity { lineage, run: run + RUN_BLOCK, reserved_checkpoints: reserved, began_at };
     store.save_identity(&identity)?;
     let splits = known_splits(plan)?;
     let already_finished = match &chosen {
@@ -67,6 +75,25 @@ pub(crate) fn start(
     };
     let checkpoint = chosen.map(|manifest| manifest.checkpoint);
     Ok(Start { store, identity, run, checkpoint, restored, already_finished })
+}
+
+fn unusable_identity(error: StoreError) -> Error {
+    let what = watershed_actors::chain_of(&error);
+    match error {
+        StoreError::Damaged { .. } => Error::state(format!(
+            "{what}: restore the file, which tells the history of the job; or remove it and name a checkpoint with \
+             `Resume::From`"
+        )),
+        error => error.into(),
+    }
+}
+
+/// The highest run and checkpoint that is known of where the file that counts them is missing.
+fn highest_used(store: &CheckpointStore) -> Result<(u32, u64), Error> {
+    let found = store.scan()?;
+    let checkpoint = found.first().map_or(0, |(id, _)| *id);
+    let runs = found.iter().filter_map(|(_, manifest)| manifest.as_ref().ok()).map(|manifest| manifest.run);
+    Ok((runs.max().unwrap_or(0), checkpoint))
 }
 
 /// Asks the sources for their splits.
@@ -146,8 +173,9 @@ fn newest(
     let mut damaged: Option<(u64, StoreError)> = None;
     let mut chosen = None;
     for (id, manifest) in store.scan()? {
+        let began_here = identity.began_at == Some(id);
         match manifest.and_then(|manifest| store.verify(&manifest).map(|()| manifest)) {
-            Ok(manifest) if manifest.lineage != identity.lineage => {}
+            Ok(manifest) if manifest.lineage != identity.lineage && !began_here => {}
             Ok(manifest) => {
                 chosen = Some(manifest);
                 break;
@@ -232,17 +260,28 @@ fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(
         };
         if node.kind.name() != operator.kind {
             return Err(Error::config(format!(
-                "`{}` is a {} in the checkpoint and a {} now: give it another name",
+                "the checkpoint has `{}` as {}, but now it is of kind {}: give it another name",
                 operator.name,
                 operator.kind,
                 node.kind.name()
             )));
         }
-        let groups = if node.keyed { config.key_groups.count() } else { 0 };
-        if operator.key_groups != groups {
+        let was_keyed = operator.key_groups > 0;
+        if was_keyed != node.keyed {
+            let by = |keyed| if keyed { "key" } else { "instance" };
             return Err(Error::config(format!(
-                "`{}` has {} key groups in the checkpoint and {groups} now: the number cannot be changed",
-                operator.name, operator.key_groups
+                "`{}` has its state by {} in the checkpoint and by {} now: give it another name",
+                operator.name,
+                by(was_keyed),
+                by(node.keyed)
+            )));
+        }
+        let groups = config.key_groups.count();
+        if was_keyed && operator.key_groups != groups {
+            return Err(Error::config(format!(
+                "`{}` has {} key groups in the checkpoint and {groups} now, which cannot be changed: set \
+                 `Config::key_groups({})`",
+                operator.name, operator.key_groups, operator.key_groups
             )));
         }
     }
@@ -266,7 +305,11 @@ fn load(
                 None => Vec::new(),
             });
         }
-        restored.insert(index, Arc::new(Restored { instances, from_this_process: false, process_run }));
+        let saved = Restored { instances, from_this_process: false, process_run };
+        let node = &plan.nodes[index];
+        let fits = node.build.check_restored(&saved, node.parallelism);
+        fits.map_err(|error| named(&node.name, &error))?;
+        restored.insert(index, Arc::new(saved));
     }
     Ok(restored)
 }

@@ -57,7 +57,7 @@ impl Master {
 
     /// Writes the tree to the log, one line a node.
     pub(super) fn log_tree(&self, when: &str) {
-        tracing::info!("supervision tree {when}");
+        tracing::info!(target: "watershed::tree", "supervision tree {when}");
         for line in self.tree().lines() {
             tracing::info!(target: "watershed::tree", "{line}");
         }

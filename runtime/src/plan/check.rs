@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::graph::{Graph, NodeId, PointSpec};
+use crate::graph::{Graph, NodeId, NodeKind, PointSpec};
 
 /// Every actor has a name of its own that can stand in a file name.
 pub(super) fn names(graph: &Graph) -> Result<(), Error> {
@@ -23,7 +23,7 @@ pub(super) fn names(graph: &Graph) -> Result<(), Error> {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if !name.chars().all(fits) || name.starts_with('.') {
             return Err(Error::config(format!(
-                "`{name}` cannot be the name of an actor: use letters, digits, `-`, `_` and `.`, not first"
+                "`{name}` cannot be the name of an actor: use letters, digits, `-`, `_` and, except at the beginning, `.`"
             )));
         }
         if !seen.insert(name) {
@@ -72,7 +72,7 @@ pub(super) fn side_outputs(graph: &Graph) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every actor has instances, and a keyed one not more than there are key groups.
+/// Every actor has instances, and a keyed one not more than there are key groups; only sources have a rate.
 pub(super) fn parallelism(graph: &Graph, widths: &[usize], config: &Config) -> Result<(), Error> {
     let groups = usize::from(config.key_groups.count());
     for (node, width) in graph.nodes.iter().zip(widths) {
@@ -90,6 +90,13 @@ pub(super) fn parallelism(graph: &Graph, widths: &[usize], config: &Config) -> R
         }
         if node.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
             return Err(Error::config(format!("the rate of `{}` must be above 0", node.name)));
+        }
+        if node.rate.is_some() && node.kind != NodeKind::Source {
+            return Err(Error::config(format!(
+                "`{}` is a {}, which cannot be held to a rate: set the rate of a source before it",
+                node.name,
+                node.kind.name()
+            )));
         }
     }
     Ok(())
