@@ -1,18 +1,21 @@
-//! Counts words of a text, exactly once, through crashes: kill it at any moment, start it again, and it goes on.
+//! Counts the words of a text, exactly once, through crashes: kill it at any moment, start it again, and it goes on.
 //!
 //! ```sh
 //! cargo run --release --example word_count -- --input /usr/share/common-licenses --output counts --checkpoints state
 //! ```
 //!
-//! For every word it writes `{"word":…,"count":n}` into a `.jsonl` file in the output folder; n counts up, so each pair
-//! appears once. A file becomes visible when the checkpoint that covers it is complete. Every task can be seen with
-//! `kill -USR1`.
+//! For every word it writes a line `{"word":…,"count":n}` into a `.jsonl` file of the output folder; n counts up, so
+//! that each pair of a word and a number is there once. A file appears when the checkpoint that covers it is complete.
+//! Ctrl-C stops it with a last checkpoint, `kill -USR1` shows its supervision tree, and `kill -9` does no harm.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
 use watershed::prelude::*;
 
 /// What can be said on the command line.
@@ -62,9 +65,22 @@ impl Process for Count {
     }
 }
 
-fn main() -> watershed::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let options = Options::parse();
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal());
+    // Someone who stops reading the log must not end the job with it.
+    log.with_writer(io::stderr).log_internal_errors(false).init();
+
+    match count_words(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("word_count: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn count_words(options: &Options) -> watershed::Result<()> {
     let topology = Topology::new("word-count");
     let delay = Duration::from_micros(options.delay_us);
     let lines = if options.input.is_dir() {
@@ -77,7 +93,7 @@ fn main() -> watershed::Result<()> {
         .source("lines", lines.split_bytes(1 << 20))
         .inspect(move |_| spin(delay))
         .flat_map(|line| line.split_whitespace().map(str::to_string).collect::<Vec<_>>())
-        .key_by(|word| word.clone())
+        .key_by(String::clone)
         .actor("count", Count)
         .sink_exactly_once("files", Files::jsonl(&options.output));
 
@@ -87,13 +103,14 @@ fn main() -> watershed::Result<()> {
     if let Some(parallelism) = options.parallelism {
         config = config.parallelism(parallelism);
     }
+
     let outcome = topology.run(config)?;
-    match outcome.end {
-        End::Finished => println!("finished"),
-        End::AlreadyFinished => println!("finished before: nothing new to count"),
-        _ => println!("stopped; start again to go on"),
-    }
     println!("{}", outcome.tree);
+    match outcome.end {
+        End::Finished => println!("finished: every word is counted"),
+        End::AlreadyFinished => println!("finished before: there is nothing new to count"),
+        _ => println!("stopped: start again with the same folders to go on"),
+    }
     Ok(())
 }
 

@@ -1,0 +1,23 @@
+# Everything a newcomer types. Each target first installs what is missing beyond Rust; CARGO_TARGET_DIR is honoured.
+
+# Where rustup puts cargo; a shell that was open before does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help demo test lint
+
+help: ## shows this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+
+demo: ## counts the words of a real text, is killed twice on the way, and proves every count
+	@scripts/setup.sh
+	@scripts/demo.sh
+
+test: ## runs all tests, those in the documentation included
+	@scripts/setup.sh
+	cargo test --workspace
+
+lint: ## checks format, clippy and documentation, and takes no warning
+	@scripts/setup.sh rustfmt clippy
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
