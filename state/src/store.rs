@@ -49,6 +49,9 @@ pub struct Identity {
     pub run: u32,
     /// Checkpoint ids up to this one may have been used.
     pub reserved_checkpoints: u64,
+    /// The checkpoint of another history that this one began at, if it did not begin empty.
+    #[serde(default)]
+    pub began_at: Option<u64>,
 }
 
 /// The id of a checkpoint, and its manifest or what is wrong with that.

@@ -89,10 +89,8 @@ struct Reading<S: Source> {
 enum Found {
     /// There may be more at once.
     Records,
-    /// None before this time, or before somebody wakes the task.
+    /// None before this time, or before somebody wakes the task: the input has run empty, or its rate allows no more.
     Nothing(u64),
-    /// There may be some, but the rate allows none before this time.
-    HeldBack(u64),
 }
 
 impl<S: Source> std::fmt::Debug for SourceTask<S> {
@@ -225,7 +223,7 @@ impl<S: Source> SourceTask<S> {
         if let Some(throttle) = &mut self.throttle {
             match throttle.allowance(now) {
                 Ok(records) => limit = limit.min(records),
-                Err(at) => return Ok(Found::HeldBack(at)),
+                Err(at) => return Ok(Found::Nothing(at)),
             }
         }
         let mut earliest = u64::MAX;
@@ -368,14 +366,10 @@ impl<S: Source> Task for SourceTask<S> {
             }
             let found = self.read(now)?;
             now = self.env.clock.nanos();
-            let pause = match found {
-                Found::Records => None,
-                Found::Nothing(at) => Some((at, true)),
-                // Not starved, so that nobody takes it for idle.
-                Found::HeldBack(at) => Some((at, false)),
-            };
-            if let Some((at, starved)) = pause.filter(|_| !self.ended) {
-                let tick = self.setup.outlet.tick(now, starved);
+            if let Found::Nothing(at) = found
+                && !self.ended
+            {
+                let tick = self.setup.outlet.tick(now, true);
                 return Ok(if at <= now { Step::Ready } else { Step::Waiting(at.min(tick)) });
             }
             if now.saturating_sub(begin) >= self.env.step_nanos {

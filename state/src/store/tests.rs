@@ -121,7 +121,12 @@ fn a_folder_that_cannot_be_made_is_reported_as_not_writable() {
 
 #[test]
 fn the_identity_survives_and_is_old_or_new_whenever_the_process_dies() {
-    let identity = |run| Identity { lineage: "l".into(), run, reserved_checkpoints: u64::from(run) * 100 };
+    let identity = |run| Identity {
+        lineage: "l".into(),
+        run,
+        reserved_checkpoints: u64::from(run) * 100,
+        began_at: (run > 1).then_some(u64::from(run)),
+    };
     for seed in 0..20 {
         for dies_at in 1..8 {
             let disk = SimulatedDisk::new(seed);
@@ -143,7 +148,8 @@ fn the_identity_survives_and_is_old_or_new_whenever_the_process_dies() {
 #[test]
 fn a_damaged_identity_is_an_error_and_not_a_new_job() {
     let store = open(&SimulatedDisk::new(0));
-    store.save_identity(&Identity { lineage: "l".into(), run: 1, reserved_checkpoints: 0 }).unwrap();
+    let identity = Identity { lineage: "l".into(), run: 1, reserved_checkpoints: 0, began_at: None };
+    store.save_identity(&identity).unwrap();
     damage(&store, "job");
     assert!(matches!(store.identity(), Err(StoreError::Damaged { .. })));
 }
