@@ -1,0 +1,14 @@
+//! Whole jobs: most of them simulated, so that they can be crashed at every step; some on real threads and processes.
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
+
+mod aborts;
+mod crashes;
+mod determinism;
+mod diamonds;
+mod fixture;
+mod processes;
+mod refusals;
+mod regions;
+mod resume;
+mod routing;
+mod threads;

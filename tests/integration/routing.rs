@@ -1,0 +1,104 @@
+//! Which instance gets a record.
+
+use watershed::prelude::*;
+use watershed::{Collector, ErrorKind, SimulatedDisk};
+
+use crate::fixture::{finish, seeded, simulated};
+
+/// Says for each record how many this instance has seen.
+struct Tell;
+
+impl Process for Tell {
+    type Key = ();
+    type In = u64;
+    type Out = (u64, u64);
+    type State = u64;
+
+    fn on_record(&self, record: u64, seen: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+        *seen += 1;
+        context.emit((record, *seen));
+        Ok(())
+    }
+}
+
+#[test]
+fn broadcast_gives_each_record_to_every_instance() {
+    let shown = Collector::new();
+    let topology = Topology::new("broadcast");
+    let source = topology.source("source", Generator::bounded(50, |n| n).splits(2)).parallelism(2);
+    source.broadcast().actor("tell", Tell).parallelism(3).sink_exactly_once("shown", shown.sink());
+    finish(&topology, 1, &SimulatedDisk::new(1));
+
+    let mut records: Vec<u64> = shown.take().into_iter().map(|(record, _)| record).collect();
+    records.sort_unstable();
+    assert_eq!(records, (0..50).flat_map(|n| [n; 3]).collect::<Vec<_>>());
+}
+
+#[test]
+fn rebalance_deals_records_out_evenly() {
+    let shown = Collector::new();
+    let topology = Topology::new("rebalance");
+    let source = topology.source("source", Generator::bounded(60, |n| n)).parallelism(1);
+    source.rebalance().actor("tell", Tell).parallelism(3).sink_exactly_once("shown", shown.sink());
+    finish(&topology, 1, &SimulatedDisk::new(1));
+
+    let mut told = shown.take();
+    assert_eq!(told.iter().map(|(_, seen)| seen).max(), Some(&20), "an instance got more than its share");
+    told.sort_unstable();
+    assert_eq!(told.into_iter().map(|(record, _)| record).collect::<Vec<_>>(), (0..60).collect::<Vec<_>>());
+}
+
+#[test]
+fn records_of_a_key_keep_their_order() {
+    let shown = Collector::new();
+    let topology = Topology::new("order");
+    topology
+        .source("source", Generator::bounded(300, |n| (n % 7, n)))
+        .parallelism(1)
+        .key_by(|(key, _)| *key)
+        .actor("keep", Keep)
+        .sink_exactly_once("shown", shown.sink())
+        .parallelism(1);
+    let simulation = seeded(3).panic_at(120).panic_at(250);
+    topology.run(simulated(simulation).parallelism(3)).unwrap();
+
+    let told = shown.take();
+    for key in 0..7 {
+        let of_key: Vec<u64> = told.iter().filter(|(of, _)| *of == key).map(|(_, n)| *n).collect();
+        assert_eq!(of_key, (0..300).filter(|n| n % 7 == key).collect::<Vec<_>>());
+    }
+}
+
+/// Passes records on, but fails when one comes out of order.
+struct Keep;
+
+impl Process for Keep {
+    type Key = u64;
+    type In = (u64, u64);
+    type Out = (u64, u64);
+    type State = Option<u64>;
+
+    fn on_record(
+        &self,
+        record: (u64, u64),
+        last: &mut Option<u64>,
+        context: &mut Context<'_, Self>,
+    ) -> UserResult {
+        if last.replace(record.1).is_some_and(|last| last >= record.1) {
+            return Err("out of order".into());
+        }
+        context.emit(record);
+        Ok(())
+    }
+}
+
+#[test]
+fn forward_between_unequal_parallelisms_is_refused() {
+    let topology = Topology::new("forward");
+    let source = topology.source("source", Generator::bounded(10, |n| n)).parallelism(2);
+    source.forward().actor("tell", Tell).parallelism(3).for_each(|_| {});
+    let error = topology.run(simulated(seeded(1))).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config);
+    let message = error.to_string();
+    assert!(["`source`", "`tell`", "2", "3"].iter().all(|part| message.contains(part)), "{message}");
+}
