@@ -1,0 +1,58 @@
+//! Panics on real threads: the same as kills, but the process lives on.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::TempDir;
+use watershed::prelude::*;
+
+use crate::fixture::{now, plain_counts, text, visible_lines, word_counts_with};
+
+/// Panics here and there: about once in four hundred lines, a hundred times in all.
+struct Trap {
+    seen: AtomicU64,
+    sprung: AtomicU64,
+}
+
+const PANICS: u64 = 100;
+
+impl Trap {
+    fn step(&self) {
+        let seen = self.seen.fetch_add(1, Ordering::Relaxed);
+        // Slow enough for checkpoints to complete in between.
+        let begin = now();
+        while begin.elapsed() < millis(1) / 40 {
+            std::hint::spin_loop();
+        }
+        // A multiplicative hash: without a pattern, but the same in each run of the test.
+        let dice = seen.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        if dice.is_multiple_of(400) && self.sprung.fetch_add(1, Ordering::Relaxed) < PANICS {
+            // Without the message that a hundred panics would print.
+            std::panic::resume_unwind(Box::new("a trap"));
+        }
+    }
+}
+
+#[test]
+fn a_hundred_panics_at_random_moments_change_nothing() {
+    let folder = TempDir::new().unwrap();
+    let (input, output) = (folder.path().join("text"), folder.path().join("counts"));
+    fs::write(&input, text(60_000)).unwrap();
+    let trap = Arc::new(Trap { seen: AtomicU64::new(0), sprung: AtomicU64::new(0) });
+    let topology = {
+        let trap = Arc::clone(&trap);
+        word_counts_with(&input, &output, move |_| trap.step())
+    };
+    let config = Config::local()
+        .parallelism(2)
+        .checkpoints(folder.path().join("checkpoints"))
+        .checkpoint_interval(millis(3))
+        .restart(Restart::from_snapshot().backoff(millis(0), millis(0)).at_most(1_000, minutes(10)));
+    let outcome = topology.run(config).unwrap();
+    assert_eq!(outcome.end, End::Finished);
+    // Two instances may fall into a trap in the same run.
+    assert!(u64::from(outcome.restarts) > PANICS / 2, "only {} restarts", outcome.restarts);
+    assert!(outcome.checkpoints > 20, "only {} checkpoints", outcome.checkpoints);
+    assert_eq!(visible_lines(&output), plain_counts(&input));
+}
