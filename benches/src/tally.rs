@@ -37,27 +37,21 @@ impl Drop for Share {
     }
 }
 
-/// The last output of each key, kept by the instance that has the key.
-pub(crate) struct LastPerKey {
-    share: Share,
-    last: Vec<u64>,
-}
+/// The last output of each key, whichever instance made it: a restart changes none of them in the end.
+#[derive(Clone)]
+pub(crate) struct LastPerKey(Arc<[AtomicU64]>);
 
 impl LastPerKey {
-    pub(crate) fn new(total: &Total, keys: u64) -> Self {
-        Self { share: total.share(), last: vec![0; keys as usize] }
+    pub(crate) fn new(keys: u64) -> Self {
+        Self((0..keys).map(|_| AtomicU64::new(0)).collect())
     }
 
     #[inline]
-    pub(crate) fn set(&mut self, key: u64, number: u64) {
-        self.last[key as usize] = number;
+    pub(crate) fn set(&self, key: u64, number: u64) {
+        self.0[key as usize].store(number, Ordering::Relaxed);
     }
-}
 
-impl Drop for LastPerKey {
-    fn drop(&mut self) {
-        for number in &self.last {
-            self.share.add(*number);
-        }
+    pub(crate) fn sum(&self) -> u64 {
+        self.0.iter().fold(0, |sum, number| sum.wrapping_add(number.load(Ordering::Relaxed)))
     }
 }

@@ -153,62 +153,60 @@ impl RunningSum {
     }
 }
 
-/// Source → by key → running sum per key → sink. With one instance the checksum is the sum of all outputs, with more it
-/// is the sum of the last output of each key.
-fn running_sum(
-    config: Config,
+/// Source → by key → running sum per key, for whatever takes the sums.
+fn running_sums(
     (parallelism, records, keys): (usize, u64, u64),
     process: RunningSum,
-) -> watershed::Result<Measured> {
-    let (topology, total) = (Topology::new("w2"), Total::default());
-    let sink = total.clone();
-    let recovery = Arc::clone(&process.clock);
-    let sums = topology
-        .source("pairs", pairs(parallelism, records, keys))
-        .key_by(|(key, _)| *key)
-        .actor("sum", process);
+) -> (Topology, Stream<(u64, u64)>) {
+    let topology = Topology::new("w2");
+    let pairs = topology.source("pairs", pairs(parallelism, records, keys));
+    let sums = pairs.key_by(|(key, _)| *key).actor("sum", process);
+    (topology, sums)
+}
+
+/// Running sums into a sink. With one instance the checksum is the sum of all outputs, with more it is the sum of the
+/// last output of each key.
+fn w2(config: Config, parallelism: usize, records: u64, keys: u64) -> watershed::Result<Measured> {
+    let (topology, sums) = running_sums((parallelism, records, keys), RunningSum::plain());
     if parallelism == 1 {
+        let total = Total::default();
+        let sink = total.clone();
         sums.for_each_instance(move |_| {
             let mut share = sink.share();
-            let mut first = recovery.has_panicked();
-            let recovery = Arc::clone(&recovery);
-            move |(_, sum)| {
-                if std::mem::take(&mut first) {
-                    recovery.back();
-                }
-                share.add(sum);
-            }
+            move |(_, sum)| share.add(sum)
         });
-    } else {
-        sums.for_each_instance(move |_| {
-            let mut last = LastPerKey::new(&sink, keys);
-            let mut first = recovery.has_panicked();
-            let recovery = Arc::clone(&recovery);
-            move |(key, sum)| {
-                if std::mem::take(&mut first) {
-                    recovery.back();
-                }
-                last.set(key, sum);
-            }
-        });
+        return finish(&topology, config, &total);
     }
-    finish(&topology, config, &total)
+    let last = LastPerKey::new(keys);
+    let sink = last.clone();
+    sums.for_each(move |(key, sum)| sink.set(key, sum));
+    let outcome = topology.run(config)?;
+    Ok(Measured { checksum: last.sum(), checkpoints: outcome.checkpoints, ..Measured::default() })
 }
 
-fn w2(config: Config, parallelism: usize, records: u64, keys: u64) -> watershed::Result<Measured> {
-    running_sum(config, (parallelism, records, keys), RunningSum::plain())
-}
-
-/// W2 with a panic in the middle: how long until the next record is processed.
+/// W2 with a panic in the middle: how long until the next record is processed. The checksum is the sum of the last output
+/// of each key, which the panic must not change.
 fn r1(config: Config, parallelism: usize, records: u64, keys: u64) -> watershed::Result<Measured> {
     let process = RunningSum { panic_at: Some(records / 2), ..RunningSum::plain() };
     let clock = Arc::clone(&process.clock);
-    let config = config.restart(Restart::from_snapshot().backoff(millis(0), millis(0)));
-    let mut measured = running_sum(config, (parallelism, records, keys), process)?;
+    let (topology, sums) = running_sums((parallelism, records, keys), process);
+    let last = LastPerKey::new(keys);
+    let (sink, recovery) = (last.clone(), Arc::clone(&clock));
+    sums.for_each_instance(move |_| {
+        let mut first = recovery.has_panicked();
+        let (recovery, sink) = (Arc::clone(&recovery), sink.clone());
+        move |(key, sum)| {
+            if std::mem::take(&mut first) {
+                recovery.back();
+            }
+            sink.set(key, sum);
+        }
+    });
+    let outcome = topology.run(config.restart(Restart::from_snapshot().backoff(millis(0), millis(0))))?;
     let nanos =
         clock.back_nanos.load(Ordering::Relaxed).saturating_sub(clock.panicked_nanos.load(Ordering::Relaxed));
-    measured.recovery_ms = Some(nanos as f64 / 1e6);
-    Ok(measured)
+    let recovery_ms = Some(nanos as f64 / 1e6);
+    Ok(Measured { checksum: last.sum(), checkpoints: outcome.checkpoints, recovery_ms, start_ms: None })
 }
 
 /// From the start of the process to the first record at the sink of W1. Whoever starts the process says when, in

@@ -93,7 +93,7 @@ mod tests {
     fn policy() -> Restart {
         Restart::from_snapshot()
             .backoff(Duration::from_millis(100), Duration::from_millis(300))
-            .at_most(3, Duration::from_secs(60))
+            .at_most(3, Duration::from_mins(1))
     }
 
     #[test]
