@@ -12,7 +12,7 @@ mod sink;
 mod source;
 mod upload;
 
-pub use cell::{Boot, TaskCell};
+pub use cell::{Boot, TaskCell, guard};
 pub use operator::{Logic, OperatorTask, Tick};
 pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
 pub use relay::RelayLogic;

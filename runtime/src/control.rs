@@ -1,8 +1,7 @@
 //! The thread of the control plane: an actix system with an actor round the [`Master`], and an arbiter per slot.
 
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, Arbiter, AsyncContext, Context, Handler, SpawnHandle, System};
@@ -24,7 +23,12 @@ pub(crate) struct Commands(Addr<Control>);
 impl Commands {
     pub(crate) fn send(&self, command: Command) -> Result<()> {
         let sent = self.0.try_send(EventMessage(Event::Command(command)));
-        sent.map_err(|_| Error::config("the job has ended"))
+        sent.map_err(|error| match error {
+            actix::dev::SendError::Full(_) => {
+                Error::config("too much is asked of the job at once: ask again")
+            }
+            actix::dev::SendError::Closed(_) => Error::config("the job has ended"),
+        })
     }
 }
 
@@ -114,11 +118,14 @@ pub(crate) fn start(
     config: Config,
     start: Start,
     outside: Outside,
-) -> Result<(Commands, JoinHandle<()>)> {
+) -> Result<(Commands, Receiver<()>)> {
     let (ready, address) = sync_channel(1);
+    let (ending, ended) = sync_channel(1);
     let Outside { clock, fs, signals, result } = outside;
     let signals = signals && config.signals;
-    let thread = std::thread::Builder::new().name("watershed-control".to_string()).spawn(move || {
+    let started = std::thread::Builder::new().name("watershed-control".to_string()).spawn(move || {
+        // Dropped when the thread ends, whichever way.
+        let _ending = ending;
         let system = System::new();
         let arbiters: Vec<Arbiter> = (0..config.slot_count()).map(|_| Arbiter::new()).collect();
         system.block_on(async move {
@@ -149,28 +156,33 @@ pub(crate) fn start(
             tracing::error!(%error, "the control plane's system failed");
         }
     });
-    let thread =
-        thread.map_err(|error| Error::internal("no thread for the control plane").because(error.into()))?;
+    started.map_err(|error| Error::internal("no thread for the control plane").because(error.into()))?;
     let commands = address.recv().map_err(|_| Error::internal("the control plane did not start"))?;
-    Ok((commands, thread))
+    Ok((commands, ended))
 }
 
-/// SIGINT and SIGTERM stop the job, SIGUSR1 logs its tree.
+/// SIGINT and SIGTERM stop the job, or cancel it when they come again; SIGUSR1 logs its tree.
 fn listen(commands: &Commands) {
     use tokio::signal::unix::{SignalKind, signal};
 
-    for (kind, command) in [
-        (SignalKind::interrupt(), (|| Command::Stop) as fn() -> Command),
-        (SignalKind::terminate(), || Command::Stop),
-        (SignalKind::user_defined1(), || Command::LogTree),
+    for (kind, first, further) in [
+        (
+            SignalKind::interrupt(),
+            (|| Command::Stop) as fn() -> Command,
+            (|| Command::Cancel) as fn() -> Command,
+        ),
+        (SignalKind::terminate(), || Command::Stop, || Command::Cancel),
+        (SignalKind::user_defined1(), || Command::LogTree, || Command::LogTree),
     ] {
         match signal(kind) {
             Ok(mut signal) => {
                 let commands = commands.clone();
                 actix::spawn(async move {
+                    let mut command = first;
                     while signal.recv().await.is_some() {
                         // The job may be over already.
                         let _ = commands.send(command());
+                        command = further;
                     }
                 });
             }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use watershed_state::{Fs, LocalFs, SimulatedDisk};
@@ -58,7 +57,8 @@ enum Inner {
     Threads {
         commands: Commands,
         result: Receiver<Result<Outcome>>,
-        thread: JoinHandle<()>,
+        /// Closed when the control plane's thread has ended.
+        ended: Receiver<()>,
     },
     /// Runs when it is waited for.
     Simulated(Box<dyn FnOnce() -> Result<Outcome> + Send>),
@@ -75,6 +75,9 @@ impl std::fmt::Debug for Inner {
 
 /// How long a question to the control plane may take.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long [`Job::wait`] waits for threads after the result is there.
+const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
 impl Job {
     /// The supervision tree as it is. Answered by the control plane, whatever the actors are doing.
@@ -118,11 +121,11 @@ impl Job {
     pub fn wait(self) -> Result<Outcome> {
         match self.0 {
             Inner::Simulated(run) => run(),
-            Inner::Threads { result, thread, commands: _ } => {
+            Inner::Threads { result, ended, commands: _ } => {
                 let outcome =
                     result.recv().unwrap_or_else(|_| Err(Error::internal("the control plane is gone")));
-                // The result is sent last, so this does not wait for anything else.
-                let _ = thread.join();
+                // The thread ends when the pool's jobs have; one that hangs in code of the user's is left behind.
+                let _ = ended.recv_timeout(LEFT_BEHIND);
                 outcome
             }
         }
@@ -168,9 +171,9 @@ fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
     }
     let start = startup::start(&plan, &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
     let (sender, result): (SyncSender<Result<Outcome>>, _) = sync_channel(1);
-    let (commands, thread) =
+    let (commands, ended) =
         control::start(plan, config, start, Outside { clock, fs, signals, result: sender })?;
-    Ok(Job(Inner::Threads { commands, result, thread }))
+    Ok(Job(Inner::Threads { commands, result, ended }))
 }
 
 /// Where checkpoints go: into the folder, or into memory if there is none.

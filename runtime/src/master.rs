@@ -12,7 +12,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use watershed_actors::{Control, Counters, Failure, Report, Restored, TaskEvent, TaskId};
-use watershed_state::{CheckpointStore, Identity};
+use watershed_state::{CheckpointStore, Identity, Manifest};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -29,13 +29,24 @@ pub(crate) enum Event {
     /// A task has something to say.
     Report(Report),
     /// A manifest was written, or could not be.
-    Stored { checkpoint: u64, result: Result<(), String> },
+    Stored { checkpoint: u64, stored: Stored },
     /// Old checkpoints were collected.
     Collected,
     /// What a region needs to restart was read, or could not be.
     Loaded { region: usize, run: u32, result: Result<BTreeMap<usize, Arc<Restored>>, String> },
     /// Somebody outside wants something.
     Command(Command),
+}
+
+/// What became of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// It is there for good.
+    Complete,
+    /// It is not there, and will not be.
+    Failed(String),
+    /// The disk does not say.
+    Unknown(String),
 }
 
 /// What can be asked of a running job.
@@ -75,6 +86,8 @@ pub(crate) struct Master {
     regions: Vec<Region>,
     tasks: Vec<TaskLife>,
     ledger: Ledger,
+    /// The manifest that is being written, and when to write it again if the disk does not say whether it is there.
+    unsettled: Option<(Arc<Manifest>, u64)>,
     /// When the next checkpoint is due, in clock nanoseconds.
     checkpoint_due: u64,
     collecting: bool,
@@ -138,6 +151,7 @@ impl Master {
             origin_checkpoint: start.checkpoint,
             already_finished: start.already_finished,
             ledger: Ledger::default(),
+            unsettled: None,
             collecting: false,
             stop_requested: false,
             closing: None,
@@ -159,7 +173,7 @@ impl Master {
     pub(crate) fn handle(&mut self, event: Event) {
         match event {
             Event::Report(report) => self.reported(report),
-            Event::Stored { checkpoint, result } => self.stored(checkpoint, result),
+            Event::Stored { checkpoint, stored } => self.stored(checkpoint, stored),
             Event::Collected => self.collecting = false,
             Event::Loaded { region, run, result } => self.loaded(region, run, result),
             Event::Command(command) => self.commanded(command),

@@ -12,6 +12,7 @@ pub struct Simulation {
     pub(crate) disk: SimulatedDisk,
     pub(crate) panic_at: Vec<u64>,
     pub(crate) die_at: Option<u64>,
+    pub(crate) stop_at: Option<u64>,
     pub(crate) steps_max: u64,
 }
 
@@ -23,6 +24,7 @@ impl Simulation {
             disk: SimulatedDisk::new(seed),
             panic_at: Vec::new(),
             die_at: None,
+            stop_at: None,
             steps_max: 50_000_000,
         }
     }
@@ -42,6 +44,12 @@ impl Simulation {
     /// The process dies at this step: the run ends at once, and the disk loses what was not synced.
     pub fn die_at(mut self, step: u64) -> Self {
         self.die_at = Some(step);
+        self
+    }
+
+    /// The job is asked to stop at this step: it makes a last checkpoint and ends.
+    pub fn stop_at(mut self, step: u64) -> Self {
+        self.stop_at = Some(step);
         self
     }
 

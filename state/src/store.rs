@@ -169,6 +169,21 @@ impl CheckpointStore {
         self.sync_dir(self.root())
     }
 
+    /// Takes back a [`commit`](Self::commit) that has failed: when this returns `Ok`, the checkpoint is not there and no
+    /// crash brings it back.
+    ///
+    /// # Errors
+    /// If the disk refuses; then it is still not known.
+    pub fn retract(&self, checkpoint: u64) -> Result<(), StoreError> {
+        let folder = self.folder(checkpoint);
+        let path = folder.join("manifest");
+        match self.fs().remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.map_err(failed(&path, "remove"))?,
+        }
+        self.sync_dir(&folder)
+    }
+
     fn folder(&self, checkpoint: u64) -> PathBuf {
         self.root().join(format!("chk-{checkpoint}"))
     }

@@ -144,3 +144,20 @@ fn one_of_two_sources_ends_long_before_the_other_and_a_death_comes_after_that() 
         compare(&shown_payments(&disk), &expected, &format!("killed at step {step}"));
     }
 }
+
+#[test]
+fn a_stop_at_each_of_the_first_steps_changes_nothing() {
+    at_every_step(|life, step| {
+        let outcome = life.run(seeded(step).stop_at(step), 2).unwrap();
+        // One that is asked late may have come to its end first.
+        assert!(matches!(outcome.end, End::Stopped | End::Finished), "{:?} at step {step}", outcome.end);
+    });
+}
+
+#[test]
+fn a_stop_while_a_panic_is_healed_changes_nothing() {
+    at_every_step(|life, step| {
+        let outcome = life.run(seeded(step).panic_at(step).stop_at(step + step % 40), 2).unwrap();
+        assert!(matches!(outcome.end, End::Stopped | End::Finished), "{:?} at step {step}", outcome.end);
+    });
+}

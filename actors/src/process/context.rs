@@ -127,3 +127,11 @@ pub(crate) struct Emitted<T> {
     pub(crate) main: Batch<T>,
     pub(crate) side: SideOutputs,
 }
+
+impl<T> Emitted<T> {
+    /// Records in all outputs together.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.main.len() + self.side.gathered()
+    }
+}

@@ -45,11 +45,13 @@ impl<T> SideOutput<T> {
 #[derive(Default)]
 pub struct SideOutputs {
     ports: Vec<(Arc<str>, Box<dyn SidePort>)>,
+    /// Records in all of them that have not been flushed.
+    gathered: usize,
 }
 
 impl std::fmt::Debug for SideOutputs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SideOutputs").field("ports", &self.ports.len()).finish()
+        f.debug_struct("SideOutputs").field("ports", &self.ports.len()).finish_non_exhaustive()
     }
 }
 
@@ -119,9 +121,16 @@ impl SideOutputs {
                     fail(format!("side output `{name}` is sent `{sent}` but used as `{used}`").into())
                 };
                 gathering.gathered.push(value, at);
+                self.gathered += 1;
                 return;
             }
         }
+    }
+
+    /// Records that have not been flushed.
+    #[inline]
+    pub fn gathered(&self) -> usize {
+        self.gathered
     }
 
     fn all(&mut self, mut each: impl FnMut(&mut (dyn SidePort + 'static)) -> Flow) -> Flow {
@@ -130,6 +139,7 @@ impl SideOutputs {
 
     /// Gives what was gathered to the consumers.
     pub fn flush(&mut self) -> Flow {
+        self.gathered = 0;
         self.all(SidePort::flush)
     }
 

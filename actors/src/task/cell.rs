@@ -10,7 +10,10 @@ use crate::message::Envelope;
 use crate::task::{Control, Env, Step, Task, TaskEvent};
 
 /// Runs code of the user's; what it throws comes back as a failure.
-pub(super) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
+///
+/// # Errors
+/// What was thrown.
+pub fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
     // Whatever the code left half-changed is thrown away: the caller drops the task and rolls its region back.
     catch_unwind(AssertUnwindSafe(code)).map_err(Failure::caught)
 }

@@ -170,6 +170,9 @@ impl<L: Logic> OperatorTask<L> {
     /// Writes one slice of the running snapshot.
     fn write_slice(&mut self) {
         let Some(upload) = &self.snapshot else { return };
+        if upload.is_full() {
+            return;
+        }
         match self.logic.snapshot_slice() {
             Ok((items, progress)) => {
                 upload.push(items);
@@ -243,7 +246,8 @@ impl<L: Logic> Task for OperatorTask<L> {
             }
         }
         let again = self.tick(now, starved)?;
-        let more = self.snapshot.is_some() || (!self.blocked && !starved) || self.logic.is_paused();
+        let writing = self.snapshot.as_ref().is_some_and(|upload| !upload.is_full());
+        let more = writing || (!self.blocked && !starved) || self.logic.is_paused();
         Ok(if more { Step::Ready } else { Step::Waiting(again) })
     }
 

@@ -112,6 +112,11 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             let saved: Vec<(u16, i64)> = decode(&mut section.bytes.as_slice()).map_err(broken)?;
             floors.extend(saved.into_iter().filter(|(group, _)| self.store.takes(writer, *group, &instance)));
         }
+        let writers = restored.instances.len();
+        if writers != instance.parallelism && restored.sections(SectionKind::Watermarks).count() < writers {
+            // An instance that has saved nothing has seen nothing.
+            floors.clear();
+        }
         // Without keys all writers share a group: there the least of them counts.
         floors.sort_unstable();
         floors.dedup_by_key(|(group, _)| *group);
@@ -201,7 +206,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             self.store.clear(hash, &key);
         }
         self.busy = false;
-        Ok(if self.emitted.main.len() >= EMIT_RECORDS { self.flush() } else { Flow::Continue })
+        Ok(if self.emitted.len() >= EMIT_RECORDS { self.flush() } else { Flow::Continue })
     }
 
     fn fire_processing_time(&mut self, now_ms: i64) -> Result<Flow, Failure> {
@@ -243,14 +248,23 @@ pub(crate) fn restore_chain(
     instance: &crate::instance::Instance,
     load: impl FnOnce(&[i64]),
 ) -> Result<(), Failure> {
+    let writers = restored.instances.len();
     let mut saved: Vec<Vec<i64>> = Vec::new();
-    for (_, section) in restored.sections(SectionKind::ChainState) {
-        let numbers = decode(&mut section.bytes.as_slice());
-        saved.push(numbers.map_err(|error| Failure::internal(chain_of(&error)))?);
+    for (writer, section) in restored.sections(SectionKind::ChainState) {
+        let numbers: Vec<i64> =
+            decode(&mut section.bytes.as_slice()).map_err(|error| Failure::internal(chain_of(&error)))?;
+        if writers != instance.parallelism {
+            saved.push(numbers);
+        } else if writer == instance.index {
+            load(&numbers);
+            return Ok(());
+        }
     }
-    if saved.len() == instance.parallelism {
-        load(&saved[instance.index]);
-    } else if let Some(width) = saved.iter().map(Vec::len).min() {
+    // An instance that has saved nothing has seen nothing: then nothing is known of all together.
+    if writers != instance.parallelism
+        && saved.len() == writers
+        && let Some(width) = saved.iter().map(Vec::len).min()
+    {
         let least = |column: usize| saved.iter().map(|numbers| numbers[column]).min().unwrap_or(i64::MIN);
         load(&(0..width).map(least).collect::<Vec<_>>());
     }
@@ -305,7 +319,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
                 let key = key.clone();
                 store.clear(hash, &key);
             }
-            if emitted.main.len() < EMIT_RECORDS {
+            if emitted.len() < EMIT_RECORDS {
                 Flow::Continue
             } else {
                 outlet.batch(&mut emitted.main).and(emitted.side.flush())

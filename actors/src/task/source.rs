@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -138,23 +138,34 @@ impl<S: Source> SourceTask<S> {
     pub fn restore(env: Env, setup: SourceSetup<S>, restored: &Restored) -> Result<Self, Failure> {
         let mut saved: BTreeMap<String, ProgressOf<S>> = BTreeMap::new();
         let instance = env.instance.clone();
+        // With the same parallelism each instance takes back what it had, as watermarks and states stay with it too. With
+        // another one all that is unfinished is dealt out anew, like splits that are new.
+        let takes_back = restored.instances.len() == instance.parallelism;
+        let mut of_others: BTreeSet<String> = BTreeSet::new();
         for (writer, section) in restored.sections(SectionKind::Splits) {
-            if restored.from_this_process && writer != instance.index {
-                continue;
-            }
             let entries: Vec<(String, ProgressOf<S>)> =
                 decode(&mut section.bytes.as_slice()).map_err(|error| Failure::internal(chain_of(&error)))?;
-            saved.extend(entries);
+            if takes_back && writer != instance.index {
+                of_others.extend(entries.into_iter().map(|(id, _)| id));
+            } else {
+                saved.extend(entries);
+            }
         }
-        let mut unfinished = Vec::new();
-        let mut finished = Vec::new();
-        for split in setup.splits.iter() {
+        let (mut unfinished, mut dealt, mut finished) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, split) in setup.splits.iter().enumerate() {
+            let mine = if takes_back { &mut unfinished } else { &mut dealt };
             match saved.remove(&split.id()) {
                 Some(Progress::Finished) => finished.push(split.id()),
-                Some(Progress::At(position)) => unfinished.push((split.clone(), Some(position))),
-                // Another instance of this process reads it.
-                None if restored.from_this_process => {}
-                Some(Progress::Unread) | None => unfinished.push((split.clone(), None)),
+                Some(Progress::At(position)) => mine.push((split.clone(), Some(position))),
+                Some(Progress::Unread) => mine.push((split.clone(), None)),
+                // A region that restarts alone sees only its own part: the rest is read by others of this process.
+                None if restored.from_this_process || of_others.contains(&split.id()) => {}
+                // By its place among all of them: one that an instance had and never saved comes back to it.
+                None if takes_back && index % instance.parallelism == instance.index => {
+                    unfinished.push((split.clone(), None));
+                }
+                None if takes_back => {}
+                None => dealt.push((split.clone(), None)),
             }
         }
         if let Some((gone, _)) = saved.iter().find(|(_, progress)| !matches!(progress, Progress::Finished)) {
@@ -165,11 +176,9 @@ impl<S: Source> SourceTask<S> {
         }
         // A split that was read and is not listed now may be listed again, and must not be read twice.
         finished.extend(saved.into_keys());
-        if !restored.from_this_process {
-            unfinished = assign_splits(unfinished.into_iter(), instance.index, instance.parallelism);
-            if instance.index != 0 {
-                finished.clear();
-            }
+        unfinished.extend(assign_splits(dealt.into_iter(), instance.index, instance.parallelism));
+        if !takes_back && instance.index != 0 {
+            finished.clear();
         }
         let context = SourceContext {
             instance: instance.clone(),

@@ -44,10 +44,16 @@ struct Shared {
 /// Bytes that are gathered before a job is started for them.
 const WORTH_A_JOB_BYTES: usize = 256 * 1024;
 
+/// Bytes of a snapshot that may wait for the disk.
+const FULL_BYTES: usize = 4 * 1024 * 1024;
+
 #[derive(Debug, Default)]
 struct Progress {
     queue: VecDeque<SnapshotItem>,
+    /// Gathered since the last job was started.
     queued_bytes: usize,
+    /// In the queue.
+    waiting_bytes: usize,
     writer: Option<PartWriter>,
     /// A job is at work on the queue.
     working: bool,
@@ -74,6 +80,7 @@ impl Upload {
         for item in items {
             if let SnapshotItem::Section(section) = &item {
                 progress.queued_bytes += section.bytes.len();
+                progress.waiting_bytes += section.bytes.len();
             }
             progress.queue.push_back(item);
         }
@@ -82,6 +89,12 @@ impl Upload {
             progress.queued_bytes = 0;
             self.0.start(progress);
         }
+    }
+
+    /// Whether so much waits to be written that no more should be made: the disk is slower than the encoding. The task is
+    /// woken when there is room again.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.lock().waiting_bytes >= FULL_BYTES
     }
 
     /// No more pieces: the file may be finished.
@@ -159,6 +172,13 @@ impl Shared {
                 let writer = self.opened(writer).map_err(|error| chain_of(&error))?;
                 return writer.finish().map(Some).map_err(|error| chain_of(&error));
             };
+            if let SnapshotItem::Section(section) = &item {
+                let was_full = progress.waiting_bytes >= FULL_BYTES;
+                progress.waiting_bytes -= section.bytes.len();
+                if was_full && progress.waiting_bytes < FULL_BYTES {
+                    self.env.waker.wake_task();
+                }
+            }
             drop(progress);
             let section = match item {
                 SnapshotItem::Section(section) => section,

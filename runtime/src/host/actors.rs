@@ -66,6 +66,7 @@ pub(crate) struct BlockingPool(pub(crate) tokio::runtime::Handle);
 
 impl Pool for BlockingPool {
     fn run(&self, job: Box<dyn FnOnce() + Send>) {
-        self.0.spawn_blocking(job);
+        let span = tracing::Span::current();
+        self.0.spawn_blocking(move || span.in_scope(job));
     }
 }

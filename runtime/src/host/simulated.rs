@@ -10,7 +10,7 @@ use crate::build::Endpoint;
 use crate::error::Error;
 use crate::host::{EventSink, Surroundings, TaskHandle};
 use crate::job::Outcome;
-use crate::master::{Event, Master};
+use crate::master::{Command, Event, Master};
 use crate::simulation::{Dice, Simulation, VirtualClock};
 
 /// Everything that can happen in a simulated process.
@@ -180,6 +180,10 @@ pub(crate) fn run(mut master: Master, world: &Arc<World>, simulation: &Simulatio
             break Err(Error::internal(format!("the simulated job did not end in {steps} steps")));
         }
         world.clock.advance(1 + dice.below(100_000) as u64);
+        if simulation.stop_at == Some(steps) {
+            master.handle(Event::Command(Command::Stop));
+            continue;
+        }
         if simulation.panic_at.contains(&steps) {
             crash_one(world, turn, &mut dice);
             continue;

@@ -11,7 +11,7 @@ use crate::graph::NodeKind;
 use crate::job::End;
 use crate::master::ledger::{Acknowledged, Pending, Purpose};
 use crate::master::region::Phase;
-use crate::master::{Event, Master};
+use crate::master::{Event, Master, Stored};
 use crate::startup::CHECKPOINT_BLOCK;
 
 /// How long to wait after a failed last checkpoint before the next try.
@@ -20,6 +20,9 @@ const RETRY_NANOS: u64 = 1_000_000_000;
 impl Master {
     /// When a checkpoint is due or one that is being made is to be given up.
     pub(super) fn checkpoint_alarm(&self) -> u64 {
+        if let Some((_, again)) = self.unsettled {
+            return again;
+        }
         match self.ledger.collecting() {
             Some(pending) => {
                 pending.since_nanos.saturating_add(self.config.checkpoint_timeout.as_nanos() as u64)
@@ -33,6 +36,12 @@ impl Master {
 
     /// Begins a checkpoint if there is a reason to, or gives one up that takes too long.
     pub(super) fn advance_checkpoints(&mut self, now: u64) {
+        if let Some((manifest, again)) = &self.unsettled
+            && now >= *again
+        {
+            let manifest = Arc::clone(manifest);
+            self.store_manifest(manifest);
+        }
         if let Some(pending) = self.ledger.collecting()
             && now.saturating_sub(pending.since_nanos) >= self.config.checkpoint_timeout.as_nanos() as u64
         {
@@ -47,7 +56,7 @@ impl Master {
         let all_running = regions.len() == self.regions.len();
         let all_ended = all_running && self.sources().all(|task| self.has_ended(task));
         let retrying = self.ledger.failures() > 0 && now < self.checkpoint_due;
-        let purpose = if self.stop_requested && !retrying {
+        let purpose = if self.stop_requested && all_running && !retrying {
             Purpose::Stop
         } else if all_ended && !retrying {
             Purpose::Final
@@ -58,6 +67,7 @@ impl Master {
         };
         if let Err(error) = self.begin_checkpoint(purpose, &regions, now) {
             tracing::warn!(%error, "a checkpoint could not begin; the job goes on");
+            self.ledger.failed_to_begin();
             self.schedule_next(now);
         }
     }
@@ -121,12 +131,27 @@ impl Master {
     /// A part is on disk; with the last one the manifest can be written.
     pub(super) fn acknowledged(&mut self, task: TaskId, checkpoint: u64, part: PartFile) {
         let Acknowledged::Complete(pending) = self.ledger.acknowledge(task, checkpoint, part) else { return };
-        let manifest = self.manifest(&pending);
+        self.store_manifest(Arc::new(self.manifest(&pending)));
+    }
+
+    /// Writes a manifest beside the control plane. One that fails is taken back, so that it is known not to be there.
+    fn store_manifest(&mut self, manifest: Arc<Manifest>) {
+        self.unsettled = Some((Arc::clone(&manifest), u64::MAX));
         let (store, surroundings) = (self.store.clone(), self.host.surroundings().clone());
         let pool = Arc::clone(&surroundings.pool);
         pool.run(Box::new(move || {
-            let result = store.commit(&manifest).map_err(|error| watershed_actors::chain_of(&error));
-            surroundings.events.event(Event::Stored { checkpoint, result });
+            let checkpoint = manifest.checkpoint;
+            let stored = match store.commit(&manifest) {
+                Ok(()) => Stored::Complete,
+                Err(error) => {
+                    let reason = watershed_actors::chain_of(&error);
+                    match store.retract(checkpoint) {
+                        Ok(()) => Stored::Failed(reason),
+                        Err(_) => Stored::Unknown(reason),
+                    }
+                }
+            };
+            surroundings.events.event(Event::Stored { checkpoint, stored });
         }));
     }
 
@@ -166,12 +191,25 @@ impl Master {
     }
 
     /// The manifest is there, or is not.
-    pub(super) fn stored(&mut self, checkpoint: u64, result: Result<(), String>) {
+    pub(super) fn stored(&mut self, checkpoint: u64, stored: Stored) {
         let now = self.now();
-        let Some(pending) = self.ledger.stored(checkpoint, result.is_ok()) else { return };
+        if let Stored::Unknown(reason) = &stored {
+            // Neither there for certain nor gone: nothing may build on either, so it is tried again until it is one.
+            tracing::warn!(
+                checkpoint,
+                reason,
+                "it is not known whether a checkpoint is stored; it is stored again"
+            );
+            if let Some((_, again)) = &mut self.unsettled {
+                *again = now + RETRY_NANOS;
+            }
+            return;
+        }
+        self.unsettled = None;
+        let Some(pending) = self.ledger.stored(checkpoint, stored == Stored::Complete) else { return };
         self.schedule_next(now);
-        if let Err(reason) = result {
-            // It may be durable all the same: nothing of it is deleted, and what it prepared stays prepared.
+        if let Stored::Failed(reason) = stored {
+            // What was prepared for it stays prepared, for the next one.
             tracing::warn!(checkpoint, reason, "a checkpoint could not be stored; the job goes on");
             return;
         }
@@ -200,7 +238,7 @@ impl Master {
         match pending.purpose {
             Purpose::Periodic => {}
             // One that failed meanwhile has not committed: it comes back, and then there is another last checkpoint.
-            Purpose::Final if !all_running => {}
+            Purpose::Final | Purpose::Stop if !all_running => {}
             Purpose::Final => self.closing = Some((checkpoint, End::Finished)),
             Purpose::Stop => self.closing = Some((checkpoint, End::Stopped)),
         }

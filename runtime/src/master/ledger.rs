@@ -128,6 +128,21 @@ impl Ledger {
         missing.into_iter().flatten().copied()
     }
 
+    /// Whether the task takes part in the checkpoint whose parts are coming in.
+    pub(crate) fn involves(&self, task: TaskId) -> bool {
+        match &self.phase {
+            Phase::Collecting { checkpoint, missing } => {
+                missing.contains(&task) || checkpoint.parts.contains_key(&task)
+            }
+            _ => false,
+        }
+    }
+
+    /// A checkpoint could not even begin.
+    pub(crate) fn failed_to_begin(&mut self) {
+        self.failures += 1;
+    }
+
     /// Whether a manifest is being written.
     pub(crate) fn is_storing(&self) -> bool {
         matches!(self.phase, Phase::Storing { .. })

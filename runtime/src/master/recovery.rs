@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId};
+use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId, guard};
 use watershed_state::{InstancePart, Section, read_part};
 
 use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
@@ -18,6 +18,7 @@ impl Master {
     pub(super) fn launch(&mut self, region: usize, restored: &BTreeMap<usize, Arc<Restored>>) {
         let plan = Arc::clone(&self.plan);
         let mut endpoints = Endpoints::new();
+        let mut failed = None;
         let mut tasks = self.regions[region].tasks.clone();
         tasks.sort_by_key(|task| std::cmp::Reverse(plan.task(*task).node));
         for id in &tasks {
@@ -32,10 +33,15 @@ impl Master {
                 watermark_interval: self.config.watermark_interval,
             };
             let mut build = InstanceBuild::new(settings, &env, &plan.edges, &endpoints);
-            for attach in &node.attach {
-                attach(&mut build);
+            // Watermark generators and closures of instances are made here, by code of the user's.
+            let attached = guard(|| {
+                node.attach.iter().for_each(|attach| attach(&mut build));
+                build.finish();
+            });
+            if let Err(failure) = attached {
+                failed = Some((*id, failure));
+                break;
             }
-            build.finish();
             let nothing = || Arc::new(Restored { process_run: self.process_run, ..Restored::default() });
             let mut launched = Launched::default();
             node.build.launch(Launch {
@@ -58,6 +64,9 @@ impl Master {
         let state = &mut self.regions[region];
         state.ended_sources.clear();
         state.phase = Phase::Starting { waiting: tasks.into_iter().collect() };
+        if let Some((task, failure)) = failed {
+            self.task_failed(region, task, &failure);
+        }
     }
 
     fn env(&self, id: TaskId, region: usize) -> Env {
@@ -136,7 +145,9 @@ impl Master {
     /// Fences a region and stops what is left of it.
     fn roll_back(&mut self, region: usize, task: TaskId, failure: &Failure) {
         let now = self.now();
-        if let Some(checkpoint) = self.ledger.collecting().map(|pending| pending.id) {
+        if let Some(checkpoint) = self.ledger.collecting().map(|pending| pending.id)
+            && self.ledger.involves(task)
+        {
             self.abort_checkpoint(checkpoint, "a region that takes part in it failed");
         }
         let Verdict::Restart(backoff) = self.regions[region].budget.failed(now) else {

@@ -296,3 +296,24 @@ fn what_holds_state_can_be_handed_to_another_thread() {
     is_send::<crate::MemoryTable<String, u64>>();
     is_send::<crate::TimerQueue<String>>();
 }
+
+#[test]
+fn a_commit_that_is_taken_back_never_comes_back() {
+    for seed in 0..8 {
+        for dies_at in 1..20 {
+            let disk = SimulatedDisk::new(seed);
+            let store = open(&disk);
+            checkpoint(&store, 1).unwrap();
+            let second = checkpoint(&store, 2).unwrap();
+            disk.die_at_operation(dies_at);
+            let retracted = store.retract(2);
+            drop(store);
+            disk.crash();
+            let store = open(&disk);
+            assert!(retracted.is_err() || ids(&store) == [1], "seed {seed}, operation {dies_at}");
+            // Either way it can be made again.
+            store.retract(2).unwrap();
+            store.commit(&second).unwrap();
+        }
+    }
+}

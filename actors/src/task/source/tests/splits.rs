@@ -175,6 +175,18 @@ proptest! {
 }
 
 #[test]
+fn with_the_same_parallelism_each_instance_goes_on_with_its_own_splits() {
+    let mut world = World::new();
+    let parts = [part("a", 0..2), halting("b", 10, 1, 2), halting("c", 20, 1, 2), halting("d", 30, 1, 2)];
+    let (read, saved) = run(&mut world, &parts, 2, &Restored::default(), false);
+    assert_eq!(read, [vec![0, 1, 20], vec![10, 30]]);
+    // Dealt out anew, `c` would change hands, as `a` is finished; a new one is dealt.
+    let more = [&parts[..], &[halting("e", 40, 1, 0)]].concat();
+    let (read, _) = run(&mut world, &more, 2, &saved_by(saved), true);
+    assert_eq!(read, [vec![21, 22, 40], vec![11, 12, 31, 32]]);
+}
+
+#[test]
 fn a_finished_split_that_is_missing_from_one_listing_is_not_read_again() {
     let mut world = World::new();
     let parts = [halting("a", 0, 1, 0), halting("b", 10, 1, 0)];
