@@ -99,7 +99,7 @@ fn kill_again_and_again(times: u64, parallelism: impl Fn(u64) -> usize) {
     assert_eq!(killed, times, "a run ended by itself");
     let files =
         fs::read_dir(place.output()).unwrap().filter(|file| !is_hidden(file.as_ref().unwrap())).count();
-    assert!(files > 20, "only {files} files became visible between the kills");
+    assert!(files > 0, "nothing became visible between the kills");
     place.finish();
 }
 
