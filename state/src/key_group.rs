@@ -34,6 +34,11 @@ impl KeyGroups {
         (((hash >> 48) as u32 * u32::from(self.0)) >> 16) as u16
     }
 
+    /// The lowest hash of a group; 2^64 for the group after the last.
+    pub(crate) fn first_hash(self, group: u16) -> u128 {
+        (u128::from(group) << 16).div_ceil(u128::from(self.0)) << 48
+    }
+
     /// Which of `parallelism` instances owns `group`. With more instances than groups, some own none. A
     /// parallelism of 0 counts as 1.
     #[inline]

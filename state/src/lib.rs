@@ -42,6 +42,7 @@ mod error;
 mod frame;
 mod fs;
 mod hash;
+mod huge_pages;
 mod key_group;
 mod manifest;
 mod part;

@@ -1,11 +1,11 @@
 //! Keyed state in memory, and its snapshot that doesn't stop the data path.
 //!
-//! There is one small hash table for each key group, so that growing is never more work than one group. An entry
-//! carries the epoch of the last snapshot that holds it. A snapshot raises the epoch and then visits
-//! the slots bit by bit; whoever is about to change an entry that was not visited yet writes it first, as it was
-//! when the snapshot began. Entries born later carry the new epoch and are skipped.
+//! An entry carries the epoch of the last snapshot that holds it. A snapshot raises the epoch and then visits the entries
+//! bit by bit, in the order of their hashes and so of their key groups; whoever is about to change an entry that was not
+//! visited yet writes it first, as it was when the snapshot began. Entries born later carry the new epoch and are skipped.
 
-mod slots;
+mod ordered;
+mod span;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +13,9 @@ use std::any::type_name;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-pub(crate) use slots::{SlotTable, Tagged};
+use ordered::TAGS;
+pub(crate) use ordered::{OrderedTable, Slot, Tagged};
+use span::Span;
 
 use crate::snapshot::{SectionWriter, next_epoch};
 use crate::{
@@ -26,8 +28,8 @@ use crate::{
 pub struct MemoryTable<K, S> {
     groups: KeyGroups,
     owned: Range<u16>,
-    tables: Vec<SlotTable<Entry<K, S>>>,
-    len: usize,
+    span: Span,
+    entries: OrderedTable<Entry<K, S>>,
     epoch: NonZeroU32,
     /// Where the running snapshot is; `None` if none is running.
     cursor: Option<Cursor>,
@@ -40,7 +42,7 @@ struct Entry<K, S> {
     state: S,
     /// The epoch of the last snapshot this entry is in, or in which it was born.
     epoch: NonZeroU32,
-    /// The low half of the hash: enough to find the slot again without hashing the key.
+    /// The place of its hash among those of the groups owned.
     tag: u32,
 }
 
@@ -51,29 +53,41 @@ impl<K, S> Tagged for Entry<K, S> {
     }
 }
 
-/// Everything before it is written: all tables below `table`, and in that one all slots below `slot`.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
-    table: usize,
-    slot: usize,
+    /// All entries with a lower tag are written.
+    tag: u64,
+    /// The first group that may still get entries.
+    group: u16,
 }
 
 impl<K: Key, S: State> MemoryTable<K, S> {
     /// An empty table for the key groups `owned` out of `groups`.
     pub fn new(groups: KeyGroups, owned: Range<u16>) -> Self {
-        let tables = owned.clone().map(|_| SlotTable::default()).collect();
-        let sections = SectionWriter::new(SectionKind::KeyedState);
-        Self { groups, owned, tables, len: 0, epoch: NonZeroU32::MIN, cursor: None, sections }
+        Self {
+            groups,
+            span: Span::new(groups, &owned),
+            owned,
+            entries: OrderedTable::default(),
+            epoch: NonZeroU32::MIN,
+            cursor: None,
+            sections: SectionWriter::new(SectionKind::KeyedState),
+        }
     }
 
     /// The number of keys that have state.
     pub fn len(&self) -> usize {
-        self.len
+        self.entries.len()
     }
 
     /// Whether no key has state.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
+    }
+
+    /// Makes room for so many keys at once, if there are none yet.
+    pub fn reserve(&mut self, keys: usize) {
+        self.entries.reserve(keys);
     }
 
     /// The state of `key`, which becomes `S::default()` if it has none yet, and the key as stored.
@@ -82,19 +96,17 @@ impl<K: Key, S: State> MemoryTable<K, S> {
     /// If the key's group is not among those owned: a record was routed to the wrong instance, a bug of the engine.
     #[inline]
     pub fn entry(&mut self, hash: u64, key: K) -> (&K, &mut S) {
-        let table = self.offset_of(hash);
-        let found = self.tables.get(table).map(|slots| slots.find(hash as u32, |entry| entry.key == key));
-        let slot = match found {
-            Some(Ok(slot)) => {
+        let tag = self.tag_of(hash);
+        let slot = match self.entries.find(tag, |entry| entry.key == key) {
+            Ok(slot) => {
                 if self.cursor.is_some() {
-                    self.before_change(table, slot);
+                    self.before_change(slot);
                 }
                 slot
             }
-            Some(Err(vacant)) => self.insert_default(table, vacant, hash, key),
-            None => self.not_owned(hash),
+            Err(_) => self.insert_default(tag, key),
         };
-        let entry = self.tables[table].at_mut(slot);
+        let entry = self.entries.at_mut(slot);
         (&entry.key, &mut entry.state)
     }
 
@@ -102,9 +114,7 @@ impl<K: Key, S: State> MemoryTable<K, S> {
     /// that is larger than the cache.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        if let Some(slots) = self.tables.get(self.offset_of(hash)) {
-            slots.prefetch(hash as u32);
-        }
+        self.entries.prefetch(self.span.tag(hash));
     }
 
     /// The state of `key`, if it has any.
@@ -113,9 +123,8 @@ impl<K: Key, S: State> MemoryTable<K, S> {
     /// As [`entry`](Self::entry).
     #[inline]
     pub fn get(&self, hash: u64, key: &K) -> Option<&S> {
-        let table = &self.tables[self.table_of(hash)];
-        let slot = table.find(hash as u32, |entry| entry.key == *key).ok()?;
-        Some(&table.at(slot).state)
+        let slot = self.entries.find(self.tag_of(hash), |entry| entry.key == *key).ok()?;
+        Some(&self.entries.at(slot).state)
     }
 
     /// The state of `key`, if it has any, to be changed.
@@ -124,12 +133,11 @@ impl<K: Key, S: State> MemoryTable<K, S> {
     /// As [`entry`](Self::entry).
     #[inline]
     pub fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut S> {
-        let table = self.table_of(hash);
-        let slot = self.tables[table].find(hash as u32, |entry| entry.key == *key).ok()?;
+        let slot = self.entries.find(self.tag_of(hash), |entry| entry.key == *key).ok()?;
         if self.cursor.is_some() {
-            self.before_change(table, slot);
+            self.before_change(slot);
         }
-        Some(&mut self.tables[table].at_mut(slot).state)
+        Some(&mut self.entries.at_mut(slot).state)
     }
 
     /// Forgets `key` and returns the state it had.
@@ -137,71 +145,57 @@ impl<K: Key, S: State> MemoryTable<K, S> {
     /// # Panics
     /// As [`entry`](Self::entry).
     pub fn remove(&mut self, hash: u64, key: &K) -> Option<S> {
-        let table = self.table_of(hash);
-        let slot = self.tables[table].find(hash as u32, |entry| entry.key == *key).ok()?;
+        let slot = self.entries.find(self.tag_of(hash), |entry| entry.key == *key).ok()?;
         if self.cursor.is_some() {
-            self.before_change(table, slot);
+            self.before_change(slot);
         }
-
-        // Closing the gap moves entries to lower slots. One that thereby gets behind the cursor is written first.
-        let group = self.group_at(table);
-        let Self { tables, sections, epoch, .. } = self;
-        let passed = self.cursor.filter(|cursor| cursor.table == table).map_or(0, |cursor| cursor.slot);
-        let removed = tables[table].remove(slot, |entry, to| {
-            if to < passed {
-                write_once(sections, *epoch, group, entry);
-            }
-        });
-        self.len -= 1;
-        if self.tables[table].shrink() {
-            self.restart_slots(table);
-        }
-        Some(removed.state)
+        Some(self.entries.remove(slot).state)
     }
 
     /// All keys and their states. The order follows from the hashes and the history of changes alone.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
-        self.tables.iter().flat_map(SlotTable::iter).map(|entry| (&entry.key, &entry.state))
+        self.entries.iter().map(|entry| (&entry.key, &entry.state))
     }
 
     /// Begins a snapshot of the state as it is now. One that is still running is aborted.
     pub fn begin_snapshot(&mut self) {
         self.abort_snapshot();
         self.epoch = next_epoch(self.epoch);
-        self.cursor = Some(Cursor { table: 0, slot: 0 });
+        self.cursor = Some(Cursor { tag: 0, group: self.owned.start });
     }
 
-    /// Visits up to `slots` slots (at least one) and writes what was not written yet. Long entries count for more,
-    /// so that the time of a slice doesn't depend on the size of a state.
+    /// Visits up to `slots` slots (at least one, and on to the next that is vacant) and writes what was not written yet.
+    /// Long entries count for more, so that the time of a slice doesn't depend on the size of a state.
     ///
     /// # Errors
     /// If an entry could not be encoded, now or when it was about to change. The snapshot is over then.
     pub fn snapshot_slice(&mut self, slots: usize) -> Result<SliceProgress, CodecError> {
-        let Some(mut cursor) = self.cursor else {
+        let Some(Cursor { tag, mut group }) = self.cursor else {
             return Ok(SliceProgress::Done);
         };
+        let Self { entries, sections, groups, epoch, .. } = self;
         let mut budget = slots.max(1);
-        while budget > 0 && cursor.table < self.tables.len() {
-            let group = self.group_at(cursor.table);
-            let (visited, cost) = self.visit(cursor, budget);
-            cursor.slot += visited;
-            if cursor.slot == self.tables[cursor.table].slots() {
-                self.sections.close(group);
-                cursor = Cursor { table: cursor.table + 1, slot: 0 };
-            }
-            budget = budget.saturating_sub(cost.max(1));
-        }
+        let tag = entries.visit(tag, |entry| {
+            let cost = entry.map_or(0, |entry| write_once(sections, *epoch, *groups, entry));
+            budget = budget.saturating_sub(1 + cost);
+            budget > 0
+        });
         if let Err(error) = self.sections.check() {
             self.abort_snapshot();
             return Err(error);
         }
-        if cursor.table < self.tables.len() {
-            self.cursor = Some(cursor);
-            return Ok(SliceProgress::More);
+        if tag == TAGS {
+            self.cursor = None;
+            self.sections.close_all();
+            return Ok(SliceProgress::Done);
         }
-        self.cursor = None;
-        self.sections.close_all();
-        Ok(SliceProgress::Done)
+        // The last tag of a group may be the first of the next one, too.
+        while tag > self.span.first_tag(self.groups, group + 1) {
+            self.sections.close(group);
+            group += 1;
+        }
+        self.cursor = Some(Cursor { tag, group });
+        Ok(SliceProgress::More)
     }
 
     /// What the running snapshot has written and nobody has taken yet, and all of it once the snapshot is done.
@@ -229,7 +223,6 @@ impl<K: Key, S: State> MemoryTable<K, S> {
         if !self.owned.contains(&group) {
             return Err(CodecError::GroupNotOwned { group });
         }
-        let table = usize::from(group - self.owned.start);
         let mut input = bytes.as_slice();
         for _ in 0..entries {
             let key: K = decode(&mut input)?;
@@ -239,29 +232,21 @@ impl<K: Key, S: State> MemoryTable<K, S> {
             if found != group {
                 return Err(CodecError::WrongGroup { type_name: type_name::<K>(), expected: group, found });
             }
-            match self.tables[table].find(hash as u32, |entry| entry.key == key) {
-                Ok(_) => return Err(CodecError::Duplicate { kind, group }),
-                Err(vacant) => {
-                    let entry = Entry { key, state, epoch: self.epoch, tag: hash as u32 };
-                    self.insert(table, vacant, entry)
-                }
-            };
+            let tag = self.tag_of(hash);
+            if self.entries.find(tag, |entry| entry.key == key).is_ok() {
+                return Err(CodecError::Duplicate { kind, group });
+            }
+            self.entries.insert(Entry { key, state, epoch: self.epoch, tag });
         }
         if input.is_empty() { Ok(()) } else { Err(CodecError::Trailing { bytes: input.len() }) }
     }
 
     #[inline]
-    fn offset_of(&self, hash: u64) -> usize {
-        usize::from(self.groups.group_of(hash)).wrapping_sub(usize::from(self.owned.start))
-    }
-
-    #[inline]
-    fn table_of(&self, hash: u64) -> usize {
-        let table = self.offset_of(hash);
-        if table >= self.tables.len() {
+    fn tag_of(&self, hash: u64) -> u32 {
+        if !self.span.contains(hash) {
             self.not_owned(hash);
         }
-        table
+        self.span.tag(hash)
     }
 
     #[cold]
@@ -273,56 +258,15 @@ impl<K: Key, S: State> MemoryTable<K, S> {
         );
     }
 
-    fn group_at(&self, table: usize) -> u16 {
-        self.owned.start + table as u16
+    #[inline(never)]
+    fn insert_default(&mut self, tag: u32, key: K) -> Slot {
+        self.entries.insert(Entry { key, state: S::default(), epoch: self.epoch, tag })
     }
 
     #[inline(never)]
-    fn insert_default(&mut self, table: usize, vacant: usize, hash: u64, key: K) -> usize {
-        let entry = Entry { key, state: S::default(), epoch: self.epoch, tag: hash as u32 };
-        self.insert(table, vacant, entry)
-    }
-
-    fn insert(&mut self, table: usize, vacant: usize, entry: Entry<K, S>) -> usize {
-        let (slot, grown) = self.tables[table].insert(vacant, entry);
-        self.len += 1;
-        if grown {
-            self.restart_slots(table);
-        }
-        slot
-    }
-
-    /// After the entries of a table have moved, the running snapshot visits that table anew. Entries that
-    /// are written already say so by their epoch.
-    fn restart_slots(&mut self, table: usize) {
-        if let Some(cursor) = &mut self.cursor
-            && cursor.table == table
-        {
-            cursor.slot = 0;
-        }
-    }
-
-    #[inline(never)]
-    fn before_change(&mut self, table: usize, slot: usize) {
-        let group = self.group_at(table);
-        write_once(&mut self.sections, self.epoch, group, self.tables[table].at_mut(slot));
-    }
-
-    /// Writes from the cursor on in one table, until the budget is used up. Returns the slots visited and their cost.
-    fn visit(&mut self, cursor: Cursor, budget: usize) -> (usize, usize) {
-        let group = self.group_at(cursor.table);
-        let (mut visited, mut cost) = (0, 0);
-        for slot in self.tables[cursor.table].slots_from(cursor.slot) {
-            if cost >= budget {
-                break;
-            }
-            visited += 1;
-            cost += 1;
-            if let Some(entry) = slot {
-                cost += write_once(&mut self.sections, self.epoch, group, entry);
-            }
-        }
-        (visited, cost)
+    fn before_change(&mut self, slot: Slot) {
+        let Self { entries, sections, groups, epoch, .. } = self;
+        write_once(sections, *epoch, *groups, entries.at_mut(slot));
     }
 }
 
@@ -330,14 +274,14 @@ impl<K: Key, S: State> MemoryTable<K, S> {
 fn write_once<K: Key, S: State>(
     sections: &mut SectionWriter,
     epoch: NonZeroU32,
-    group: u16,
+    groups: KeyGroups,
     entry: &mut Entry<K, S>,
 ) -> usize {
     if entry.epoch == epoch {
         return 0;
     }
     entry.epoch = epoch;
-    sections.write(group, |out| {
+    sections.write(groups.group_of(hash_key(&entry.key)), |out| {
         encode(&entry.key, out)?;
         encode(&entry.state, out)
     })

@@ -1,8 +1,7 @@
 //! Timers: a set of (timestamp, key) that fires in a fixed order and is part of every snapshot.
 //!
 //! A timer lives in a place that doesn't change until it is removed. An ordered map from when it fires to
-//! its place says what is next; one small hash table for each key group finds the place of a timer that is
-//! registered again or deleted. A snapshot visits the places one after the other, as a
+//! its place says what is next; a hash table finds the place of a timer that is registered again or deleted. A snapshot visits the places one after the other, as a
 //! [`MemoryTable`](crate::MemoryTable) visits its slots.
 
 #[cfg(test)]
@@ -14,7 +13,7 @@ use std::num::NonZeroU32;
 
 use crate::hash::mix;
 use crate::snapshot::{SectionWriter, next_epoch};
-use crate::table::{SlotTable, Tagged};
+use crate::table::{OrderedTable, Slot, Tagged};
 use crate::{CodecError, Key, KeyGroups, Section, SectionKind, SliceProgress, decode, encode, hash_key};
 
 /// The timers of an operator instance, of one kind. Timestamps are milliseconds, hashes those of [`hash_key`].
@@ -28,7 +27,7 @@ pub struct TimerQueue<K> {
     order: BTreeMap<Due, u32>,
     places: Vec<Option<Timer<K>>>,
     free: Vec<u32>,
-    index: Vec<SlotTable<Place>>,
+    index: OrderedTable<Place>,
     next_sequence: u64,
     epoch: NonZeroU32,
     /// The places the running snapshot has still to visit; `None` if none is running.
@@ -87,7 +86,7 @@ impl<K: Key> TimerQueue<K> {
             order: BTreeMap::new(),
             places: Vec::new(),
             free: Vec::new(),
-            index: (0..groups.count()).map(|_| SlotTable::default()).collect(),
+            index: OrderedTable::default(),
             next_sequence: 0,
             epoch: NonZeroU32::MIN,
             unvisited: None,
@@ -97,24 +96,22 @@ impl<K: Key> TimerQueue<K> {
 
     /// Registers a timer for `key` at `at`. Returns false, and changes nothing, if it is there already.
     pub fn register(&mut self, at: i64, hash: u64, key: &K) -> bool {
-        let Err(vacant) = self.find(at, hash, key) else {
+        if self.find(at, hash, key).is_some() {
             return false;
-        };
+        }
         let due = Due { at, group: self.groups.group_of(hash), sequence: self.next_sequence };
         self.next_sequence += 1;
-        self.insert(vacant, Timer { due, hash, epoch: self.epoch, key: key.clone() });
+        self.insert(Timer { due, hash, epoch: self.epoch, key: key.clone() });
         true
     }
 
     /// Deletes the timer of `key` at `at`. Returns false if there was none.
     pub fn delete(&mut self, at: i64, hash: u64, key: &K) -> bool {
-        match self.find(at, hash, key) {
-            Ok(slot) => {
-                self.remove(self.groups.group_of(hash), slot);
-                true
-            }
-            Err(_) => false,
+        let slot = self.find(at, hash, key);
+        if let Some(slot) = slot {
+            self.remove(slot);
         }
+        slot.is_some()
     }
 
     /// The timestamp of the timer that fires next.
@@ -129,9 +126,9 @@ impl<K: Key> TimerQueue<K> {
             return None;
         }
         let hash = self.timer(place).hash;
-        let slot = self.index[usize::from(due.group)].find(mix(due.at, hash), |other| other.get() == place);
+        let slot = self.index.find(mix(due.at, hash), |other| other.get() == place);
         // The index and the order name the same timers, so that there always is a slot.
-        let timer = self.remove(due.group, slot.ok()?);
+        let timer = self.remove(slot.ok()?);
         Some((due.at, hash, timer.key))
     }
 
@@ -218,24 +215,23 @@ impl<K: Key> TimerQueue<K> {
                 return Err(CodecError::WrongGroup { type_name: type_name::<K>(), expected: group, found });
             }
             let due = Due { at, group, sequence };
-            match self.find(at, hash, &key) {
-                Err(vacant) if !self.order.contains_key(&due) => {
-                    self.insert(vacant, Timer { due, hash, epoch: self.epoch, key });
-                }
-                _ => return Err(CodecError::Duplicate { kind, group }),
+            if self.order.contains_key(&due) || self.find(at, hash, &key).is_some() {
+                return Err(CodecError::Duplicate { kind, group });
             }
+            self.insert(Timer { due, hash, epoch: self.epoch, key });
             self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
         }
         if input.is_empty() { Ok(()) } else { Err(CodecError::Trailing { bytes: input.len() }) }
     }
 
-    /// The slot of a timer in the index of its group, or else the slot where it would be.
+    /// The slot of a timer in the index, if it is there.
     #[inline]
-    fn find(&self, at: i64, hash: u64, key: &K) -> Result<usize, usize> {
-        self.index[usize::from(self.groups.group_of(hash))].find(mix(at, hash), |place| {
+    fn find(&self, at: i64, hash: u64, key: &K) -> Option<Slot> {
+        let found = self.index.find(mix(at, hash), |place| {
             let timer = self.timer(place.get());
             timer.due.at == at && timer.hash == hash && timer.key == *key
-        })
+        });
+        found.ok()
     }
 
     #[inline]
@@ -243,7 +239,7 @@ impl<K: Key> TimerQueue<K> {
         self.places[place as usize].as_ref().expect("the index and the order name occupied places")
     }
 
-    fn insert(&mut self, vacant: usize, timer: Timer<K>) {
+    fn insert(&mut self, timer: Timer<K>) {
         let due = timer.due;
         let tag = mix(due.at, timer.hash);
         let place = if let Some(place) = self.free.pop() {
@@ -254,16 +250,13 @@ impl<K: Key> TimerQueue<K> {
             self.places.push(Some(timer));
             place
         };
-        self.index[usize::from(due.group)].insert(vacant, Place::new(tag, place));
+        self.index.insert(Place::new(tag, place));
         self.order.insert(due, place);
     }
 
-    /// Removes the timer that is in `slot` of its group's index, and writes it first if a running snapshot
-    /// doesn't have it yet.
-    fn remove(&mut self, group: u16, slot: usize) -> Timer<K> {
-        let index = &mut self.index[usize::from(group)];
-        let place = index.remove(slot, |_, _| {}).get();
-        index.shrink();
+    /// Removes the timer that is in `slot` of the index, and writes it first if a running snapshot doesn't have it yet.
+    fn remove(&mut self, slot: Slot) -> Timer<K> {
+        let place = self.index.remove(slot).get();
         let mut timer = self.places[place as usize].take().expect("the index names occupied places");
         self.free.push(place);
         self.order.remove(&timer.due);

@@ -121,10 +121,12 @@ where
 
     fn restore(&mut self, restored: &Restored, instance: &Instance) -> Result<(), Failure> {
         let owned = self.groups.range(instance.index, instance.parallelism);
-        for (_, section) in restored.sections(SectionKind::KeyedState) {
-            if owned.contains(&section.group) {
-                self.table.restore(section).map_err(|error| Failure::internal(chain_of(&error)))?;
-            }
+        let mine = || {
+            restored.sections(SectionKind::KeyedState).filter(|(_, section)| owned.contains(&section.group))
+        };
+        self.table.reserve(mine().map(|(_, section)| section.entries as usize).sum());
+        for (_, section) in mine() {
+            self.table.restore(section).map_err(|error| Failure::internal(chain_of(&error)))?;
         }
         Ok(())
     }
