@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Flow};
 use crate::chain::Push;
+use crate::clock::MAX_WATERMARK;
 use crate::link::Link;
 use crate::message::{Barrier, Envelope, Message, Signal};
 
@@ -106,10 +107,10 @@ impl<T> Sender<T> {
 
     #[inline]
     fn close_if_full(&mut self) -> Flow {
-        if self.building.len() < self.limit {
-            return Flow::Continue;
+        if self.building.len() >= self.limit {
+            self.close();
         }
-        self.close();
+        // Also while there is room in the batch: one that was closed early may be waiting for a credit.
         self.flow()
     }
 
@@ -138,8 +139,11 @@ impl<T> Sender<T> {
         self.close();
         let message = match signal {
             Signal::Watermark(at) => {
-                // A watermark that still waits is overtaken by its successor.
-                if let Some(Message::Watermark(waiting)) = self.waiting.back_mut() {
+                // A watermark that still waits is overtaken by its successor, but for the one at the end: the last real one
+                // is what a later start goes on from.
+                if at != MAX_WATERMARK
+                    && let Some(Message::Watermark(waiting)) = self.waiting.back_mut()
+                {
                     *waiting = at.max(*waiting);
                     return;
                 }

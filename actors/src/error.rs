@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 /// What user code returns: any error will do, so `?` works on everything.
 pub type UserResult<T = ()> = Result<T, UserError>;
@@ -28,6 +29,10 @@ pub enum FailureKind {
     Panic,
     /// User code returned an error.
     Error,
+    /// There is no room on a disk. It takes somebody outside to change that, so it is tried again until there is.
+    NoSpace,
+    /// What a checkpoint holds cannot be taken over: trying again would change nothing.
+    State,
     /// The engine found its own protocol broken, or lost an actor.
     Internal,
 }
@@ -35,7 +40,13 @@ pub enum FailureKind {
 impl Failure {
     /// From an error that user code returned.
     pub fn user(error: &UserError) -> Self {
-        Self { cause: chain_of(&**error), kind: FailureKind::Error, key: None }
+        let kind = if is_no_space(&**error) { FailureKind::NoSpace } else { FailureKind::Error };
+        Self { cause: chain_of(&**error), kind, key: None }
+    }
+
+    /// What a checkpoint holds does not fit.
+    pub fn state(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), kind: FailureKind::State, key: None }
     }
 
     /// A broken protocol: always our bug.
@@ -64,7 +75,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.kind {
             FailureKind::Panic => "panicked",
-            FailureKind::Error => "failed",
+            FailureKind::Error | FailureKind::NoSpace => "failed",
+            FailureKind::State => "cannot be restored",
             FailureKind::Internal => "broke",
         };
         write!(f, "{how}: {}", self.cause)?;
@@ -73,6 +85,18 @@ impl fmt::Display for Failure {
             None => Ok(()),
         }
     }
+}
+
+/// Whether an error says at its root that a disk is full or a quota used up.
+fn is_no_space(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// An error with all its sources, outermost first.

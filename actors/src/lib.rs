@@ -40,5 +40,5 @@ pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
 pub use task::{
     Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic,
     RelayLogic, Report, Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store,
-    Task, TaskCell, TaskEvent, TaskId, Tick, TwoPhaseLogic, assign_splits, guard,
+    Task, TaskCell, TaskEvent, TaskId, Tick, TwoPhaseLogic, assign_splits, guard, saved_splits,
 };

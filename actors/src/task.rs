@@ -17,7 +17,7 @@ pub use operator::{Logic, OperatorTask, Tick};
 pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
 pub use relay::RelayLogic;
 pub use sink::{SinkLogic, TwoPhaseLogic};
-pub use source::{SourceSetup, SourceTask, assign_splits};
+pub use source::{SourceSetup, SourceTask, assign_splits, saved_splits};
 pub use upload::SnapshotItem;
 use upload::Upload;
 

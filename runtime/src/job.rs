@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use watershed_state::{Fs, LocalFs, SimulatedDisk};
@@ -87,7 +87,10 @@ impl Job {
     pub fn tree(&self) -> Result<Tree> {
         let (reply, answer) = sync_channel(1);
         self.command(Command::Tree(reply))?;
-        answer.recv_timeout(ANSWER).map_err(|_| Error::internal("the job has ended"))
+        answer.recv_timeout(ANSWER).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Error::internal("the control plane does not answer"),
+            RecvTimeoutError::Disconnected => Error::config("the job has ended"),
+        })
     }
 
     /// Writes the supervision tree to the log.
@@ -146,9 +149,10 @@ pub(crate) fn start(plan: Plan, config: Config, signals: bool) -> Result<Job> {
         Some(simulation) => {
             let fs = simulation.disk.fs();
             let clock = Arc::new(VirtualClock::new());
-            startup::check_nodes(&plan, &fs)?;
+            let splits = startup::check_nodes(&plan, &fs)?;
             let checkpoints = checkpoint_place(&config, &fs);
-            let start = startup::start(&plan, &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
+            let start =
+                startup::start((&plan, &splits), &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
             let world = simulated::World::new(Arc::clone(&clock));
             let surroundings =
                 Surroundings { clock, pool: Arc::clone(&world) as _, fs, events: Arc::clone(&world) as _ };
@@ -161,15 +165,16 @@ pub(crate) fn start(plan: Plan, config: Config, signals: bool) -> Result<Job> {
 
 fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
     let fs: Fs = Arc::new(LocalFs);
-    startup::check_nodes(&plan, &fs)?;
+    let splits = startup::check_nodes(&plan, &fs)?;
     let clock = Arc::new(watershed_actors::SystemClock::new());
     let checkpoints = checkpoint_place(&config, &fs);
-    if config.checkpoint_interval.is_none() && startup::has_two_phase_sink(&plan) {
+    if config.checkpoints.is_none() && startup::has_two_phase_sink(&plan) {
         tracing::warn!(
-            "there is no checkpoint folder: exactly-once output appears when the job ends, and a job that is killed starts over"
+            "there is no checkpoint folder: a process that is started again starts over, and exactly-once output that is \
+             visible by then comes again"
         );
     }
-    let start = startup::start(&plan, &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
+    let start = startup::start((&plan, &splits), &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
     let (sender, result): (SyncSender<Result<Outcome>>, _) = sync_channel(1);
     let (commands, ended) =
         control::start(plan, config, start, Outside { clock, fs, signals, result: sender })?;

@@ -338,6 +338,7 @@ impl Master {
     fn error_of(&self, task: TaskId, failure: &Failure, what: &str) -> Error {
         let kind = match failure.kind {
             watershed_actors::FailureKind::Internal => ErrorKind::Internal,
+            watershed_actors::FailureKind::State => ErrorKind::State,
             _ => ErrorKind::User,
         };
         Error::new(kind, format!("`{}` {failure}; {what}", self.plan.name_of(task)))

@@ -37,7 +37,7 @@ impl Restart {
     }
 
     /// The budget: so many restarts within so long. One more ends the job. Failures longer ago are forgotten, also by
-    /// the backoff.
+    /// the backoff. A disk that is full costs nothing of it: that is waited out.
     pub fn at_most(mut self, restarts: usize, within: Duration) -> Self {
         self.restarts = restarts;
         self.within = within;
@@ -53,6 +53,9 @@ pub(crate) struct RestartBudget {
     failures: VecDeque<u64>,
 }
 
+/// How long to wait for room on a disk before the next try.
+const OUT_OF_SPACE: Duration = Duration::from_secs(1);
+
 /// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -66,6 +69,14 @@ impl RestartBudget {
     /// A full budget.
     pub(crate) fn new(policy: Restart) -> Self {
         Self { policy, failures: VecDeque::new() }
+    }
+
+    /// A disk is full: nothing in the job can help that, so it does not count, and is tried again until there is room.
+    pub(crate) fn out_of_space(&self) -> Verdict {
+        if self.policy.restarts == 0 {
+            return Verdict::GiveUp;
+        }
+        Verdict::Restart(OUT_OF_SPACE.clamp(self.policy.backoff_min, self.policy.backoff_max))
     }
 
     /// A failure at this time (clock nanoseconds).
@@ -104,6 +115,16 @@ mod tests {
         assert_eq!(fail(), Verdict::Restart(Duration::from_millis(200)));
         assert_eq!(fail(), Verdict::Restart(Duration::from_millis(300)));
         assert_eq!(fail(), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn waiting_for_room_on_a_disk_costs_nothing_of_the_budget() {
+        let mut budget = RestartBudget::new(policy());
+        for _ in 0..1_000 {
+            assert_eq!(budget.out_of_space(), Verdict::Restart(Duration::from_millis(300)));
+        }
+        assert_eq!(budget.failed(SECOND), Verdict::Restart(Duration::from_millis(100)));
+        assert_eq!(RestartBudget::new(Restart::never()).out_of_space(), Verdict::GiveUp);
     }
 
     #[test]

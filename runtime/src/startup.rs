@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
-use watershed_actors::{Clock, Restored};
+use watershed_actors::{Clock, Restored, saved_splits};
 use watershed_state::{
-    CheckpointStore, Fs, Identity, Manifest, SectionKind, StoreError, decode, hash_canary, hash_key,
-    read_part,
+    CheckpointStore, Fs, Identity, Manifest, StoreError, hash_canary, hash_key, read_part,
 };
 
 use crate::config::{Config, Resume};
@@ -36,7 +34,7 @@ pub(crate) struct Start {
 
 /// Opens the checkpoints and decides what to go on from.
 pub(crate) fn start(
-    plan: &Plan,
+    (plan, splits): (&Plan, &Splits),
     config: &Config,
     (fs, root): (Fs, &Path),
     outputs: &Fs,
@@ -55,6 +53,7 @@ pub(crate) fn start(
         check_manifest(plan, config, manifest)?;
         restored = load(plan, &store, manifest, run)?;
     }
+    let new_splits = compare_splits(plan, splits, &restored)?;
     // The history goes on only where it is taken up at its end.
     let same_history = config.resume == Resume::Latest;
     let lineage = match &before {
@@ -68,12 +67,13 @@ pub(crate) fn start(
     };
     let identity = Identity { lineage, run: run + RUN_BLOCK, reserved_checkpoints: reserved, began_at };
     store.save_identity(&identity)?;
-    let splits = known_splits(plan)?;
-    let already_finished = match &chosen {
-        Some(manifest) if manifest.finished => !has_new_splits(&splits, &restored)?,
-        _ => false,
-    };
+    let already_finished = chosen.as_ref().is_some_and(|manifest| manifest.finished) && !new_splits;
     let checkpoint = chosen.map(|manifest| manifest.checkpoint);
+    // An earlier process may have died before it came to it, one after the other.
+    let pinned: Vec<u64> = checkpoint.into_iter().collect();
+    if let Err(error) = store.collect(config.retain, &pinned) {
+        tracing::warn!(%error, "old checkpoints could not be collected");
+    }
     Ok(Start { store, identity, run, checkpoint, restored, already_finished })
 }
 
@@ -96,8 +96,11 @@ fn highest_used(store: &CheckpointStore) -> Result<(u32, u64), Error> {
     Ok((runs.max().unwrap_or(0), checkpoint))
 }
 
+/// The ids of the splits of each source.
+pub(crate) type Splits = BTreeMap<usize, Vec<String>>;
+
 /// Asks the sources for their splits.
-fn known_splits(plan: &Plan) -> Result<BTreeMap<usize, Vec<String>>, Error> {
+fn known_splits(plan: &Plan) -> Result<Splits, Error> {
     let mut splits = BTreeMap::new();
     for (index, node) in plan.nodes.iter().enumerate() {
         let found = node.build.splits().map_err(|error| named(&node.name, &error))?;
@@ -108,12 +111,12 @@ fn known_splits(plan: &Plan) -> Result<BTreeMap<usize, Vec<String>>, Error> {
     Ok(splits)
 }
 
-/// Looks for what would keep an actor from working.
-pub(crate) fn check_nodes(plan: &Plan, outputs: &Fs) -> Result<(), Error> {
+/// Looks for what would keep an actor from working. Returns what the sources have to read.
+pub(crate) fn check_nodes(plan: &Plan, outputs: &Fs) -> Result<Splits, Error> {
     for node in &plan.nodes {
         node.build.check(outputs).map_err(|error| named(&node.name, &error))?;
     }
-    known_splits(plan).map(|_| ())
+    known_splits(plan)
 }
 
 fn named(operator: &str, error: &Error) -> Error {
@@ -242,7 +245,8 @@ fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(
     }
     if manifest.topology != plan.topology {
         return Err(Error::config(format!(
-            "the checkpoint belongs to topology `{}`, this is `{}`: use another checkpoint folder",
+            "the checkpoint belongs to topology `{}`, this is `{}`: use another checkpoint folder, or begin anew with \
+             `Resume::Nothing`",
             manifest.topology, plan.topology
         )));
     }
@@ -314,25 +318,31 @@ fn load(
     Ok(restored)
 }
 
-/// Whether a source has splits that the checkpoint does not know.
-fn has_new_splits(
-    splits: &BTreeMap<usize, Vec<String>>,
+/// Whether a source has splits that the checkpoint does not know. Refuses to start if one is gone that had not been read
+/// to its end.
+fn compare_splits(
+    plan: &Plan,
+    splits: &Splits,
     restored: &BTreeMap<usize, Arc<Restored>>,
 ) -> Result<bool, Error> {
+    let mut any_new = false;
     for (node, splits) in splits {
-        let mut known: BTreeSet<String> = BTreeSet::new();
-        for (_, section) in
-            restored.get(node).iter().flat_map(|restored| restored.sections(SectionKind::Splits))
+        let listed: BTreeSet<&str> = splits.iter().map(String::as_str).collect();
+        let saved = restored.get(node).map_or(Ok(Vec::new()), |restored| saved_splits(restored));
+        let saved = saved.map_err(|error| Error::state(watershed_actors::chain_of(&error)))?;
+        if let Some((gone, _)) =
+            saved.iter().find(|(id, finished)| !finished && !listed.contains(id.as_str()))
         {
-            let saved: Vec<(String, IgnoredAny)> = decode(&mut section.bytes.as_slice())
-                .map_err(|error| Error::state(watershed_actors::chain_of(&error)))?;
-            known.extend(saved.into_iter().map(|(id, _)| id));
+            return Err(Error::config(format!(
+                "`{}`: `{gone}` had not been read to its end at the checkpoint and is not among its input now: put it back, \
+                 cut the input into splits as before, or start with `Resume::Nothing`",
+                plan.nodes[*node].name
+            )));
         }
-        if splits.iter().any(|split| !known.contains(split)) {
-            return Ok(true);
-        }
+        let known: BTreeSet<&str> = saved.iter().map(|(id, _)| id.as_str()).collect();
+        any_new |= !listed.is_subset(&known);
     }
-    Ok(false)
+    Ok(any_new)
 }
 
 /// Whether something in the plan shows output only with a checkpoint.

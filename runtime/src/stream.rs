@@ -31,7 +31,8 @@ use chain::{Erased, Then, Union};
 pub struct Stream<T, C = Boxed<T>> {
     graph: SharedGraph,
     point: Point<C>,
-    routing: Routing,
+    /// How the records of each branch get to the next actor.
+    routing: Vec<Routing>,
     item: PhantomData<fn() -> T>,
 }
 
@@ -46,7 +47,7 @@ impl<T, C: Clone> Clone for Stream<T, C> {
         Self {
             graph: self.graph.clone(),
             point: self.point.clone(),
-            routing: self.routing,
+            routing: self.routing.clone(),
             item: PhantomData,
         }
     }
@@ -69,8 +70,15 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         let fused = chain.describe(0).fused;
         wiring.points.push(PointSpec { origin, fused, is_output, uses: Arc::clone(&uses) });
         drop(wiring);
+        let routing = vec![Routing::Auto; chain.roots().len()];
         let point = Point { id, chain, uses, is_output };
-        Self { graph: graph.clone(), point, routing: Routing::Auto, item: PhantomData }
+        Self { graph: graph.clone(), point, routing, item: PhantomData }
+    }
+
+    /// The same stream with the routing that was asked for before.
+    fn routed(mut self, routing: Vec<Routing>) -> Self {
+        self.routing = routing;
+        self
     }
 
     /// This stream with one more operator.
@@ -80,7 +88,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         M: Fn(&BuildSettings) -> O + Send + Sync + 'static,
     {
         let chain = Then { before: self.point.used(), name, make: Arc::new(make), operation: PhantomData };
-        Stream::new(&self.graph, chain, false)
+        Stream::new(&self.graph, chain, false).routed(self.routing.clone())
     }
 
     /// One record for one.
@@ -202,16 +210,15 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     /// The same stream under a type that can be named: `Stream<T>`.
     pub fn boxed(&self) -> Stream<T> {
         let chain = Boxed(Arc::new(Erased(self.point.used())) as Arc<dyn AnyChain<T>>);
-        let mut stream = Stream::new(&self.graph, chain, false);
-        stream.routing = self.routing;
-        stream
+        Stream::new(&self.graph, chain, false).routed(self.routing.clone())
     }
 
-    /// The records of both, in no particular order between them.
+    /// The records of both, in no particular order between them. Each side keeps the routing that it was given.
     pub fn union<D: Chain<Out = T>>(&self, other: &Stream<T, D>) -> Stream<T> {
         let (one, two) = (self.boxed(), other.boxed());
         let streams = vec![one.point.used().chain, two.point.used().chain];
-        Stream::new(&self.graph, Boxed(Arc::new(Union(streams)) as Arc<dyn AnyChain<T>>), false)
+        let union = Boxed(Arc::new(Union(streams)) as Arc<dyn AnyChain<T>>);
+        Stream::new(&self.graph, union, false).routed([one.routing, two.routing].concat())
     }
 
     /// What this actor sends to a side output.
@@ -220,21 +227,21 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         Stream::output(&self.graph, root, Some(output.name().to_string()))
     }
 
-    /// Deals the records out in turn to the instances of the next actor.
+    /// Deals the records out in turn to the instances of the next actor, whatever is fused before it.
     pub fn rebalance(mut self) -> Self {
-        self.routing = Routing::Rebalance;
+        self.routing.fill(Routing::Rebalance);
         self
     }
 
     /// Gives each record to every instance of the next actor.
     pub fn broadcast(mut self) -> Self {
-        self.routing = Routing::Broadcast;
+        self.routing.fill(Routing::Broadcast);
         self
     }
 
     /// Keeps records with the instance of the next actor that has the same number; both need the same parallelism.
     pub fn forward(mut self) -> Self {
-        self.routing = Routing::Forward;
+        self.routing.fill(Routing::Forward);
         self
     }
 
@@ -244,7 +251,8 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         self
     }
 
-    /// Holds the source that this stream comes out of to so many records per second, all instances together.
+    /// Holds the source that this stream comes out of to so many records per second: all instances together, each of
+    /// which has the same share if it has a split to read. After it was held back from outside it catches up.
     pub fn rate(self, records_per_second: f64) -> Self {
         self.set(|node| node.rate = Some(records_per_second));
         self
@@ -310,7 +318,8 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         F: FnMut(T) + Send + 'static,
     {
         let make = Arc::new(make);
-        self.add_edges(None, Routing::Forward, move |_, build| ForEach(make(&build.instance)));
+        let routing = vec![Routing::Forward; self.routing.len()];
+        self.add_edges(None, &routing, move |_, build| ForEach(make(&build.instance)));
     }
 
     fn add_node(&self, name: &str, kind: NodeKind, build: Arc<dyn NodeBuild>) -> NodeId {
@@ -322,11 +331,11 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
 
     /// Connects this stream to an actor without keys.
     fn connect(&self, to: NodeId) {
-        self.add_edges(Some(to), self.routing, |edge, build| AnyEdge::new(edge, build));
+        self.add_edges(Some(to), &self.routing, |edge, build| AnyEdge::new(edge, build));
     }
 
     /// An edge for each branch; `make` makes the end of its chain.
-    fn add_edges<N, M>(&self, to: Option<NodeId>, routing: Routing, make: M)
+    fn add_edges<N, M>(&self, to: Option<NodeId>, routing: &[Routing], make: M)
     where
         N: watershed_actors::Push<T> + 'static,
         M: Fn(usize, &InstanceBuild<'_>) -> N + Send + Sync + 'static,
@@ -340,7 +349,8 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
                 let end = make(edge, build);
                 point.attach(branch, build, end);
             };
-            graph.edges.push(EdgeSpec { from, to, routing, side, item, fused, attach: Arc::new(attach) });
+            let (routing, attach) = (routing[branch], Arc::new(attach));
+            graph.edges.push(EdgeSpec { from, to, routing, side, item, fused, attach });
         }
     }
 }

@@ -82,15 +82,21 @@ impl Tree {
                 failed(&region.last_failure)
             ));
             for operator in &region.operators {
-                lines.push(format!("    {} ({})", operator.operator, operator.kind));
+                lines.push(format!(
+                    "    {} ({}) instances={}",
+                    operator.operator,
+                    operator.kind,
+                    operator.instances.len()
+                ));
                 for instance in &operator.instances {
                     lines.push(format!(
-                        "      {}[{}] arbiter={} state={} run={} failures={} records={}{}",
+                        "      {}[{}] arbiter={} state={} run={} restarts={} failures={} records={}{}",
                         operator.operator,
                         instance.instance,
                         instance.arbiter,
                         instance.state,
                         instance.run,
+                        region.restarts,
                         instance.failures,
                         instance.records,
                         failed(&instance.last_failure)
@@ -105,5 +111,48 @@ impl Tree {
 impl fmt::Display for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_has_a_line_for_each_node() {
+        let instance = |instance, last_failure: Option<&str>| InstanceNode {
+            instance,
+            arbiter: instance,
+            state: "running".to_string(),
+            run: 4,
+            records: 120,
+            failures: u32::from(last_failure.is_some()),
+            last_failure: last_failure.map(str::to_string),
+        };
+        let operator = OperatorNode {
+            operator: "count".to_string(),
+            kind: "process".to_string(),
+            instances: vec![instance(0, None), instance(1, Some("panicked: oh (key 7)"))],
+        };
+        let region = RegionNode {
+            region: 0,
+            state: "running".to_string(),
+            run: 4,
+            restarts: 3,
+            last_failure: Some("count[1] panicked: oh (key 7)".to_string()),
+            operators: vec![operator],
+        };
+        let (job, lineage) = ("words".to_string(), "8a".to_string());
+        let tree = Tree { job, lineage, checkpoint: Some(9), regions: vec![region] };
+        assert_eq!(
+            tree.lines(),
+            [
+                "job words lineage=8a checkpoint=9",
+                "  region 0 state=running run=4 restarts=3 last_failure=\"count[1] panicked: oh (key 7)\"",
+                "    count (process) instances=2",
+                "      count[0] arbiter=0 state=running run=4 restarts=3 failures=0 records=120",
+                "      count[1] arbiter=1 state=running run=4 restarts=3 failures=1 records=120 last_failure=\"panicked: oh (key 7)\"",
+            ]
+        );
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use watershed::{End, SimulatedDisk};
+use watershed::SimulatedDisk;
+use watershed::prelude::*;
 
 use crate::fixture::{compare, expected_payments, payments, seeded, seeds, shown_payments, simulated};
 
@@ -41,6 +42,23 @@ fn checkpoints_that_time_out_before_a_crash_lose_nothing() {
         topology.run(simulated(seeded(seed).on_disk(&disk)).checkpoint_timeout(timeout)).unwrap();
         compare(&shown_payments(&disk), &expected, &format!("with seed {seed}"));
     }
+}
+
+#[test]
+fn a_disk_that_is_full_for_long_holds_the_job_up_and_does_not_end_it() {
+    let (topology, expected) = (payments(), expected_payments());
+    let mut restarts = 0;
+    for operation in [20, 60, 100] {
+        let disk = SimulatedDisk::new(operation);
+        let once = Restart::from_snapshot().at_most(1, minutes(60));
+        let job = topology.start(simulated(seeded(operation).on_disk(&disk)).restart(once)).unwrap();
+        disk.full_during(operation..operation + 2_000);
+        let outcome = job.wait().unwrap();
+        assert_eq!(outcome.end, End::Finished);
+        compare(&shown_payments(&disk), &expected, &format!("after no room from operation {operation} on"));
+        restarts = restarts.max(outcome.restarts);
+    }
+    assert!(restarts > 1, "the budget was never exceeded");
 }
 
 #[test]

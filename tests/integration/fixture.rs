@@ -262,19 +262,9 @@ impl Process for Count {
 
 /// Word count over a real file, into a real folder.
 pub(crate) fn word_counts(input: &Path, output: &Path) -> Topology {
-    word_counts_with(input, output, |_| {})
-}
-
-/// [`word_counts`] with something done to each line first.
-pub(crate) fn word_counts_with(
-    input: &Path,
-    output: &Path,
-    inspect: impl Fn(&String) + Send + Sync + 'static,
-) -> Topology {
     let topology = Topology::new("word-count");
     topology
         .source("lines", Lines::from_file(input).split_bytes(8 << 10))
-        .inspect(inspect)
         .flat_map(|line| line.split_whitespace().map(str::to_string).collect::<Vec<_>>())
         .key_by(String::clone)
         .actor("count", Count)

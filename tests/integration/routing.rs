@@ -35,6 +35,23 @@ fn broadcast_gives_each_record_to_every_instance() {
 }
 
 #[test]
+fn a_routing_holds_for_the_next_actor_whatever_is_fused_before_it() {
+    let shown = Collector::new();
+    let topology = Topology::new("routings");
+    let source = |name| topology.source(name, Generator::bounded(10, |n| n)).parallelism(1);
+    let (to_all, to_one) = (source("to-all").broadcast().map(|n| n), source("to-one").rebalance());
+    let both = to_all.filter(|_| true).union(&to_one.map(|n| n + 100)).inspect(|_| {});
+    both.actor("tell", Tell).parallelism(3).sink_exactly_once("shown", shown.sink());
+    finish(&topology, 1, &SimulatedDisk::new(1));
+
+    let mut records: Vec<u64> = shown.take().into_iter().map(|(record, _)| record).collect();
+    records.sort_unstable();
+    assert_eq!(records, (0..10).flat_map(|n| [n; 3]).chain(100..110).collect::<Vec<_>>());
+    let wiring = topology.explain().unwrap();
+    assert!(wiring.contains("[broadcast] → tell") && wiring.contains("[rebalance] → tell"), "{wiring}");
+}
+
+#[test]
 fn rebalance_deals_records_out_evenly() {
     let shown = Collector::new();
     let topology = Topology::new("rebalance");

@@ -79,7 +79,7 @@ impl<P: Process + ?Sized> Context<'_, P> {
     }
 
     /// Sets a timer of this key for when the clock reaches `at` (milliseconds since the Unix epoch). One that is
-    /// overdue after a restart fires at once.
+    /// overdue after a restart fires at once; one that is not due when the input ends never fires.
     pub fn timer_at_processing_time(&mut self, at: i64) {
         self.timers.processing.register(at, self.hash, self.key);
     }

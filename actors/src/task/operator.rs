@@ -245,7 +245,8 @@ impl<L: Logic> Task for OperatorTask<L> {
                 break;
             }
         }
-        let again = self.tick(now, starved)?;
+        // What a blocked channel holds is held back, not missing.
+        let again = self.tick(now, starved && self.inbox.depth() == 0)?;
         let writing = self.snapshot.as_ref().is_some_and(|upload| !upload.is_full());
         let more = writing || (!self.blocked && !starved) || self.logic.is_paused();
         Ok(if more { Step::Ready } else { Step::Waiting(again) })

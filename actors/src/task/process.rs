@@ -94,7 +94,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     /// # Errors
     /// What could not be decoded, or cannot be divided.
     pub fn restore(&mut self, restored: &Restored) -> Result<i64, Failure> {
-        let broken = |error: CodecError| Failure::internal(chain_of(&error));
+        let broken = |error: CodecError| Failure::state(chain_of(&error));
         let instance = self.env.instance.clone();
         self.store.restore(restored, &instance)?;
         for (writer, section) in restored.sections(SectionKind::EventTimers) {
@@ -252,7 +252,7 @@ pub(crate) fn restore_chain(
     let mut saved: Vec<Vec<i64>> = Vec::new();
     for (writer, section) in restored.sections(SectionKind::ChainState) {
         let numbers: Vec<i64> =
-            decode(&mut section.bytes.as_slice()).map_err(|error| Failure::internal(chain_of(&error)))?;
+            decode(&mut section.bytes.as_slice()).map_err(|error| Failure::state(chain_of(&error)))?;
         if writers != instance.parallelism {
             saved.push(numbers);
         } else if writer == instance.index {
@@ -372,6 +372,8 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     }
 
     fn end(&mut self) {
+        // The input has ended, and with it the time of this actor: what is not due by now never fires.
+        while self.timers.processing.pop_due(i64::MAX).is_some() {}
         self.signal(Signal::End);
     }
 

@@ -152,7 +152,7 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
                     continue;
                 }
                 let saved: Vec<(u64, S::Committable)> = decode(&mut section.bytes.as_slice())
-                    .map_err(|error| Failure::internal(chain_of(&error)))?;
+                    .map_err(|error| Failure::state(chain_of(&error)))?;
                 committables.extend(saved);
             }
         }

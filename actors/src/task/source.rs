@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use watershed_state::{Section, SectionKind, decode, encode};
+use watershed_state::{CodecError, Section, SectionKind, decode, encode};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
@@ -51,6 +52,19 @@ enum Progress<P> {
 
 type PositionOf<S> = <<S as Source>::Reader as Reader>::Position;
 type ProgressOf<S> = Progress<PositionOf<S>>;
+
+/// The splits that a snapshot tells of, with whether each has been read to its end.
+///
+/// # Errors
+/// What cannot be decoded.
+pub fn saved_splits(restored: &Restored) -> Result<Vec<(String, bool)>, CodecError> {
+    let mut splits = Vec::new();
+    for (_, section) in restored.sections(SectionKind::Splits) {
+        let saved: Vec<(String, Progress<IgnoredAny>)> = decode(&mut section.bytes.as_slice())?;
+        splits.extend(saved.into_iter().map(|(id, progress)| (id, matches!(progress, Progress::Finished))));
+    }
+    Ok(splits)
+}
 
 /// Reads its splits and sends what they hold.
 pub struct SourceTask<S: Source> {
@@ -144,7 +158,7 @@ impl<S: Source> SourceTask<S> {
         let mut of_others: BTreeSet<String> = BTreeSet::new();
         for (writer, section) in restored.sections(SectionKind::Splits) {
             let entries: Vec<(String, ProgressOf<S>)> =
-                decode(&mut section.bytes.as_slice()).map_err(|error| Failure::internal(chain_of(&error)))?;
+                decode(&mut section.bytes.as_slice()).map_err(|error| Failure::state(chain_of(&error)))?;
             if takes_back && writer != instance.index {
                 of_others.extend(entries.into_iter().map(|(id, _)| id));
             } else {
@@ -169,10 +183,7 @@ impl<S: Source> SourceTask<S> {
             }
         }
         if let Some((gone, _)) = saved.iter().find(|(_, progress)| !matches!(progress, Progress::Finished)) {
-            return Err(Failure::internal(format!(
-                "split `{gone}` had not been read to its end at the checkpoint and is gone: put it back, cut the input as \
-                 before, or start without the checkpoint"
-            )));
+            return Err(Failure::state(format!("split `{gone}` had not been read to its end and is gone")));
         }
         // A split that was read and is not listed now may be listed again, and must not be read twice.
         finished.extend(saved.into_keys());
@@ -186,7 +197,8 @@ impl<S: Source> SourceTask<S> {
             waker: Waker::from(Arc::clone(&env.waker)),
         };
         let throttle = setup.rate.map(|rate| Throttle {
-            nanos_per_record: 1e9 * instance.parallelism as f64 / rate,
+            // Instances without a split have no share in it.
+            nanos_per_record: 1e9 * instance.parallelism.min(setup.splits.len()).max(1) as f64 / rate,
             since: None,
             records: 0,
         });

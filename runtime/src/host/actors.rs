@@ -23,7 +23,7 @@ impl ActorsHost {
         credits: usize,
     ) -> (Endpoint<T::In>, TaskHandle) {
         let env = cell.env();
-        let span = tracing::info_span!("task", path = %env.path, run = env.run);
+        let span = tracing::error_span!("task", path = %env.path, run = env.run);
         let arbiter = &self.arbiters[slot % self.arbiters.len()];
         let address = Shell::start_in_arbiter(arbiter, move |_| Shell::new(cell, credits, span));
         let control = address.clone();

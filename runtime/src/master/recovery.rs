@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId, guard};
+use watershed_actors::{Control, Env, Failure, FailureKind, Instance, Restored, TaskId, guard};
 use watershed_state::{InstancePart, Section, read_part};
 
 use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
@@ -118,7 +118,11 @@ impl Master {
             }
         }
         match recovered {
-            None => self.log_tree("at the start"),
+            // Once for all regions.
+            None if self.regions.iter().all(|region| region.phase == Phase::Running) => {
+                self.log_tree("at the start");
+            }
+            None => {}
             Some(nanos) => {
                 tracing::info!(region, recovery_ms = nanos / 1_000_000, "the region is back");
                 self.log_tree("after a restart");
@@ -150,8 +154,17 @@ impl Master {
         {
             self.abort_checkpoint(checkpoint, "a region that takes part in it failed");
         }
-        let Verdict::Restart(backoff) = self.regions[region].budget.failed(now) else {
-            let what = "its restart budget is spent";
+        let budget = &mut self.regions[region].budget;
+        let verdict = match failure.kind {
+            FailureKind::NoSpace => budget.out_of_space(),
+            FailureKind::State => Verdict::GiveUp,
+            FailureKind::Panic | FailureKind::Error | FailureKind::Internal => budget.failed(now),
+        };
+        let Verdict::Restart(backoff) = verdict else {
+            let what = match failure.kind {
+                FailureKind::State => "a restart would not change that",
+                _ => "its restart budget is spent",
+            };
             return self.give_up(self.error_of(task, failure, what));
         };
         self.closing = None;

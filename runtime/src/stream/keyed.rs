@@ -54,7 +54,8 @@ where
         let (name, kind) = (name.to_string(), NodeKind::Process);
         let node = add_node(graph, Node { name, kind, parallelism: None, keyed: true, rate: None, build });
         let key_of = Arc::clone(&self.key_of);
-        self.stream.add_edges(Some(node), Routing::ByKey, move |edge, build| {
+        let routing = vec![Routing::ByKey; self.stream.routing.len()];
+        self.stream.add_edges(Some(node), &routing, move |edge, build| {
             let senders = build.senders::<T>(edge);
             let route = ByKey::new(Arc::clone(&key_of), build.settings.key_groups, senders.len());
             Edge::new(senders, route, build.settings.limits)

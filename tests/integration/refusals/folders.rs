@@ -72,6 +72,36 @@ fn an_input_that_cannot_be_reached_is_refused() {
 }
 
 #[test]
+fn an_input_that_is_gone_before_it_was_read_to_its_end_is_refused() {
+    let folder = folder();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    std::fs::write(&one, "a\n".repeat(20_000)).unwrap();
+    std::fs::write(&two, "b\n").unwrap();
+    let topology = |file: &std::path::Path| {
+        let topology = Topology::new("lines");
+        topology.source("lines", Lines::from_file(file)).rate(1_000.0).for_each(|_| {});
+        topology
+    };
+    let config =
+        || Config::local().checkpoints(folder.path().join("checkpoints")).checkpoint_interval(millis(10));
+    let job = topology(&one).start(config()).unwrap();
+    job.stop().unwrap();
+    assert_eq!(job.wait().unwrap().end, End::Stopped);
+    let error = topology(&two).run(config()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config);
+    let said = error.to_string();
+    assert!(
+        said.starts_with("`lines`: `") && said.contains("one@") && said.contains("put it back"),
+        "{said}"
+    );
+    // Another way to write the same path is the same input.
+    let roundabout = folder.path().join(".").join("one");
+    let job = topology(&roundabout).start(config()).unwrap();
+    job.stop().unwrap();
+    assert_eq!(job.wait().unwrap().end, End::Stopped);
+}
+
+#[test]
 fn an_output_folder_that_cannot_be_written_to_is_refused() {
     let folder = folder();
     let output = folder.path().join("input.txt/out");

@@ -72,6 +72,35 @@ fn watermarks_that_wait_are_overtaken_by_the_last() {
 }
 
 #[test]
+fn the_last_real_watermark_is_not_overtaken_by_the_end() {
+    let (mut edge, receiver) = forward(1);
+    fill(&mut edge);
+    edge.signal(Signal::Watermark(10));
+    edge.signal(Signal::Watermark(MAX_WATERMARK));
+    let got = process_everything(&mut edge, &receiver);
+    assert_eq!(got[2..], [GotWatermark(10), GotWatermark(MAX_WATERMARK)]);
+}
+
+#[test]
+fn a_batch_that_was_closed_early_and_finds_no_credit_blocks_the_edge() {
+    let (mut edge, receiver) = forward(2);
+    ask_for_batches_of(100, &mut edge, std::slice::from_ref(&receiver), &0);
+    let mut taken = 0;
+    // Somebody gives records now and then, as long as there is room, and the input runs empty in between.
+    for number in 0..1_000 {
+        taken += 1;
+        if edge.push(number, NO_TIMESTAMP) == Flow::Blocked {
+            break;
+        }
+        edge.tick(0, true);
+    }
+    assert!(taken <= 4, "{taken} records were taken with two credits");
+    let records = process_everything(&mut edge, &receiver).len();
+    edge.tick(0, true);
+    assert_eq!(records + process_everything(&mut edge, &receiver).len(), taken as usize);
+}
+
+#[test]
 fn a_watermark_does_not_overtake_records_or_barriers() {
     let (mut edge, receiver) = forward(1);
     fill(&mut edge);

@@ -1,7 +1,7 @@
 //! Finds the files to read.
 
 use std::fs::{self, File, Metadata};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::error::LinesError;
 
@@ -71,7 +71,9 @@ fn metadata(path: &Path) -> Result<Metadata, LinesError> {
 /// Opens a file once, so that one that may not be read is found before the job starts.
 fn readable(path: &Path, len: u64) -> Result<FoundFile, LinesError> {
     File::open(path).map_err(|source| LinesError::Unreadable { path: path.to_path_buf(), source })?;
-    match path.to_str() {
+    // As it goes into snapshots: `./texts` and `texts` are the same.
+    let plain: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+    match plain.to_str() {
         Some(text) => Ok(FoundFile { path: text.to_owned(), len }),
         None => Err(LinesError::PathNotUtf8 { path: path.to_path_buf() }),
     }

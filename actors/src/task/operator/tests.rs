@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::chain::{Push, Tee};
+use crate::chain::{EventTime, Fused, Lateness, Push, Tee, WatermarkStrategy};
 use crate::clock::{Clock, MAX_WATERMARK};
 use crate::error::UserResult;
 use crate::harness::VirtualClock;
@@ -191,6 +191,38 @@ fn an_abort_while_channels_are_blocked_lets_them_flow() {
     driver.settle().unwrap();
     assert_eq!(output.take(), [Heard::Barrier(2)]);
     assert!(world.reports.part(TaskId(0), 2).is_some());
+}
+
+#[test]
+fn a_stream_whose_records_wait_for_a_barrier_is_not_idle() {
+    let world = World::new();
+    world.prepare(1);
+    let output = Probe::new();
+    let generator = Lateness::none().generator();
+    let idle = Duration::from_secs(1);
+    let event_time = EventTime::new(Arc::new(|value: &u64| *value as i64), generator, idle, Some(idle));
+    let outlet = Tee::new(vec![Box::new(Fused::new(event_time, output.edge(64, 1))) as Box<dyn Push<u64>>]);
+    let mut driver = start_with(&world, 2, 0, outlet, &output);
+    driver.send_values(0, vec![1]).unwrap();
+    driver.send_barrier(0, 1).unwrap();
+    driver.send_values(0, vec![2]).unwrap();
+    for _ in 0..50 {
+        driver.settle().unwrap();
+        world.clock.advance(Duration::from_millis(100));
+    }
+    assert!(
+        !output.take().contains(&Heard::Status(Status::Idle)),
+        "the second record is there, only held back"
+    );
+    driver.send_barrier(1, 1).unwrap();
+    driver.settle().unwrap();
+    for _ in 0..50 {
+        driver.settle().unwrap();
+        world.clock.advance(Duration::from_millis(100));
+    }
+    let heard = output.take();
+    assert_eq!(records(&heard), [2]);
+    assert_eq!(heard.last(), Some(&Heard::Status(Status::Idle)), "now there is none");
 }
 
 #[test]

@@ -126,7 +126,7 @@ where
         };
         self.table.reserve(mine().map(|(_, section)| section.entries as usize).sum());
         for (_, section) in mine() {
-            self.table.restore(section).map_err(|error| Failure::internal(chain_of(&error)))?;
+            self.table.restore(section).map_err(|error| Failure::state(chain_of(&error)))?;
         }
         Ok(())
     }
@@ -188,7 +188,7 @@ impl<P: Process<Key = ()>> InstanceStore<P> {
             .chain(restored.sections(SectionKind::ProcessingTimers));
         if states.any(|(_, section)| section.bytes != fresh) || timers.any(|(_, section)| section.entries > 0)
         {
-            return Err(Failure::internal(format!(
+            return Err(Failure::state(format!(
                 "it keeps its state per instance, not per key, and was saved with {saved} instances; start it with that \
                  parallelism, or put `key_by` before it"
             )));
@@ -256,7 +256,7 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
         for (writer, section) in restored.sections(SectionKind::InstanceState) {
             if writer == instance.index {
                 self.state = decode(&mut section.bytes.as_slice())
-                    .map_err(|error| Failure::internal(chain_of(&error)))?;
+                    .map_err(|error| Failure::state(chain_of(&error)))?;
             }
         }
         Ok(())

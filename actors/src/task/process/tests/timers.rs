@@ -5,6 +5,7 @@ use super::*;
 use crate::clock::MAX_WATERMARK;
 use crate::harness::world::World;
 use crate::harness::{advance, watermark};
+use crate::message::Message;
 use crate::task::Step;
 
 fn ms(ms: u64) -> Duration {
@@ -155,6 +156,21 @@ fn a_timer_of_processing_time_can_set_itself_again() {
         text("1: timer 20 at 20 ms"),
         text("1: timer 30 at 30 ms"),
     ]);
+}
+
+#[test]
+fn a_timer_of_processing_time_that_is_not_due_when_the_input_ends_never_fires() {
+    let world = World::new();
+    let mut rig = keyed_with_credits(8, &world, 0, 1, &[]);
+    rig.file([(1, Do::ProcessingTimer(10)), (2, Do::ProcessingTimer(1_000))]);
+    rig.driver.settle().unwrap();
+    world.clock.advance(ms(10));
+    assert_eq!(rig.records(), ["1: timer 10 at 10 ms"]);
+    rig.driver.send(0, Message::Watermark(MAX_WATERMARK)).unwrap();
+    rig.driver.send(0, Message::End).unwrap();
+    rig.driver.settle().unwrap();
+    world.clock.advance(ms(10_000));
+    assert_eq!(rig.records(), [""; 0]);
 }
 
 #[test]

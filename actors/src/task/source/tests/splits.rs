@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::FailureKind;
 use crate::task::TaskId;
 
 #[test]
@@ -105,11 +106,8 @@ fn a_split_that_was_not_read_to_its_end_and_is_gone_is_refused() {
     for (parts, gone) in [(vec![a.clone(), c], "b"), (vec![a, b], "c")] {
         let setup = Setup { restored: restored.clone(), ..Setup::default() };
         let failure = start(&world, script(parts), setup).err().unwrap();
-        let cause = format!(
-            "split `{gone}` had not been read to its end at the checkpoint and is gone: put it back, cut the input as \
-             before, or start without the checkpoint"
-        );
-        assert_eq!(failure.cause, cause);
+        assert_eq!(failure.cause, format!("split `{gone}` had not been read to its end and is gone"));
+        assert_eq!(failure.kind, FailureKind::State);
         world.restart();
     }
 }
