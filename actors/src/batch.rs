@@ -100,11 +100,16 @@ impl<T> Batch<T> {
             self.hashes.clear();
         } else {
             let rest: Vec<T> = records.collect();
-            self.values.extend(rest);
-            self.timestamps.drain(..handed.min(self.timestamps.len()));
-            self.hashes.drain(..handed.min(self.hashes.len()));
+            self.keep(rest, handed);
         }
         flow
+    }
+
+    /// Puts back what is left of the values after so many have been taken, and drops the rest of what belonged to those.
+    pub(crate) fn keep(&mut self, rest: Vec<T>, taken: usize) {
+        self.values.extend(rest);
+        self.timestamps.drain(..taken.min(self.timestamps.len()));
+        self.hashes.drain(..taken.min(self.hashes.len()));
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Flow};
 use crate::chain::Push;
-use crate::clock::MAX_WATERMARK;
+use crate::clock::{MAX_WATERMARK, NO_TIMESTAMP};
 use crate::link::Link;
 use crate::message::{Barrier, Envelope, Message, Signal};
 
@@ -103,6 +103,49 @@ impl<T> Sender<T> {
     pub fn push_keyed(&mut self, value: T, at: i64, hash: u64) -> Flow {
         self.building.push_keyed(value, at, hash);
         self.close_if_full()
+    }
+
+    /// Adds records from the front of `batch` until blocked; a batch that fits is passed on as it is.
+    fn append(&mut self, batch: &mut Batch<T>) -> Flow {
+        if self.building.is_empty() && batch.len() <= self.limit {
+            std::mem::swap(&mut self.building, batch);
+            return self.close_if_full();
+        }
+        let mut values = batch.values.drain(..);
+        let (mut taken, count) = (0, values.len());
+        let mut flow = self.flow();
+        while taken < count && flow == Flow::Continue {
+            let now = taken..count.min(taken + self.room().max(1));
+            if let Some(timestamps) = batch.timestamps.get(now.clone()) {
+                self.building.timestamps.resize(self.building.values.len(), NO_TIMESTAMP);
+                self.building.timestamps.extend_from_slice(timestamps);
+            } else if !self.building.timestamps.is_empty() {
+                self.building.timestamps.resize(self.building.values.len() + now.len(), NO_TIMESTAMP);
+            }
+            self.building.hashes.extend_from_slice(batch.hashes.get(now.clone()).unwrap_or(&[]));
+            self.building.values.extend(values.by_ref().take(now.len()));
+            taken = now.end;
+            flow = self.close_if_full();
+        }
+        let rest: Vec<T> = values.collect();
+        batch.keep(rest, taken);
+        flow
+    }
+
+    /// What is being filled, for one who respects [`Sender::room`] and calls [`Sender::close_if_full`] afterwards.
+    #[inline]
+    fn building(&mut self) -> &mut Batch<T> {
+        &mut self.building
+    }
+
+    /// Records that may be added before the batch is full.
+    fn room(&self) -> usize {
+        self.limit.saturating_sub(self.building.len())
+    }
+
+    /// Records of a full batch.
+    fn limit(&self) -> usize {
+        self.limit
     }
 
     #[inline]
@@ -207,6 +250,13 @@ impl<T: Clone + Send, R: Route<T>> Push<T> for Edge<T, R> {
     #[inline]
     fn push(&mut self, value: T, at: i64) -> Flow {
         self.route.route(value, at, &mut self.senders)
+    }
+
+    fn batch(&mut self, batch: &mut Batch<T>) -> Flow {
+        if self.flow() == Flow::Blocked {
+            return Flow::Blocked;
+        }
+        self.route.batch(batch, &mut self.senders)
     }
 
     fn resume(&mut self) -> Flow {

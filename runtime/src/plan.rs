@@ -46,6 +46,8 @@ pub(crate) struct PlannedTask {
     pub(crate) region: usize,
     /// Input channels.
     pub(crate) channels: usize,
+    /// The arbiter it lives on.
+    pub(crate) arbiter: usize,
 }
 
 impl Plan {
@@ -57,6 +59,7 @@ impl Plan {
         let widths = widths(graph, config);
         check::parallelism(graph, &widths, config)?;
         let edges = channels(graph, &widths)?;
+        let arbiters = arbiters(&widths, config.slot_count());
         let mut nodes = Vec::new();
         let mut tasks = Vec::new();
         for (index, node) in graph.nodes.iter().enumerate() {
@@ -79,6 +82,7 @@ impl Plan {
                 instance,
                 region: 0,
                 channels,
+                arbiter: (arbiters[index] + instance) % config.slot_count(),
             }));
         }
         let regions = regions(graph, &edges, &nodes, &mut tasks);
@@ -122,6 +126,19 @@ fn widths(graph: &Graph, config: &Config) -> Vec<usize> {
         widths.push(node.parallelism.unwrap_or(default));
     }
     widths
+}
+
+/// The arbiter of the first instance of each actor; the others follow on the next ones. Actors that fill all slots lie
+/// one upon the other, so that instances of the same number share a core; those that don't lie side by side, so that they
+/// work at the same time.
+fn arbiters(widths: &[usize], slots: usize) -> Vec<usize> {
+    let mut next = 0;
+    let place = |width: &usize| {
+        let first = if *width < slots { next % slots } else { 0 };
+        next += if *width < slots { *width } else { 0 };
+        first
+    };
+    widths.iter().map(place).collect()
 }
 
 /// Decides the routing of each edge and numbers the channels of each receiver.

@@ -1,6 +1,5 @@
 //! What the snapshots of tables and timers share: progress, and sections in the making.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use crate::{CodecError, Section, SectionKind};
@@ -30,7 +29,8 @@ pub(crate) fn next_epoch(epoch: NonZeroU32) -> NonZeroU32 {
 #[derive(Debug)]
 pub(crate) struct SectionWriter {
     kind: SectionKind,
-    open: BTreeMap<u16, Open>,
+    /// By group, as far as there has been something to write.
+    open: Vec<Open>,
     closed: Vec<Section>,
     failed: Option<CodecError>,
 }
@@ -43,7 +43,7 @@ struct Open {
 
 impl SectionWriter {
     pub(crate) fn new(kind: SectionKind) -> Self {
-        Self { kind, open: BTreeMap::new(), closed: Vec::new(), failed: None }
+        Self { kind, open: Vec::new(), closed: Vec::new(), failed: None }
     }
 
     /// Appends what `encode` writes as one entry of `group`. A failure is kept for [`check`](Self::check),
@@ -58,7 +58,11 @@ impl SectionWriter {
         if self.failed.is_some() {
             return 0;
         }
-        let open = self.open.entry(group).or_default();
+        let at = usize::from(group);
+        if at >= self.open.len() {
+            self.open.resize_with(at + 1, Open::default);
+        }
+        let open = &mut self.open[at];
         let before = open.bytes.len();
         if let Err(error) = encode(&mut open.bytes) {
             self.failed = Some(error);
@@ -79,15 +83,16 @@ impl SectionWriter {
 
     /// Makes the entries of `group` available to [`take`](Self::take).
     pub(crate) fn close(&mut self, group: u16) {
-        if let Some(open) = self.open.remove(&group) {
+        if let Some(open) = self.open.get_mut(usize::from(group)) {
+            let open = std::mem::take(open);
             self.push(group, open);
         }
     }
 
     /// Makes all entries available to [`take`](Self::take).
     pub(crate) fn close_all(&mut self) {
-        for (group, open) in std::mem::take(&mut self.open) {
-            self.push(group, open);
+        for (group, open) in std::mem::take(&mut self.open).into_iter().enumerate() {
+            self.push(group as u16, open);
         }
     }
 

@@ -6,13 +6,18 @@ use std::sync::Arc;
 
 use watershed_state::{KeyGroups, hash_key};
 
-use crate::batch::Flow;
+use crate::batch::{Batch, Flow};
 use crate::edge::Sender;
 
 /// Chooses the channel of each record.
 pub trait Route<T>: Send {
     /// Puts the record into a channel.
     fn route(&mut self, value: T, at: i64, senders: &mut [Sender<T>]) -> Flow;
+
+    /// Puts records from the front of `batch` into channels until one of them is blocked.
+    fn batch(&mut self, batch: &mut Batch<T>, senders: &mut [Sender<T>]) -> Flow {
+        batch.drain_while(|value, at, _| self.route(value, at, senders))
+    }
 }
 
 /// To the one instance with the sender's own number.
@@ -24,6 +29,11 @@ impl<T: Send> Route<T> for Forward {
     fn route(&mut self, value: T, at: i64, senders: &mut [Sender<T>]) -> Flow {
         senders[0].push(value, at)
     }
+
+    fn batch(&mut self, batch: &mut Batch<T>, senders: &mut [Sender<T>]) -> Flow {
+        batch.hashes.clear();
+        senders[0].append(batch)
+    }
 }
 
 /// To the instance that owns the record's key.
@@ -32,8 +42,13 @@ pub struct ByKey<K, F> {
     groups: KeyGroups,
     /// Instance of each key group: a table, since a division would cost more than the rest.
     owner: Box<[u16]>,
+    /// Whether the receiver has a use for the hashes.
+    carried: bool,
     key: PhantomData<fn() -> K>,
 }
+
+/// Below this many records, to look for the channel with the least room costs more than it saves.
+const WORTH_A_LOOK: usize = 16;
 
 impl<K, F> std::fmt::Debug for ByKey<K, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,7 +60,55 @@ impl<K, F> ByKey<K, F> {
     /// Routes to `parallelism` instances by the key that `key_of` finds.
     pub fn new(key_of: Arc<F>, groups: KeyGroups, parallelism: usize) -> Self {
         let owner = (0..groups.count()).map(|group| groups.instance_of(group, parallelism) as u16).collect();
-        Self { key_of, groups, owner, key: PhantomData }
+        Self { key_of, groups, owner, carried: true, key: PhantomData }
+    }
+
+    /// Sends no hashes along: the receiver has no state that is found by them.
+    pub fn without_hashes(mut self) -> Self {
+        self.carried = false;
+        self
+    }
+}
+
+impl<K: Hash, F> ByKey<K, F> {
+    #[inline]
+    fn owner_of(&self, hash: u64) -> usize {
+        usize::from(self.owner[usize::from(self.groups.group_of(hash))])
+    }
+
+    /// Deals records out without a look at each channel: as many at a time as fit into every one.
+    fn scatter<T>(&self, batch: &mut Batch<T>, senders: &mut [Sender<T>]) -> Flow
+    where
+        F: Fn(&T) -> K,
+    {
+        let timestamps = std::mem::take(&mut batch.timestamps);
+        let mut values = batch.values.drain(..);
+        let (mut done, count) = (0, values.len());
+        let mut flow = Flow::Continue;
+        while done < count && flow == Flow::Continue {
+            let room = senders.iter().map(Sender::room).min().unwrap_or(0);
+            let end = count.min(done + room.max(1));
+            for value in values.by_ref().take(end - done) {
+                let hash = hash_key(&(self.key_of)(&value));
+                let building = senders[self.owner_of(hash)].building();
+                if let Some(at) = timestamps.get(done) {
+                    building.push(value, *at);
+                } else {
+                    building.values.push(value);
+                }
+                if self.carried {
+                    building.hashes.push(hash);
+                }
+                done += 1;
+            }
+            for sender in &mut *senders {
+                flow = flow.and(sender.close_if_full());
+            }
+        }
+        let rest: Vec<T> = values.collect();
+        batch.timestamps = timestamps;
+        batch.keep(rest, done);
+        flow
     }
 }
 
@@ -53,8 +116,23 @@ impl<T: Send, K: Hash, F: Fn(&T) -> K + Send + Sync> Route<T> for ByKey<K, F> {
     #[inline]
     fn route(&mut self, value: T, at: i64, senders: &mut [Sender<T>]) -> Flow {
         let hash = hash_key(&(self.key_of)(&value));
-        let owner = self.owner[usize::from(self.groups.group_of(hash))];
-        senders[usize::from(owner)].push_keyed(value, at, hash)
+        let sender = &mut senders[self.owner_of(hash)];
+        if self.carried { sender.push_keyed(value, at, hash) } else { sender.push(value, at) }
+    }
+
+    fn batch(&mut self, batch: &mut Batch<T>, senders: &mut [Sender<T>]) -> Flow {
+        batch.hashes.clear();
+        if let [sender] = senders {
+            if self.carried {
+                batch.hashes.extend(batch.values.iter().map(|value| hash_key(&(self.key_of)(value))));
+            }
+            return sender.append(batch);
+        }
+        if senders.iter().all(|sender| sender.limit() >= WORTH_A_LOOK) {
+            self.scatter(batch, senders)
+        } else {
+            batch.drain_while(|value, at, _| self.route(value, at, senders))
+        }
     }
 }
 

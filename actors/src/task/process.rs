@@ -14,7 +14,7 @@ use watershed_state::{
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
-use crate::clock::MAX_WATERMARK;
+use crate::clock::{MAX_WATERMARK, NO_TIMESTAMP};
 use crate::error::{Failure, chain_of};
 use crate::inbox::ValveChange;
 use crate::message::Signal;
@@ -138,6 +138,51 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         Ok(lowest)
     }
 
+    /// Processes records until an output has no room. Returns how many were taken.
+    fn take_records(
+        &mut self,
+        values: &mut std::vec::Drain<'_, P::In>,
+        hashes: &[u64],
+        timestamps: &[i64],
+    ) -> Result<(usize, Flow), Failure> {
+        let Self { process, store, timers, emitted, outlet, env, floors, current_hash, watermark, .. } = self;
+        let groups = store.groups();
+        hashes.iter().take(PREFETCH_AHEAD).for_each(|hash| store.prefetch(*hash));
+        let mut taken = 0;
+        // Hashes first: where they end, no value has been taken out.
+        for (hash, value) in hashes.iter().zip(values) {
+            if let Some(ahead) = hashes.get(taken + PREFETCH_AHEAD) {
+                store.prefetch(*ahead);
+            }
+            let hash = store.hash(*hash);
+            *current_hash = hash;
+            let (key, state) = store.access(&value, hash);
+            let mut context = Context {
+                key,
+                hash,
+                timestamp: timestamps.get(taken).copied().unwrap_or(NO_TIMESTAMP),
+                watermark: effective_watermark(*watermark, floors, groups, hash),
+                clock: &*env.clock,
+                timers,
+                emitted,
+                cleared: false,
+            };
+            process.on_record(value, state, &mut context).map_err(|error| Failure::user(&error))?;
+            if context.cleared {
+                let key = key.clone();
+                store.clear(hash, &key);
+            }
+            taken += 1;
+            if emitted.len() >= EMIT_RECORDS {
+                let flow = outlet.batch(&mut emitted.main).and(emitted.side.flush());
+                if flow == Flow::Blocked {
+                    return Ok((taken, flow));
+                }
+            }
+        }
+        Ok((taken, Flow::Continue))
+    }
+
     /// Hands what was emitted to the chains behind.
     fn flush(&mut self) -> Flow {
         let main = if self.emitted.main.is_empty() {
@@ -217,7 +262,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         let (mut fired, begin) = (0, self.env.clock.nanos());
         while let Some((at, hash, key)) = self.timers.processing.pop_due(now_ms) {
             let timer = Timer { at, kind: TimerKind::ProcessingTime };
-            if self.fire(timer, crate::clock::NO_TIMESTAMP, hash, key)? == Flow::Blocked {
+            if self.fire(timer, NO_TIMESTAMP, hash, key)? == Flow::Blocked {
                 return Ok(Flow::Blocked);
             }
             fired += 1;
@@ -285,52 +330,22 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     type In = P::In;
 
     fn run(&mut self, batch: &mut Batch<P::In>) -> Result<Flow, Failure> {
-        let Self { process, store, timers, emitted, outlet, env, floors, .. } = self;
-        let (watermark, groups) = (self.watermark, store.groups());
-        let current_hash = &mut self.current_hash;
-        let mut failed = None;
+        // Records without a key have no hashes, and a store that does not look at them.
+        batch.hashes.resize(batch.values.len(), 0);
+        let columns = (std::mem::take(&mut batch.hashes), std::mem::take(&mut batch.timestamps));
+        let mut values = batch.values.drain(..);
         self.busy = true;
-        let hashes = std::mem::take(&mut batch.hashes);
-        hashes.iter().take(PREFETCH_AHEAD).for_each(|hash| store.prefetch(*hash));
-        let mut index = 0;
-        let mut flow = batch.drain_while(|value, at, _| {
-            let hash = store.hash(hashes.get(index).copied().unwrap_or(0));
-            if let Some(ahead) = hashes.get(index + PREFETCH_AHEAD) {
-                store.prefetch(*ahead);
-            }
-            index += 1;
-            *current_hash = hash;
-            let (key, state) = store.access(&value, hash);
-            let mut context = Context {
-                key,
-                hash,
-                timestamp: at,
-                watermark: effective_watermark(watermark, floors, groups, hash),
-                clock: &*env.clock,
-                timers,
-                emitted,
-                cleared: false,
-            };
-            if let Err(error) = process.on_record(value, state, &mut context) {
-                failed = Some(Failure::user(&error));
-                return Flow::Blocked;
-            }
-            if context.cleared {
-                let key = key.clone();
-                store.clear(hash, &key);
-            }
-            if emitted.len() < EMIT_RECORDS {
-                Flow::Continue
-            } else {
-                outlet.batch(&mut emitted.main).and(emitted.side.flush())
-            }
-        });
-        if let Some(failure) = failed {
-            return Err(failure);
-        }
-        batch.hashes = hashes;
-        batch.hashes.drain(..index.min(batch.hashes.len()));
+        let (taken, mut flow) = self.take_records(&mut values, &columns.0, &columns.1)?;
         self.busy = false;
+        if values.len() == 0 {
+            drop(values);
+            (batch.hashes, batch.timestamps) = columns;
+            batch.clear();
+        } else {
+            let rest = values.collect();
+            (batch.hashes, batch.timestamps) = columns;
+            batch.keep(rest, taken);
+        }
         if flow == Flow::Continue {
             flow = self.flush();
         }

@@ -46,7 +46,7 @@ impl Master {
         let (planned, life) = (self.plan.task(task), &self.tasks[task.0 as usize]);
         InstanceNode {
             instance: planned.instance,
-            arbiter: planned.instance % self.config.slot_count(),
+            arbiter: planned.arbiter,
             state: life.state.name().to_string(),
             run,
             records: life.counters.records.load(Ordering::Relaxed),

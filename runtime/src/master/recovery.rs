@@ -51,7 +51,7 @@ impl Master {
                 channels: planned.channels,
                 rate: node.rate,
                 host: &self.host,
-                arbiter: planned.instance % self.config.slot_count(),
+                arbiter: planned.arbiter,
                 launched: &mut launched,
             });
             if let Some(endpoint) = launched.endpoint {

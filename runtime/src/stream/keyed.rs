@@ -40,16 +40,16 @@ where
     /// Starts an actor with state per key.
     pub fn actor<P: Process<Key = K, In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
         let build = KeyedNode { process: Arc::new(process), key_of: Arc::clone(&self.key_of) };
-        self.exchange(name, Arc::new(build))
+        self.exchange(name, Arc::new(build), true)
     }
 
     /// Starts an actor without state: what is fused behind it sees all records of a key in one instance, in order.
     pub fn partition(&self, name: &str) -> Stream<T> {
-        self.exchange(name, Arc::new(RelayNode::<T>(PhantomData)))
+        self.exchange(name, Arc::new(RelayNode::<T>(PhantomData)), false)
     }
 
-    /// Starts an actor that records reach by their key.
-    fn exchange<U: Data>(&self, name: &str, build: Arc<dyn NodeBuild>) -> Stream<U> {
+    /// Starts an actor that records reach by their key, and with the hash of it if the actor has a use for that.
+    fn exchange<U: Data>(&self, name: &str, build: Arc<dyn NodeBuild>, hashes: bool) -> Stream<U> {
         let graph = &self.stream.graph;
         let (name, kind) = (name.to_string(), NodeKind::Process);
         let node = add_node(graph, Node { name, kind, parallelism: None, keyed: true, rate: None, build });
@@ -58,7 +58,7 @@ where
         self.stream.add_edges(Some(node), &routing, move |edge, build| {
             let senders = build.senders::<T>(edge);
             let route = ByKey::new(Arc::clone(&key_of), build.settings.key_groups, senders.len());
-            Edge::new(senders, route, build.settings.limits)
+            Edge::new(senders, if hashes { route } else { route.without_hashes() }, build.settings.limits)
         });
         Stream::output(graph, node, None)
     }

@@ -129,6 +129,15 @@ impl<E: Tagged> OrderedTable<E> {
     /// The slot of the entry that `matches`, or else the slot where it would be inserted.
     #[inline]
     pub(crate) fn find(&self, tag: u32, matches: impl Fn(&E) -> bool) -> Result<Slot, Slot> {
+        if self.moving.is_some() {
+            return self.find_while_moving(tag, matches);
+        }
+        let slot = |at| Slot { at, moving: false };
+        self.run.find(tag, matches).map(slot).map_err(slot)
+    }
+
+    #[inline(never)]
+    fn find_while_moving(&self, tag: u32, matches: impl Fn(&E) -> bool) -> Result<Slot, Slot> {
         let (run, moving) = self.run_of(tag);
         let slot = |at| Slot { at, moving };
         run.find(tag, matches).map(slot).map_err(slot)
@@ -137,9 +146,9 @@ impl<E: Tagged> OrderedTable<E> {
     /// Begins to load the slot where an entry with this tag would be.
     #[inline]
     pub(crate) fn prefetch(&self, tag: u32) {
-        let (run, _) = self.run_of(tag);
-        let home = run.home(tag);
-        if let Some([first, second]) = run.slots.get(home..home + 2) {
+        // While a table is being moved this may ask for the wrong one, which only costs time.
+        let home = self.run.home(tag);
+        if let Some([first, second]) = self.run.slots.get(home..home + 2) {
             prefetch(first);
             // Where an entry straddles two cache lines, or has been pushed one further, the next line is needed, too.
             prefetch(second);
@@ -167,11 +176,13 @@ impl<E: Tagged> OrderedTable<E> {
     /// The entry in a slot that [`find`](Self::find) has found, to be changed.
     #[inline]
     pub(crate) fn at_mut(&mut self, slot: Slot) -> &mut E {
-        let run = match &mut self.moving {
-            Some(moving) if slot.moving => &mut moving.from,
-            _ => &mut self.run,
-        };
+        let run = if slot.moving { self.emptied() } else { &mut self.run };
         run.slots[slot.at].as_mut().expect("find returns slots that are occupied")
+    }
+
+    #[cold]
+    fn emptied(&mut self) -> &mut Run<E> {
+        self.moving.as_mut().map_or(&mut self.run, |moving| &mut moving.from)
     }
 
     /// Adds an entry that is not there yet, and returns its slot.

@@ -5,7 +5,7 @@ use crate::clock::NO_TIMESTAMP;
 
 /// Sends the numbers to so many receivers; returns what each has got.
 fn sent<R: Route<u64>>(numbers: impl Iterator<Item = u64>, receivers: usize, route: R) -> Vec<Vec<u64>> {
-    let (mut edge, receivers) = edge(receivers, 1024, route, LIMITS);
+    let (mut edge, receivers) = edge(receivers, 4096, route, LIMITS);
     for number in numbers {
         assert_eq!(edge.push(number, NO_TIMESTAMP), Flow::Continue);
     }
@@ -15,6 +15,75 @@ fn sent<R: Route<u64>>(numbers: impl Iterator<Item = u64>, receivers: usize, rou
         got.flat_map(|got| if let Records(records) = got { records } else { panic!("{got:?}") }).collect()
     };
     receivers.iter().map(records).collect()
+}
+
+/// Sends the numbers in batches of changing lengths, with and without times, to so many receivers, which want batches of
+/// so many records; returns the records and times that each has got.
+fn sent_in_batches<R: Route<u64>>(
+    lengths: &[(usize, bool)],
+    receivers: usize,
+    wanted: usize,
+    route: R,
+) -> Vec<Vec<(u64, i64)>> {
+    let (mut edge, receivers) = edge(receivers, 2, route, LIMITS);
+    for receiver in &receivers {
+        receiver.link.acquire().unwrap().advise(wanted);
+    }
+    let mut got = vec![Vec::new(); receivers.len()];
+    let mut receive = |edge: &mut Edge<u64, R>| {
+        for (receiver, got) in receivers.iter().zip(&mut got) {
+            while let Some(envelope) = receiver.mailbox.0.lock().unwrap().pop_front() {
+                let Message::Batch(batch) = envelope.message else { panic!("{envelope:?}") };
+                assert!(batch.len() <= wanted.max(1), "{} records in a batch of {wanted}", batch.len());
+                got.extend((0..batch.len()).map(|index| (batch.values[index], batch.timestamp(index))));
+            }
+        }
+        edge.resume()
+    };
+    let mut next = 0;
+    for (length, timed) in lengths {
+        let mut batch = Batch::default();
+        for _ in 0..*length {
+            batch.push(next, if *timed { next as i64 } else { NO_TIMESTAMP });
+            next += 1;
+        }
+        while edge.batch(&mut batch) == Flow::Blocked {
+            while receive(&mut edge) == Flow::Blocked {}
+        }
+        assert!(batch.is_empty() && batch.timestamps.is_empty());
+    }
+    edge.tick(0, true);
+    while receive(&mut edge) == Flow::Blocked {}
+    let _ = receive(&mut edge);
+    got
+}
+
+proptest::proptest! {
+    #[test]
+    fn batches_take_the_same_way_as_single_records(
+        lengths in proptest::collection::vec((0..200_usize, proptest::prelude::any::<bool>()), 0..12),
+        receivers in 1..4_usize, wanted in 1..80_usize
+    ) {
+        let mut times = Vec::new();
+        for (length, timed) in &lengths {
+            times.extend(std::iter::repeat_n(*timed, *length));
+        }
+        let expected = |numbers: Vec<Vec<u64>>| -> Vec<Vec<(u64, i64)>> {
+            let with_time = |n: u64| (n, if times[n as usize] { n as i64 } else { NO_TIMESTAMP });
+            numbers.into_iter().map(|numbers| numbers.into_iter().map(with_time).collect()).collect()
+        };
+        let count = times.len() as u64;
+        let by_key = || ByKey::new(Arc::new(|n: &u64| n % 13), KeyGroups::DEFAULT, receivers);
+        let got = sent_in_batches(&lengths, receivers, wanted, by_key());
+        proptest::prop_assert_eq!(got, expected(sent(0..count, receivers, by_key())));
+        let got = sent_in_batches(&lengths, receivers, wanted, by_key().without_hashes());
+        proptest::prop_assert_eq!(got, expected(sent(0..count, receivers, by_key())));
+        let got = sent_in_batches(&lengths, 1, wanted, Forward);
+        proptest::prop_assert_eq!(got, expected(sent(0..count, 1, Forward)));
+        let rebalance = || Rebalance::starting_at(0);
+        let got = sent_in_batches(&lengths, receivers, wanted, rebalance());
+        proptest::prop_assert_eq!(got, expected(sent(0..count, receivers, rebalance())));
+    }
 }
 
 #[test]
