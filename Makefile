@@ -3,7 +3,7 @@
 # Where rustup puts cargo; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test lint
+.PHONY: help demo test lint instructions
 
 help: ## shows this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
@@ -21,3 +21,8 @@ lint: ## checks format, clippy and documentation, and takes no warning
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+instructions: ## counts the instructions of single-threaded pieces, and takes no jump of more than 10 %
+	@scripts/setup.sh valgrind
+	cargo build --profile demo -p watershed-bench --bin pieces --bin instructions
+	@$${CARGO_TARGET_DIR:-target}/demo/instructions $(ARGS)

@@ -8,6 +8,7 @@
 //!
 //! The micro-benchmarks are in `micro/`: `cargo bench -p watershed-bench`.
 
+pub mod exchange;
 pub mod generate;
 pub mod percentile;
 pub mod stopwatch;
