@@ -6,7 +6,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 .PHONY: help demo test lint instructions
 
 help: ## shows this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
 demo: ## counts the words of a real text, is killed twice on the way, and proves every count
 	@scripts/setup.sh
