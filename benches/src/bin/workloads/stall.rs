@@ -41,7 +41,8 @@ pub(crate) fn stall(setup: Setup) -> watershed::Result<Measured> {
     let mut measured = Measured::new(setup.records, last.sum(), &outcome);
     let (mut stalls, mut quiet) = log.longest_gaps();
     measured.figures.insert("stalls".to_string(), stalls.len() as f64);
-    for (name, nanos) in [("stall_ms", &mut stalls), ("quiet_ms", &mut quiet)] {
+    let found = [("stall_ms", &mut stalls), ("quiet_ms", &mut quiet)];
+    for (name, nanos) in found.into_iter().filter(|(_, nanos)| !nanos.is_empty()) {
         nanos.sort_unstable();
         for (point, percent) in [("p50", 50.0), ("p99", 99.0), ("pmax", 100.0)] {
             measured.figures.insert(format!("{name}_{point}"), percentile(nanos, percent) as f64 / 1e6);
