@@ -3,10 +3,10 @@
 # Where rustup puts cargo; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test lint
+.PHONY: help demo test lint bench instructions
 
 help: ## shows this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
 demo: ## counts the words of a real text, is killed twice on the way, and proves every count
 	@scripts/setup.sh
@@ -21,3 +21,13 @@ lint: ## checks format, clippy and documentation, and takes no warning
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+bench: ## measures all workloads, or ROWS="W1 W2", against the programs in PEERS; table and plot go to benches/results/
+	@scripts/setup.sh
+	cargo build --release -p watershed-bench --bins
+	@$${CARGO_TARGET_DIR:-target}/release/suite $(ROWS)
+
+instructions: ## counts the instructions of single-threaded pieces, and takes no jump of more than 10 %
+	@scripts/setup.sh valgrind
+	cargo build --profile demo -p watershed-bench --bin pieces --bin instructions
+	@$${CARGO_TARGET_DIR:-target}/demo/instructions $(ARGS)

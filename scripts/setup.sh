@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what is missing to build Watershed: a C compiler, which Rust links with, and the components of Rust that are
-# named as arguments. It needs root or sudo for that; without them it prints what to type.
+# Installs what is missing to build Watershed: a C compiler, which Rust links with, and what is named as arguments:
+# components of Rust, or valgrind. It needs root or sudo for that; without them it prints what to type.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,15 +14,18 @@ can_link() {
     command -v cc >/dev/null 2>&1 && echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null
 }
 
+# What is missing, for people, and the packages that bring it.
 install_packages() {
+    missing=$1
+    shift
     if ! command -v apt-get >/dev/null 2>&1; then
-        give_up "A C compiler is missing, and this is neither Debian nor Ubuntu: please install gcc and try again."
+        give_up "$missing is missing, and this is neither Debian nor Ubuntu: please install $1 and try again."
     elif [ "$(id -u)" -eq 0 ]; then
         as_root=""
     elif sudo -n true 2>/dev/null; then
         as_root="sudo -n"
     else
-        give_up "A C compiler is missing. Please type this and try again:" \
+        give_up "$missing is missing. Please type this and try again:" \
             "  sudo apt-get update && sudo apt-get install -y --no-install-recommends $*"
     fi
     $as_root apt-get update
@@ -38,10 +41,12 @@ if [ "$(printf '%s\n' "$needed" "$version" | sort -V | head -n 1)" != "$needed" 
     give_up "Watershed needs Rust $needed or newer, this is $version. Please type this and try again:" "  rustup update"
 fi
 
-can_link || install_packages gcc libc6-dev
+can_link || install_packages "A C compiler" gcc libc6-dev
 
-for component in "$@"; do
-    if ! cargo "${component#rust}" --version >/dev/null 2>&1; then
-        rustup component add "$component" || give_up "The component $component of Rust is missing; please install it."
+for part in "$@"; do
+    if [ "$part" = valgrind ]; then
+        command -v valgrind >/dev/null 2>&1 || install_packages Valgrind valgrind
+    elif ! cargo "${part#rust}" --version >/dev/null 2>&1; then
+        rustup component add "$part" || give_up "The component $part of Rust is missing; please install it."
     fi
 done

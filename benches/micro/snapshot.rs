@@ -1,0 +1,39 @@
+//! A snapshot of the state of all keys, in slices as a job takes them, without the disk; and restoring it.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use watershed_state::{KeyGroups, MemoryTable, Section, SliceProgress};
+
+use crate::state::table;
+
+/// Slots of one slice.
+const SLICE: usize = 1024;
+
+fn snapshot(table: &mut MemoryTable<u64, u64>) -> Vec<Section> {
+    table.begin_snapshot();
+    let mut sections = Vec::new();
+    while table.snapshot_slice(SLICE).unwrap() == SliceProgress::More {
+        sections.append(&mut table.take_sections());
+    }
+    sections.append(&mut table.take_sections());
+    sections
+}
+
+#[divan::bench(args = [1_000, 100_000])]
+fn write(bencher: Bencher<'_, '_>, keys: u64) {
+    let mut sums = table(keys);
+    bencher.counter(ItemsCount::new(keys)).bench_local(|| snapshot(&mut sums));
+}
+
+#[divan::bench(args = [1_000, 100_000])]
+fn restore(bencher: Bencher<'_, '_>, keys: u64) {
+    let sections = snapshot(&mut table(keys));
+    bencher.counter(ItemsCount::new(keys)).bench_local(|| {
+        let mut restored: MemoryTable<u64, u64> =
+            MemoryTable::new(KeyGroups::DEFAULT, 0..KeyGroups::DEFAULT.count());
+        for section in &sections {
+            restored.restore(section).unwrap();
+        }
+        restored
+    });
+}

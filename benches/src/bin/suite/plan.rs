@@ -1,0 +1,150 @@
+//! What is run for each row.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::path::PathBuf;
+
+use crate::program::{Program, Values};
+use crate::rounds::{self, Series};
+
+/// Everything there is to run.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) own: Program,
+    pub(crate) peers: Vec<Program>,
+    pub(crate) rounds: usize,
+    pub(crate) parallelism: Vec<usize>,
+    pub(crate) records: Option<u64>,
+    pub(crate) words: PathBuf,
+}
+
+/// One row with one parallelism.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) row: &'static str,
+    pub(crate) workload: &'static str,
+    pub(crate) parallelism: usize,
+    /// This project's first.
+    pub(crate) series: Vec<Series>,
+    /// How many of them have to agree on the checksum.
+    agreeing: usize,
+}
+
+/// All that was run.
+#[derive(Debug)]
+pub(crate) struct Results(pub(crate) Vec<Case>);
+
+/// Rows whose rate is compared.
+pub(crate) const RATES: [&str; 4] = ["W0", "W1", "W2", "W4"];
+const OTHERS: [&str; 5] = ["C1", "L1", "R1", "S1", "STALL"];
+/// Rows that are run with and without checkpoints.
+const WITH_CHECKPOINTS: [&str; 2] = ["W1", "W2"];
+/// How long the runs of C1 last at least, so that there are some checkpoints.
+const C1_SECONDS: f64 = 11.0;
+
+/// The names of this project's programs.
+pub(crate) const OWN: &str = "watershed";
+pub(crate) const OWN_CHECKPOINTED: &str = "watershed, a checkpoint every second";
+
+/// The rows asked for, or all.
+pub(crate) fn rows(asked: &[String]) -> Result<Vec<&'static str>, String> {
+    let all = || RATES.into_iter().chain(OTHERS);
+    if asked.is_empty() {
+        return Ok(all().collect());
+    }
+    let find = |name: &String| all().find(|row| row == name).ok_or(format!("there is no row {name}"));
+    asked.iter().map(find).collect()
+}
+
+impl Plan {
+    /// Runs these rows.
+    pub(crate) fn run(&self, rows: &[&'static str]) -> Result<Results, Box<dyn Error>> {
+        let mut cases = Vec::new();
+        for &row in rows {
+            for &parallelism in &self.parallelism {
+                if row == "C1" {
+                    for workload in WITH_CHECKPOINTS {
+                        cases.push(self.checkpoint_cost(workload, parallelism)?);
+                    }
+                } else {
+                    cases.push(self.compare(row, parallelism)?);
+                }
+            }
+        }
+        Ok(Results(cases))
+    }
+
+    /// This project's program beside the others.
+    fn compare(&self, row: &'static str, parallelism: usize) -> Result<Case, Box<dyn Error>> {
+        let own = match self.records {
+            Some(_) => self.own.with(&["--records", "{records}"]),
+            None => self.own.clone(),
+        };
+        let mut programs = vec![own.clone()];
+        if row == "L1" {
+            programs.push(checkpointed(&own));
+        }
+        let agreeing = match row {
+            // What a record adds depends on the order in which records of two sources come.
+            "L1" => 0,
+            "R1" | "S1" | "STALL" => 1,
+            _ => usize::MAX,
+        };
+        let own = programs.len();
+        if row != "STALL" {
+            programs.extend(self.peers.iter().cloned());
+        }
+        let series = rounds::run(&programs, own, self.rounds, &self.values(row, parallelism, self.records))?;
+        Ok(Case { row, workload: row, parallelism, series, agreeing })
+    }
+
+    /// A workload with checkpoints and without, with so many records that it takes long enough.
+    fn checkpoint_cost(&self, workload: &'static str, parallelism: usize) -> Result<Case, Box<dyn Error>> {
+        let records = if let Some(records) = self.records {
+            records
+        } else {
+            let trial = self.own.run(&self.values(workload, parallelism, None))?;
+            (trial.rate().unwrap_or(0.0) * C1_SECONDS) as u64
+        };
+        let own = self.own.with(&["--records", "{records}"]);
+        let programs = [own.clone(), checkpointed(&own)];
+        let values = self.values(workload, parallelism, Some(records));
+        let series = rounds::run(&programs, programs.len(), self.rounds, &values)?;
+        Ok(Case { row: "C1", workload, parallelism, series, agreeing: usize::MAX })
+    }
+
+    fn values<'a>(&'a self, workload: &'a str, parallelism: usize, records: Option<u64>) -> Values<'a> {
+        Values { workload, parallelism, records, words: &self.words }
+    }
+}
+
+fn checkpointed(own: &Program) -> Program {
+    own.with(&["--checkpoint-interval-ms", "1000"]).named(OWN_CHECKPOINTED)
+}
+
+impl Case {
+    /// Records per second of this project's program and of another, if there is one.
+    pub(crate) fn ratio(&self, to: &str) -> Option<f64> {
+        let rate = |name| self.series.iter().find(|series| series.name == name)?.rate();
+        Some(rate(OWN)? / rate(to)?)
+    }
+}
+
+impl Results {
+    /// Programs that disagree on what the result is.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let disagreement = |case: &Case| {
+            let agreeing = || case.series.iter().take(case.agreeing);
+            let different: BTreeSet<&str> = agreeing().flat_map(Series::checksums).collect();
+            let said = |series: &Series| {
+                let checksums: BTreeSet<&str> = series.checksums().collect();
+                format!("{}: {}", series.name, checksums.into_iter().collect::<Vec<_>>().join(" and "))
+            };
+            let all = || agreeing().map(said).collect::<Vec<_>>().join(", ");
+            let Case { workload, parallelism, .. } = case;
+            (different.len() > 1)
+                .then(|| format!("{workload} p={parallelism}: the checksums disagree: {}", all()))
+        };
+        self.0.iter().filter_map(disagreement).collect()
+    }
+}
