@@ -31,6 +31,8 @@ fn restore(bencher: Bencher<'_, '_>, keys: u64) {
     bencher.counter(ItemsCount::new(keys)).bench_local(|| {
         let mut restored: MemoryTable<u64, u64> =
             MemoryTable::new(KeyGroups::DEFAULT, 0..KeyGroups::DEFAULT.count());
+        // As an instance does, which knows how many there are.
+        restored.reserve(keys as usize);
         for section in &sections {
             restored.restore(section).unwrap();
         }
