@@ -62,7 +62,7 @@ const FIRE_TIMERS: usize = 1024;
 /// Timers fired before the time is looked at.
 const FIRE_UNTIMED: usize = 16;
 /// Slots of state and timers looked at in one slice of a snapshot.
-const SLICE: usize = 1024;
+const SLICE: usize = 8192;
 
 impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     /// An instance that starts empty and sends what it emits to `outlet` and `sides`.
