@@ -55,6 +55,18 @@ impl<T> Batch<T> {
         self.hashes.push(hash);
     }
 
+    /// Begins or goes on with the column of times, before some are added to it and as many values after them.
+    pub(crate) fn begin_times(&mut self) {
+        self.timestamps.resize(self.values.len(), NO_TIMESTAMP);
+    }
+
+    /// Makes the column of times whole after values were added without.
+    pub(crate) fn fill_up(&mut self) {
+        if !self.timestamps.is_empty() {
+            self.timestamps.resize(self.values.len(), NO_TIMESTAMP);
+        }
+    }
+
     /// Event time of record `index`.
     #[inline]
     pub fn timestamp(&self, index: usize) -> i64 {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Flow};
 use crate::chain::Push;
-use crate::clock::{MAX_WATERMARK, NO_TIMESTAMP};
+use crate::clock::MAX_WATERMARK;
 use crate::link::Link;
 use crate::message::{Barrier, Envelope, Message, Signal};
 
@@ -117,13 +117,12 @@ impl<T> Sender<T> {
         while taken < count && flow == Flow::Continue {
             let now = taken..count.min(taken + self.room().max(1));
             if let Some(timestamps) = batch.timestamps.get(now.clone()) {
-                self.building.timestamps.resize(self.building.values.len(), NO_TIMESTAMP);
+                self.building.begin_times();
                 self.building.timestamps.extend_from_slice(timestamps);
-            } else if !self.building.timestamps.is_empty() {
-                self.building.timestamps.resize(self.building.values.len() + now.len(), NO_TIMESTAMP);
             }
             self.building.hashes.extend_from_slice(batch.hashes.get(now.clone()).unwrap_or(&[]));
             self.building.values.extend(values.by_ref().take(now.len()));
+            self.building.fill_up();
             taken = now.end;
             flow = self.close_if_full();
         }

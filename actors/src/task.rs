@@ -213,6 +213,8 @@ pub struct Env {
     pub step_nanos: u64,
     /// Records handled in one go at most.
     pub batch_records: usize,
+    /// Slots of state and timers that one slice of a snapshot looks at.
+    pub slice_slots: usize,
 }
 
 impl std::fmt::Debug for Env {

@@ -7,7 +7,7 @@ use watershed_state::{KeyGroups, MemoryTable, Section, SliceProgress};
 use crate::state::table;
 
 /// Slots of one slice.
-const SLICE: usize = 1024;
+const SLICE: usize = 8192;
 
 fn snapshot(table: &mut MemoryTable<u64, u64>) -> Vec<Section> {
     table.begin_snapshot();

@@ -44,6 +44,9 @@ pub struct ByKey<K, F> {
     owner: Box<[u16]>,
     /// Whether the receiver has a use for the hashes.
     carried: bool,
+    /// Hash and owner of each record of the batch at hand.
+    hashes: Vec<u64>,
+    owners: Vec<u16>,
     key: PhantomData<fn() -> K>,
 }
 
@@ -60,7 +63,8 @@ impl<K, F> ByKey<K, F> {
     /// Routes to `parallelism` instances by the key that `key_of` finds.
     pub fn new(key_of: Arc<F>, groups: KeyGroups, parallelism: usize) -> Self {
         let owner = (0..groups.count()).map(|group| groups.instance_of(group, parallelism) as u16).collect();
-        Self { key_of, groups, owner, carried: true, key: PhantomData }
+        let (hashes, owners) = (Vec::new(), Vec::new());
+        Self { key_of, groups, owner, carried: true, hashes, owners, key: PhantomData }
     }
 
     /// Sends no hashes along: the receiver has no state that is found by them.
@@ -76,38 +80,51 @@ impl<K: Hash, F> ByKey<K, F> {
         usize::from(self.owner[usize::from(self.groups.group_of(hash))])
     }
 
-    /// Deals records out without a look at each channel: as many at a time as fit into every one.
-    fn scatter<T>(&self, batch: &mut Batch<T>, senders: &mut [Sender<T>]) -> Flow
+    /// Deals records out without a look at each channel: as many at a time as fit into every one, a column after the other.
+    fn scatter<T>(&mut self, batch: &mut Batch<T>, senders: &mut [Sender<T>]) -> Flow
     where
         F: Fn(&T) -> K,
     {
+        let mut hashes = std::mem::take(&mut self.hashes);
+        let mut owners = std::mem::take(&mut self.owners);
+        hashes.clear();
+        hashes.extend(batch.values.iter().map(|value| hash_key(&(self.key_of)(value))));
+        owners.clear();
+        owners.extend(hashes.iter().map(|hash| self.owner[usize::from(self.groups.group_of(*hash))]));
+
         let timestamps = std::mem::take(&mut batch.timestamps);
         let mut values = batch.values.drain(..);
-        let (mut done, count) = (0, values.len());
+        let (mut done, count) = (0, owners.len());
         let mut flow = Flow::Continue;
         while done < count && flow == Flow::Continue {
             let room = senders.iter().map(Sender::room).min().unwrap_or(0);
-            let end = count.min(done + room.max(1));
-            for value in values.by_ref().take(end - done) {
-                let hash = hash_key(&(self.key_of)(&value));
-                let building = senders[self.owner_of(hash)].building();
-                if let Some(at) = timestamps.get(done) {
-                    building.push(value, *at);
-                } else {
-                    building.values.push(value);
+            let now = done..count.min(done + room.max(1));
+            let owners = &owners[now.clone()];
+            if let Some(timestamps) = timestamps.get(now.clone()) {
+                senders.iter_mut().for_each(|sender| sender.building().begin_times());
+                for (owner, at) in owners.iter().zip(timestamps) {
+                    senders[usize::from(*owner)].building().timestamps.push(*at);
                 }
-                if self.carried {
-                    building.hashes.push(hash);
+            }
+            if self.carried {
+                for (owner, hash) in owners.iter().zip(&hashes[now.clone()]) {
+                    senders[usize::from(*owner)].building().hashes.push(*hash);
                 }
-                done += 1;
+            }
+            // Owners first: where they end, no value has been taken out.
+            for (owner, value) in owners.iter().zip(values.by_ref()) {
+                senders[usize::from(*owner)].building().values.push(value);
             }
             for sender in &mut *senders {
+                sender.building().fill_up();
                 flow = flow.and(sender.close_if_full());
             }
+            done = now.end;
         }
         let rest: Vec<T> = values.collect();
         batch.timestamps = timestamps;
         batch.keep(rest, done);
+        (self.hashes, self.owners) = (hashes, owners);
         flow
     }
 }

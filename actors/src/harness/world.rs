@@ -57,6 +57,7 @@ impl World {
             counters: Arc::default(),
             step_nanos: 1_000_000,
             batch_records: 1024,
+            slice_slots: 1024,
         }
     }
 

@@ -61,8 +61,6 @@ const PREFETCH_AHEAD: usize = 16;
 const FIRE_TIMERS: usize = 1024;
 /// Timers fired before the time is looked at.
 const FIRE_UNTIMED: usize = 16;
-/// Slots of state and timers looked at in one slice of a snapshot.
-const SLICE: usize = 8192;
 
 impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     /// An instance that starts empty and sends what it emits to `outlet` and `sides`.
@@ -412,13 +410,13 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     }
 
     fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
-        let text = |error: CodecError| chain_of(&error);
-        let mut progress = self.store.snapshot_slice(SLICE).map_err(text)?;
+        let (slots, text) = (self.env.slice_slots, |error: CodecError| chain_of(&error));
+        let mut progress = self.store.snapshot_slice(slots).map_err(text)?;
         if progress == SliceProgress::Done {
-            progress = self.timers.event.snapshot_slice(SLICE).map_err(text)?;
+            progress = self.timers.event.snapshot_slice(slots).map_err(text)?;
         }
         if progress == SliceProgress::Done {
-            progress = self.timers.processing.snapshot_slice(SLICE).map_err(text)?;
+            progress = self.timers.processing.snapshot_slice(slots).map_err(text)?;
         }
         let mut sections = self.store.take_sections();
         if progress == SliceProgress::Done {

@@ -1,5 +1,6 @@
 //! Counts the instructions that the pieces take per record, with Valgrind's Callgrind, and compares them with the
-//! committed figures: `instructions`. A count does not depend on how busy the machine is.
+//! committed figures: `instructions`. A count does not depend on how busy the machine is, but on the compiler and the kind
+//! of processor: with others than those of the committed figures it is only printed.
 //!
 //! `instructions --renew` writes the figures anew.
 
@@ -35,10 +36,15 @@ fn main() -> ExitCode {
 /// Prints the counts, and returns the pieces that have grown too much.
 fn check(renew: bool) -> Result<Vec<&'static str>, Box<dyn Error>> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.tsv");
-    let committed = read(&file)?;
+    let (made_with, committed) = read(&file)?;
+    let with = toolchain()?;
+    let comparable = renew || made_with == with;
     let pieces = std::env::current_exe()?.with_file_name("pieces");
-    let (mut failed, mut lines) = (Vec::new(), vec![HEADER.to_string()]);
-    println!("instructions per record");
+    let (mut failed, mut lines) = (Vec::new(), vec![format!("piece\t{with}")]);
+    println!("{with}");
+    if !comparable {
+        println!("the committed figures are of another kind, {made_with}: nothing is compared");
+    }
     for piece in PIECES {
         let setup = count(&pieces, piece, 0)?;
         let total = count(&pieces, piece, ITERATIONS)?;
@@ -48,7 +54,7 @@ fn check(renew: bool) -> Result<Vec<&'static str>, Box<dyn Error>> {
             Some(before) => println!("{piece:8} {now:7.1}  {:+5.1} %", 100.0 * (now / before - 1.0)),
             None => println!("{piece:8} {now:7.1}  new"),
         }
-        if committed.get(piece).is_none_or(|before| now > before * ALLOWED) {
+        if comparable && committed.get(piece).is_none_or(|before| now > before * ALLOWED) {
             failed.push(piece);
         }
     }
@@ -59,16 +65,24 @@ fn check(renew: bool) -> Result<Vec<&'static str>, Box<dyn Error>> {
     Ok(failed)
 }
 
-const HEADER: &str = "piece\tinstructions_per_record";
+/// What the counts depend on beside the code.
+fn toolchain() -> Result<String, Box<dyn Error>> {
+    let output = Command::new("rustc").arg("--version").output()?;
+    let version = String::from_utf8(output.stdout)?;
+    let number = version.split_whitespace().nth(1).ok_or("rustc does not say its version")?;
+    Ok(format!("instructions per record, rustc {number} for {}", std::env::consts::ARCH))
+}
 
-/// The committed figures.
-fn read(file: &Path) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
+/// What the committed figures were made with, and the figures.
+fn read(file: &Path) -> Result<(String, BTreeMap<String, f64>), Box<dyn Error>> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
+    let made_with = text.lines().next().and_then(|line| line.split_once('\t')).map_or("", |(_, with)| with);
     let figure = |line: &str| {
         let (piece, count) = line.split_once('\t').ok_or("a line without a tab")?;
         Ok((piece.to_string(), count.parse()?))
     };
-    text.lines().skip(1).map(figure).collect()
+    let figures: Result<_, Box<dyn Error>> = text.lines().skip(1).map(figure).collect();
+    Ok((made_with.to_string(), figures?))
 }
 
 /// Instructions of the whole process.

@@ -41,7 +41,7 @@ struct Moving<E> {
     from: Run<E>,
     /// Everything before this slot has been moved.
     next: usize,
-    /// The lowest tag that is still in `from`.
+    /// The lowest tag that is still in `from`; [`TAGS`] when none is, and only its memory is left to go.
     frontier: u64,
 }
 
@@ -241,7 +241,7 @@ impl<E: Tagged> OrderedTable<E> {
 
     /// The entries in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
-        let moving = self.moving.iter().flat_map(|moving| &moving.from.slots[moving.next..]);
+        let moving = self.moving.iter().filter_map(|moving| moving.from.slots.get(moving.next..)).flatten();
         self.run.slots.iter().chain(moving).flatten()
     }
 
@@ -269,7 +269,9 @@ impl<E: Tagged> OrderedTable<E> {
 
     fn begin_moving(&mut self, homes: usize) {
         // Only a table that was just begun can be short of room already: what is left of the one before it is little.
-        self.go_on_moving(usize::MAX);
+        while self.moving.is_some() {
+            self.go_on_moving(usize::MAX);
+        }
         let from = std::mem::replace(&mut self.run, Run::new(homes));
         self.moving = Some(Moving { from, next: 0, frontier: 0 });
     }
@@ -278,6 +280,15 @@ impl<E: Tagged> OrderedTable<E> {
     /// behind it.
     fn go_on_moving(&mut self, slots: usize) {
         let Some(moving) = &mut self.moving else { return };
+        if moving.frontier == TAGS {
+            // Dropping values looks at each slot, vacant as it is: that, too, is not done all at once.
+            let left = moving.from.slots.len().saturating_sub(slots.saturating_mul(4));
+            moving.from.slots.truncate(left);
+            if left == 0 {
+                self.moving = None;
+            }
+            return;
+        }
         let enough = moving.next.saturating_add(slots);
         while let Some(slot) = moving.from.slots.get_mut(moving.next) {
             moving.next += 1;
@@ -295,7 +306,7 @@ impl<E: Tagged> OrderedTable<E> {
                 None => {}
             }
         }
-        self.moving = None;
+        moving.frontier = TAGS;
     }
 }
 

@@ -35,6 +35,8 @@ fn sent_in_batches<R: Route<u64>>(
             while let Some(envelope) = receiver.mailbox.0.lock().unwrap().pop_front() {
                 let Message::Batch(batch) = envelope.message else { panic!("{envelope:?}") };
                 assert!(batch.len() <= wanted.max(1), "{} records in a batch of {wanted}", batch.len());
+                assert!([0, batch.len()].contains(&batch.timestamps.len()), "a column of times with gaps");
+                assert!([0, batch.len()].contains(&batch.hashes.len()), "a column of hashes with gaps");
                 got.extend((0..batch.len()).map(|index| (batch.values[index], batch.timestamp(index))));
             }
         }
