@@ -101,7 +101,9 @@ impl<K: Hash, F> ByKey<K, F> {
             let now = done..count.min(done + room.max(1));
             let owners = &owners[now.clone()];
             if let Some(timestamps) = timestamps.get(now.clone()) {
-                senders.iter_mut().for_each(|sender| sender.building().begin_times());
+                for sender in &mut *senders {
+                    sender.building().begin_times();
+                }
                 for (owner, at) in owners.iter().zip(timestamps) {
                     senders[usize::from(*owner)].building().timestamps.push(*at);
                 }
