@@ -125,6 +125,19 @@ fn a_rate_is_kept_and_divided_among_the_instances() {
 }
 
 #[test]
+fn an_instance_without_a_split_has_no_share_in_the_rate() {
+    let world = World::new();
+    let setup = Setup { rate: Some(100.0), parallelism: 2, ..Setup::default() };
+    let mut rig = start(&world, script(vec![part("a", 0..1000)]), setup).unwrap();
+    for ms in 1..=1_000 {
+        world.clock.advance_to(ms * MS);
+        rig.driver.settle().unwrap();
+    }
+    let read = rig.values().len();
+    assert!((99..=101).contains(&read), "{read} records in a second at 100 a second");
+}
+
+#[test]
 fn a_source_that_is_held_to_a_rate_sends_what_it_may_at_once() {
     let world = World::new();
     let setup = Setup { rate: Some(1.0), ..Setup::default() };
