@@ -131,17 +131,27 @@ fn sigterm_stops_it_cleanly_and_it_goes_on() {
 #[test]
 fn sigint_stops_it_and_sigusr1_shows_the_tree_with_one_line_a_node() {
     let place = Place::new(1_000);
-    let child = place.command(2, 2_000).env("RUST_LOG", "info").spawn().unwrap();
+    let log = place.0.path().join("log");
+    let said = || fs::read_to_string(&log).unwrap();
+    fs::write(&log, "").unwrap();
+    let append = || fs::File::options().append(true).open(&log).unwrap();
+    let mut command = place.command(2, 2_000);
+    let mut child = command.env("RUST_LOG", "info").stdout(append()).stderr(append()).spawn().unwrap();
     place.wait_for_output();
     signal(&child, "USR1");
     // Signals of different kinds may overtake each other: the tree has to be there before it is asked to stop.
-    pause(Duration::from_millis(200));
+    let begin = now();
+    let is_whole =
+        |log: &str| log.split_once("on request").is_some_and(|(_, tree)| tree.contains("files[1]"));
+    while !is_whole(&said()) {
+        assert!(begin.elapsed() < Duration::from_secs(30), "no tree in {}", said());
+        pause(Duration::from_millis(2));
+    }
     signal(&child, "INT");
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    let log = said(&output);
+    assert!(child.wait().unwrap().success(), "{}", said());
+    let log = said();
     assert!(log.contains("supervision tree at the start"), "{log}");
-    let (_, tree) = log.split_once("supervision tree on request").expect("no tree in the log");
+    let (_, tree) = log.split_once("supervision tree on request").unwrap();
     for node in
         ["job word-count", "region 0 state=running", "lines (source)", "lines[1] arbiter=1 state=running"]
     {
