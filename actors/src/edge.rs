@@ -131,20 +131,9 @@ impl<T> Sender<T> {
         flow
     }
 
-    /// What is being filled, for one who respects [`Sender::room`] and calls [`Sender::close_if_full`] afterwards.
-    #[inline]
-    fn building(&mut self) -> &mut Batch<T> {
-        &mut self.building
-    }
-
-    /// Records that may be added before the batch is full.
+    /// Records that may be added to the batch before it is full; [`Sender::close_if_full`] has to be called afterwards.
     fn room(&self) -> usize {
         self.limit.saturating_sub(self.building.len())
-    }
-
-    /// Records of a full batch.
-    fn limit(&self) -> usize {
-        self.limit
     }
 
     #[inline]

@@ -76,8 +76,8 @@ impl<K, F> ByKey<K, F> {
 
 impl<K: Hash, F> ByKey<K, F> {
     #[inline]
-    fn owner_of(&self, hash: u64) -> usize {
-        usize::from(self.owner[usize::from(self.groups.group_of(hash))])
+    fn owner_of(&self, hash: u64) -> u16 {
+        self.owner[usize::from(self.groups.group_of(hash))]
     }
 
     /// Deals records out without a look at each channel: as many at a time as fit into every one, a column after the other.
@@ -90,7 +90,7 @@ impl<K: Hash, F> ByKey<K, F> {
         hashes.clear();
         hashes.extend(batch.values.iter().map(|value| hash_key(&(self.key_of)(value))));
         owners.clear();
-        owners.extend(hashes.iter().map(|hash| self.owner[usize::from(self.groups.group_of(*hash))]));
+        owners.extend(hashes.iter().map(|hash| self.owner_of(*hash)));
 
         let timestamps = std::mem::take(&mut batch.timestamps);
         let mut values = batch.values.drain(..);
@@ -102,23 +102,23 @@ impl<K: Hash, F> ByKey<K, F> {
             let owners = &owners[now.clone()];
             if let Some(timestamps) = timestamps.get(now.clone()) {
                 for sender in &mut *senders {
-                    sender.building().begin_times();
+                    sender.building.begin_times();
                 }
                 for (owner, at) in owners.iter().zip(timestamps) {
-                    senders[usize::from(*owner)].building().timestamps.push(*at);
+                    senders[usize::from(*owner)].building.timestamps.push(*at);
                 }
             }
             if self.carried {
                 for (owner, hash) in owners.iter().zip(&hashes[now.clone()]) {
-                    senders[usize::from(*owner)].building().hashes.push(*hash);
+                    senders[usize::from(*owner)].building.hashes.push(*hash);
                 }
             }
             // Owners first: where they end, no value has been taken out.
             for (owner, value) in owners.iter().zip(values.by_ref()) {
-                senders[usize::from(*owner)].building().values.push(value);
+                senders[usize::from(*owner)].building.values.push(value);
             }
             for sender in &mut *senders {
-                sender.building().fill_up();
+                sender.building.fill_up();
                 flow = flow.and(sender.close_if_full());
             }
             done = now.end;
@@ -135,7 +135,7 @@ impl<T: Send, K: Hash, F: Fn(&T) -> K + Send + Sync> Route<T> for ByKey<K, F> {
     #[inline]
     fn route(&mut self, value: T, at: i64, senders: &mut [Sender<T>]) -> Flow {
         let hash = hash_key(&(self.key_of)(&value));
-        let sender = &mut senders[self.owner_of(hash)];
+        let sender = &mut senders[usize::from(self.owner_of(hash))];
         if self.carried { sender.push_keyed(value, at, hash) } else { sender.push(value, at) }
     }
 
@@ -147,7 +147,7 @@ impl<T: Send, K: Hash, F: Fn(&T) -> K + Send + Sync> Route<T> for ByKey<K, F> {
             }
             return sender.append(batch);
         }
-        if senders.iter().all(|sender| sender.limit() >= WORTH_A_LOOK) {
+        if senders.iter().all(|sender| sender.limit >= WORTH_A_LOOK) {
             self.scatter(batch, senders)
         } else {
             batch.drain_while(|value, at, _| self.route(value, at, senders))
