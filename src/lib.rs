@@ -3,14 +3,15 @@
 pub use watershed_actors::sinks::{Collector, Files, SinkFn, Stdout};
 pub use watershed_actors::sources::{Generator, InvalidUtf8, Items, Lines, SocketLines};
 pub use watershed_actors::{
-    Clock, Context, Instance, Lateness, MAX_WATERMARK, Polled, Prepare, Process, Reader, Records, SideOutput,
-    Sink, SinkContext, SinkWriter, Source, SourceContext, Split, Timer, TimerKind, TwoPhaseSink,
-    TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy, harness,
+    Clock, Context, Directive, Instance, Lateness, MAX_WATERMARK, Polled, Prepare, Process, Reader, Records,
+    SideOutput, Sink, SinkContext, SinkWriter, SkipCap, Source, SourceContext, Split, Stage, Timer,
+    TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy,
+    harness,
 };
 pub use watershed_runtime::{
     Aggregate, Boxed, Chain, Config, End, Error, ErrorKind, InstanceNode, Job, KeyedStream, OperatorNode,
-    Outcome, RegionNode, Restart, Result, Resume, Simulation, SinkActor, Stream, Topology, Tree, millis,
-    minutes, seconds,
+    Outcome, RegionNode, Restart, Result, Resume, Simulation, SinkActor, Stream, Supervision, Topology, Tree,
+    millis, minutes, seconds,
 };
 pub use watershed_state::{
     Data, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, hash_key,
@@ -20,7 +21,7 @@ pub use watershed_state::{
 pub mod prelude {
     pub use crate::{
         Aggregate, Config, Context, End, Files, Generator, Items, Lateness, Lines, Process, Restart,
-        SideOutput, SocketLines, Stdout, Stream, Timer, TimerKind, Topology, UserResult, millis, minutes,
-        seconds,
+        SideOutput, SocketLines, Stdout, Stream, Supervision, Timer, TimerKind, Topology, UserResult, millis,
+        minutes, seconds,
     };
 }

@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::supervision::{Directive, Stage};
+
 /// What user code returns: any error will do, so `?` works on everything.
 pub type UserResult<T = ()> = Result<T, UserError>;
 
@@ -20,6 +22,17 @@ pub struct Failure {
     pub kind: FailureKind,
     /// The key of the record in process, as JSON, where known.
     pub key: Option<String>,
+    /// What the operator's policy says of it, where that is not to restart.
+    pub blame: Option<Box<Blame>>,
+}
+
+/// Whose fault a failure is, as far as that can be said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blame {
+    /// The part of the operator's work that failed.
+    pub stage: Stage,
+    /// What the operator's policy says of failures there.
+    pub directive: Directive,
 }
 
 /// How an instance failed.
@@ -41,17 +54,17 @@ impl Failure {
     /// From an error that user code returned.
     pub fn user(error: &UserError) -> Self {
         let kind = if is_no_space(&**error) { FailureKind::NoSpace } else { FailureKind::Error };
-        Self { cause: chain_of(&**error), kind, key: None }
+        Self { cause: chain_of(&**error), kind, key: None, blame: None }
     }
 
     /// What a checkpoint holds does not fit.
     pub fn state(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), kind: FailureKind::State, key: None }
+        Self { cause: cause.into(), kind: FailureKind::State, key: None, blame: None }
     }
 
     /// A broken protocol: always our bug.
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), kind: FailureKind::Internal, key: None }
+        Self { cause: cause.into(), kind: FailureKind::Internal, key: None, blame: None }
     }
 
     /// From what `catch_unwind` caught.
@@ -65,6 +78,7 @@ impl Failure {
                     cause: text.unwrap_or_else(|| "a panic without a message".to_string()),
                     kind: FailureKind::Panic,
                     key: None,
+                    blame: None,
                 }
             }
         }

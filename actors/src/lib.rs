@@ -19,6 +19,7 @@ mod sink;
 pub mod sinks;
 mod source;
 pub mod sources;
+mod supervision;
 mod task;
 
 pub use actor::{ActorPort, ControlMessage, Shell};
@@ -29,7 +30,7 @@ pub use chain::{
 };
 pub use clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP, SystemClock};
 pub use edge::{BatchLimits, Broadcast, ByKey, Edge, Forward, Port, Rebalance, Route, Sender};
-pub use error::{Failure, FailureKind, UserError, UserResult, chain_of};
+pub use error::{Blame, Failure, FailureKind, UserError, UserResult, chain_of};
 pub use inbox::{Aligner, Arrival, Inbox, Input, Valve, ValveChange};
 pub use instance::Instance;
 pub use link::{Link, Permit, TaskWaker};
@@ -37,6 +38,7 @@ pub use message::{Barrier, Envelope, Message, Signal, Status};
 pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
+pub use supervision::{Directive, Policy, SkipCap, Stage};
 pub use task::{
     Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic,
     RelayLogic, Report, Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store,

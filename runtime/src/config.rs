@@ -8,6 +8,7 @@ use watershed_state::KeyGroups;
 
 use crate::restart::Restart;
 use crate::simulation::{Dice, Simulation};
+use crate::supervision::Supervision;
 
 /// How a topology is run. The same topology runs under any of them.
 #[derive(Debug, Clone)]
@@ -23,6 +24,7 @@ pub struct Config {
     pub(crate) accept_duplicates: bool,
     pub(crate) dropped: Vec<String>,
     pub(crate) restart: Restart,
+    pub(crate) supervision: Supervision,
     pub(crate) limits: BatchLimits,
     pub(crate) credits: u32,
     pub(crate) watermark_interval: Duration,
@@ -56,6 +58,7 @@ impl Config {
             accept_duplicates: false,
             dropped: Vec::new(),
             restart: Restart::from_snapshot(),
+            supervision: Supervision::default(),
             limits: BatchLimits { records: 1024, linger_nanos: 5_000_000 },
             credits: 8,
             watermark_interval: Duration::from_millis(50),
@@ -146,7 +149,13 @@ impl Config {
         Ok(self)
     }
 
-    /// What happens after a failure.
+    /// What becomes of failures of operators whose wiring does not say it (the region restarts).
+    pub fn supervise(mut self, supervision: impl Into<Supervision>) -> Self {
+        self.supervision = supervision.into();
+        self
+    }
+
+    /// What happens after a failure of a region.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
         self

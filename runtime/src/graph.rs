@@ -8,6 +8,7 @@ use watershed_state::Fs;
 
 use crate::build::{InstanceBuild, Launch};
 use crate::error::Error;
+use crate::supervision::Supervision;
 
 /// Number of an actor within the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) keyed: bool,
     /// Records per second, for a source.
     pub(crate) rate: Option<f64>,
+    /// What becomes of its failures; what the configuration says if nothing is said.
+    pub(crate) supervision: Option<Supervision>,
     pub(crate) build: Arc<dyn NodeBuild>,
 }
 

@@ -17,6 +17,7 @@ mod restart;
 mod simulation;
 mod startup;
 mod stream;
+mod supervision;
 mod topology;
 mod tree;
 
@@ -26,5 +27,7 @@ pub use job::{End, Job, Outcome};
 pub use restart::Restart;
 pub use simulation::Simulation;
 pub use stream::{Aggregate, Boxed, Chain, KeyedStream, SinkActor, Stream};
+pub use supervision::Supervision;
 pub use topology::Topology;
 pub use tree::{InstanceNode, OperatorNode, RegionNode, Tree};
+pub use watershed_actors::{Directive, SkipCap, Stage};

@@ -13,6 +13,7 @@ use crate::build::EdgePlan;
 use crate::config::Config;
 use crate::error::Error;
 use crate::graph::{Attach, Graph, NodeBuild, NodeId, NodeKind, Routing};
+use crate::supervision::Supervision;
 
 /// A topology with all numbers filled in.
 pub(crate) struct Plan {
@@ -32,6 +33,7 @@ pub(crate) struct PlannedNode {
     pub(crate) keyed: bool,
     pub(crate) parallelism: usize,
     pub(crate) rate: Option<f64>,
+    pub(crate) supervision: Supervision,
     pub(crate) build: Arc<dyn NodeBuild>,
     /// Attach the outputs to an instance.
     pub(crate) attach: Vec<Attach>,
@@ -70,6 +72,7 @@ impl Plan {
                 keyed: node.keyed,
                 parallelism: widths[index],
                 rate: node.rate,
+                supervision: node.supervision.unwrap_or(config.supervision),
                 build: Arc::clone(&node.build),
                 attach: outgoing.map(|edge| Arc::clone(&edge.attach)).collect(),
                 first_task: tasks.len(),

@@ -21,6 +21,7 @@ use watershed_state::Data;
 use crate::build::{BuildSettings, InstanceBuild};
 use crate::graph::{EdgeSpec, Node, NodeBuild, NodeId, NodeKind, PointSpec, Routing, SharedGraph};
 use crate::nodes::{InstanceNode, SinkNode, TwoPhaseNode};
+use crate::supervision::Supervision;
 use chain::{Erased, Then, Union};
 
 /// Records of type `T` on their way out of an actor.
@@ -258,6 +259,14 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         self
     }
 
+    /// What becomes of failures of the actor that this stream comes out of, and of the closures fused into it. Without it
+    /// the configuration decides.
+    pub fn supervise(self, supervision: impl Into<Supervision>) -> Self {
+        let supervision = supervision.into();
+        self.set(|node| node.supervision = Some(supervision));
+        self
+    }
+
     fn set(&self, change: impl Fn(&mut Node)) {
         let mut graph = self.graph.lock();
         for root in self.point.chain.roots() {
@@ -325,7 +334,15 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     fn add_node(&self, name: &str, kind: NodeKind, build: Arc<dyn NodeBuild>) -> NodeId {
         add_node(
             &self.graph,
-            Node { name: name.to_string(), kind, parallelism: None, keyed: false, rate: None, build },
+            Node {
+                name: name.to_string(),
+                kind,
+                parallelism: None,
+                keyed: false,
+                rate: None,
+                supervision: None,
+                build,
+            },
         )
     }
 
@@ -372,6 +389,12 @@ impl SinkActor {
     /// How many instances it has (as many as the actor before it).
     pub fn parallelism(self, instances: usize) -> Self {
         self.graph.lock().nodes[self.node.0].parallelism = Some(instances);
+        self
+    }
+
+    /// What becomes of failures of the sink. Without it the configuration decides.
+    pub fn supervise(self, supervision: impl Into<Supervision>) -> Self {
+        self.graph.lock().nodes[self.node.0].supervision = Some(supervision.into());
         self
     }
 }

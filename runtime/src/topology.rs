@@ -41,6 +41,7 @@ impl Topology {
             parallelism: None,
             keyed: false,
             rate: None,
+            supervision: None,
             build: Arc::new(SourceNode::new(source)),
         };
         let node = add_node(&self.graph, node);

@@ -101,6 +101,7 @@ impl<T: Task> TaskCell<T> {
                 cause: cause.to_string(),
                 kind: crate::error::FailureKind::Panic,
                 key: None,
+                blame: None,
             });
         }
     }

@@ -81,7 +81,12 @@ fn an_error_of_a_closure_arrives_as_an_error_and_not_as_a_panic() {
     fn but_three<T>(n: u64, otherwise: T) -> UserResult<T> {
         if n == 3 { Err("three is not allowed".into()) } else { Ok(otherwise) }
     }
-    let expected = Failure { cause: "three is not allowed".to_string(), kind: FailureKind::Error, key: None };
+    let expected = Failure {
+        cause: "three is not allowed".to_string(),
+        kind: FailureKind::Error,
+        key: None,
+        blame: None,
+    };
     let try_map = TryMap(Arc::new(|n| but_three(n, n)));
     assert_eq!(failure(try_map), (expected.clone(), vec![1, 2]));
     let try_filter_map = TryFilterMap(Arc::new(|n| but_three(n, Some(n))));
@@ -96,7 +101,8 @@ fn a_panic_of_a_closure_arrives_as_a_panic() {
         assert!(n != 3, "three again");
         n
     }));
-    let expected = Failure { cause: "three again".to_string(), kind: FailureKind::Panic, key: None };
+    let expected =
+        Failure { cause: "three again".to_string(), kind: FailureKind::Panic, key: None, blame: None };
     assert_eq!(failure(map), (expected, vec![1, 2]));
 }
 

@@ -105,7 +105,12 @@ fn an_error_of_a_reader_is_reported() {
     let failure = rig.driver.settle().unwrap_err();
     assert_eq!(
         failure,
-        Failure { cause: "the disk is gone".to_string(), kind: crate::FailureKind::Error, key: None }
+        Failure {
+            cause: "the disk is gone".to_string(),
+            kind: crate::FailureKind::Error,
+            key: None,
+            blame: None
+        }
     );
 }
 
