@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::supervision::{Directive, Stage};
+use crate::supervision::{Directive, Stage, Suspect};
 
 /// What user code returns: any error will do, so `?` works on everything.
 pub type UserResult<T = ()> = Result<T, UserError>;
@@ -33,6 +33,10 @@ pub struct Blame {
     pub stage: Stage,
     /// What the operator's policy says of failures there.
     pub directive: Directive,
+    /// The record that was in process, where that is known.
+    pub suspect: Option<Suspect>,
+    /// Where it panicked.
+    pub backtrace: Option<String>,
 }
 
 /// How an instance failed.
@@ -55,6 +59,12 @@ impl Failure {
     pub fn user(error: &UserError) -> Self {
         let kind = if is_no_space(&**error) { FailureKind::NoSpace } else { FailureKind::Error };
         Self { cause: chain_of(&**error), kind, key: None, blame: None }
+    }
+
+    /// Something that the policy allows no more of: the job ends.
+    pub fn stop(stage: Stage, cause: String) -> Self {
+        let blame = Blame { stage, directive: Directive::Stop, suspect: None, backtrace: None };
+        Self { cause, kind: FailureKind::Error, key: None, blame: Some(Box::new(blame)) }
     }
 
     /// What a checkpoint holds does not fit.
@@ -103,14 +113,25 @@ impl fmt::Display for Failure {
 
 /// Whether an error says at its root that a disk is full or a quota used up.
 fn is_no_space(error: &(dyn Error + 'static)) -> bool {
+    io_error(error).is_some_and(|error| {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    })
+}
+
+/// Whether an error came from input or output of the machine.
+pub(crate) fn is_io(error: &(dyn Error + 'static)) -> bool {
+    io_error(error).is_some()
+}
+
+fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            return Some(error);
         }
         next = error.source();
     }
-    false
+    None
 }
 
 /// An error with all its sources, outermost first.

@@ -14,6 +14,7 @@ mod inbox;
 mod instance;
 mod link;
 mod message;
+mod panics;
 mod process;
 mod sink;
 pub mod sinks;
@@ -38,9 +39,13 @@ pub use message::{Barrier, Envelope, Message, Signal, Status};
 pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
-pub use supervision::{Directive, Policy, SkipCap, Stage};
+pub use supervision::{
+    DeadLetter, Directive, Evidence, LETTERS, Oversight, Place, Policy, Position, Rejecter, Rejects, Replay,
+    SkipCap, SkipEntry, Stage, Suspect,
+};
 pub use task::{
     Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic,
     RelayLogic, Report, Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store,
-    Task, TaskCell, TaskEvent, TaskId, Tick, TwoPhaseLogic, assign_splits, guard, saved_splits,
+    Task, TaskCell, TaskEvent, TaskId, Tick, TwoPhaseLogic, assign_splits, guard, saved_replays,
+    saved_splits,
 };

@@ -3,6 +3,8 @@
 //! A shell (an actix actor, or the simulator) files what arrives and calls [`Task::step`] as long as it says that there
 //! is more to do.
 
+mod aside;
+mod care;
 mod cell;
 mod operator;
 mod pace;
@@ -12,6 +14,9 @@ mod sink;
 mod source;
 mod upload;
 
+use aside::{Aside, replay_into};
+pub use care::saved_replays;
+pub(crate) use care::{Attempt, Care, Exhibit, Verdict};
 pub use cell::{Boot, TaskCell, guard};
 pub use operator::{Logic, OperatorTask, Tick};
 pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
@@ -28,10 +33,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use watershed_state::{Data, Fs, PartFile, Section};
 
 use crate::clock::Clock;
-use crate::error::Failure;
+use crate::error::{Blame, Failure};
 use crate::instance::Instance;
 use crate::link::TaskWaker;
 use crate::message::Envelope;
+use crate::supervision::Oversight;
 
 /// The work of one operator instance.
 pub trait Task: Send {
@@ -58,6 +64,9 @@ pub trait Task: Send {
 
     /// The key whose record or timer is in process, as JSON, for the report of a failure.
     fn current_key(&self) -> Option<String>;
+
+    /// Whom to blame for a failure, and what the policy says of it.
+    fn blame(&self, failure: &Failure) -> Option<Blame>;
 }
 
 /// What a task says after a step.
@@ -170,9 +179,26 @@ impl Fence {
 pub struct Counters {
     /// Records taken in; for a source, records read.
     pub records: AtomicU64,
+    /// Records left out, in all runs.
+    pub skipped: AtomicU64,
+    /// Records that wait for their key to be released.
+    pub parked: AtomicU64,
 }
 
 impl Counters {
+    /// Records taken in.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_skipped(&self, records: u64) {
+        self.skipped.store(records, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_parked(&self, records: usize) {
+        self.parked.store(records as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn add(&self, records: usize) {
         // One writer: no need for a locked instruction.
         let sum = self.records.load(Ordering::Relaxed) + records as u64;
@@ -207,6 +233,8 @@ pub struct Env {
     pub reporter: Arc<dyn Reporter>,
     /// Wakes the task.
     pub waker: Arc<TaskWaker>,
+    /// What is done about records that make it fail.
+    pub oversight: Arc<Oversight>,
     /// What it counts.
     pub counters: Arc<Counters>,
     /// How long a step may take, in nanoseconds.

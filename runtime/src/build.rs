@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use watershed_actors::{
-    BatchLimits, Boot, Env, Instance, Link, Port, Push, Restored, Sender, SideOutputs, Task, TaskWaker, Tee,
+    BatchLimits, Boot, Env, Instance, Link, Port, Push, Rejects, Restored, Sender, SideOutputs, Task,
+    TaskWaker, Tee,
 };
 use watershed_state::{Data, KeyGroups};
 
@@ -31,12 +32,14 @@ pub(crate) struct EdgePlan {
 }
 
 /// Settings that the parts of a chain need.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct BuildSettings {
     pub(crate) limits: BatchLimits,
     pub(crate) credits: u32,
     pub(crate) key_groups: KeyGroups,
     pub(crate) watermark_interval: Duration,
+    /// What becomes of records that fused closures reject.
+    pub(crate) rejects: Rejects,
 }
 
 /// The outputs of one instance, while they are being put together.

@@ -25,6 +25,7 @@ pub struct Config {
     pub(crate) dropped: Vec<String>,
     pub(crate) restart: Restart,
     pub(crate) supervision: Supervision,
+    pub(crate) dead_letters: Option<PathBuf>,
     pub(crate) limits: BatchLimits,
     pub(crate) credits: u32,
     pub(crate) watermark_interval: Duration,
@@ -59,6 +60,7 @@ impl Config {
             dropped: Vec::new(),
             restart: Restart::from_snapshot(),
             supervision: Supervision::default(),
+            dead_letters: None,
             limits: BatchLimits { records: 1024, linger_nanos: 5_000_000 },
             credits: 8,
             watermark_interval: Duration::from_millis(50),
@@ -153,6 +155,18 @@ impl Config {
     pub fn supervise(mut self, supervision: impl Into<Supervision>) -> Self {
         self.supervision = supervision.into();
         self
+    }
+
+    /// Keeps dead letters in this folder (`dead-letters` in that of the checkpoints).
+    pub fn dead_letters(mut self, folder: impl AsRef<Path>) -> Self {
+        self.dead_letters = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Where dead letters are kept, if there is a place for them.
+    pub(crate) fn dead_letter_folder(&self) -> Option<PathBuf> {
+        let beside = || self.checkpoints.as_ref().map(|folder| folder.join("dead-letters"));
+        self.dead_letters.clone().or_else(beside)
     }
 
     /// What happens after a failure of a region.

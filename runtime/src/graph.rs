@@ -24,7 +24,7 @@ impl SharedGraph {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) edges: Vec<EdgeSpec>,
@@ -33,6 +33,7 @@ pub(crate) struct Graph {
 }
 
 /// A named actor.
+#[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) kind: NodeKind,
@@ -90,6 +91,7 @@ impl Routing {
 }
 
 /// A way from one actor: to another one, or into a closure.
+#[derive(Clone)]
 pub(crate) struct EdgeSpec {
     pub(crate) from: NodeId,
     /// `None` for a chain that ends in a closure.
@@ -109,6 +111,7 @@ pub(crate) struct EdgeSpec {
 pub(crate) type Attach = Arc<dyn Fn(&mut InstanceBuild<'_>) + Send + Sync>;
 
 /// A stream that someone held in a variable.
+#[derive(Clone)]
 pub(crate) struct PointSpec {
     pub(crate) origin: NodeId,
     pub(crate) fused: Vec<&'static str>,

@@ -101,6 +101,15 @@ impl Job {
         self.command(Command::LogTree)
     }
 
+    /// Looks for dead letters that the program `watershed` has asked to replay, and replays them. A job that starts does it
+    /// by itself.
+    ///
+    /// # Errors
+    /// If the job has ended.
+    pub fn replay_dead_letters(&self) -> Result<()> {
+        self.command(Command::ReplayDeadLetters)
+    }
+
     /// Ends the job without a checkpoint: what came after the last one is dropped. Returns at once.
     ///
     /// # Errors

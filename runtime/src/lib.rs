@@ -30,4 +30,4 @@ pub use stream::{Aggregate, Boxed, Chain, KeyedStream, SinkActor, Stream};
 pub use supervision::Supervision;
 pub use topology::Topology;
 pub use tree::{InstanceNode, OperatorNode, RegionNode, Tree};
-pub use watershed_actors::{Directive, SkipCap, Stage};
+pub use watershed_actors::{DeadLetter, Directive, SkipCap, Stage};

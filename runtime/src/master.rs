@@ -3,6 +3,7 @@
 mod checkpoints;
 mod ledger;
 mod picture;
+mod poison;
 mod recovery;
 mod region;
 
@@ -11,7 +12,9 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use watershed_actors::{Control, Counters, Failure, Report, Restored, TaskEvent, TaskId};
+use watershed_actors::{
+    Control, Counters, Failure, Oversight, Report, Restored, TaskEvent, TaskId, TaskWaker,
+};
 use watershed_state::{CheckpointStore, Identity, Manifest};
 
 use crate::config::Config;
@@ -22,6 +25,7 @@ use crate::plan::Plan;
 use crate::startup::Start;
 use crate::tree::Tree;
 use ledger::Ledger;
+pub(crate) use poison::Poison;
 use region::{Phase, Region};
 
 /// What the control plane hears.
@@ -55,6 +59,8 @@ pub(crate) enum Command {
     Tree(SyncSender<Tree>),
     /// The tree into the log.
     LogTree,
+    /// Look for requests to replay dead letters.
+    ReplayDeadLetters,
     /// End at once, without a checkpoint.
     Cancel,
     /// End with a last checkpoint.
@@ -86,6 +92,7 @@ pub(crate) struct Master {
     regions: Vec<Region>,
     tasks: Vec<TaskLife>,
     ledger: Ledger,
+    poison: Poison,
     /// The manifest that is being written, and when to write it again if the disk does not say whether it is there.
     unsettled: Option<(Arc<Manifest>, u64)>,
     /// When the next checkpoint is due, in clock nanoseconds.
@@ -104,6 +111,10 @@ struct TaskLife {
     handle: Option<TaskHandle>,
     state: TaskState,
     counters: Arc<Counters>,
+    /// What the counter of records stood at when the run began.
+    records_before_run: u64,
+    /// What the task was told of records, and how to wake it.
+    oversight: Option<(Arc<Oversight>, Arc<TaskWaker>)>,
     /// Up to which checkpoint its commits are done.
     committed: u64,
     failures: u32,
@@ -151,6 +162,7 @@ impl Master {
             origin_checkpoint: start.checkpoint,
             already_finished: start.already_finished,
             ledger: Ledger::default(),
+            poison: start.poison,
             unsettled: None,
             collecting: false,
             stop_requested: false,
@@ -250,6 +262,7 @@ impl Master {
                 // Whoever asked may have gone.
                 let _ = reply.try_send(self.tree());
             }
+            Command::ReplayDeadLetters => self.replay_dead_letters(),
             Command::LogTree => self.log_tree("on request"),
             Command::Cancel => {
                 tracing::info!("the job is cancelled");

@@ -41,8 +41,9 @@ impl<S: Source> NodeBuild for SourceNode<S> {
 
     fn launch(&self, mut launch: Launch<'_>) {
         let splits = Arc::clone(&self.splits.lock().unwrap_or_else(PoisonError::into_inner));
-        let outlet = launch.build.take_main::<S::Item>();
-        let setup = SourceSetup { source: Arc::clone(&self.source), splits, outlet, rate: launch.rate };
+        let (outlet, sides) = (launch.build.take_main::<S::Item>(), launch.build.take_sides());
+        let setup =
+            SourceSetup { source: Arc::clone(&self.source), splits, outlet, sides, rate: launch.rate };
         let (env, restored) = (launch.env.clone(), Arc::clone(&launch.restored));
         launch.spawn(Box::new(move || SourceTask::restore(env, setup, &restored)));
     }
@@ -104,10 +105,10 @@ pub(crate) struct RelayNode<T>(pub(crate) PhantomData<fn() -> T>);
 
 impl<T: Data> NodeBuild for RelayNode<T> {
     fn launch(&self, mut launch: Launch<'_>) {
-        let outlet = launch.build.take_main::<T>();
+        let (outlet, sides) = (launch.build.take_main::<T>(), launch.build.take_sides());
         let (env, restored, channels) = (launch.env.clone(), Arc::clone(&launch.restored), launch.channels);
         launch.spawn(Box::new(move || {
-            let logic = RelayLogic::restore(&env, outlet, &restored)?;
+            let logic = RelayLogic::restore(&env, outlet, sides, &restored)?;
             Ok(operator(env, channels, logic))
         }));
     }
@@ -119,10 +120,11 @@ pub(crate) struct SinkNode<S> {
 }
 
 impl<S: Sink> NodeBuild for SinkNode<S> {
-    fn launch(&self, launch: Launch<'_>) {
+    fn launch(&self, mut launch: Launch<'_>) {
         let (env, channels, sink) = (launch.env.clone(), launch.channels, Arc::clone(&self.sink));
+        let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
         launch.spawn(Box::new(move || {
-            let logic = SinkLogic::<S>::open(&env, &sink)?;
+            let logic = SinkLogic::<S>::open(&env, &sink, sides, &restored)?;
             Ok(operator(env, channels, logic))
         }));
     }
@@ -144,11 +146,11 @@ impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
             .map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
     }
 
-    fn launch(&self, launch: Launch<'_>) {
+    fn launch(&self, mut launch: Launch<'_>) {
         let (env, channels, sink) = (launch.env.clone(), launch.channels, Arc::clone(&self.sink));
-        let restored = Arc::clone(&launch.restored);
+        let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
         launch.spawn(Box::new(move || {
-            let logic = TwoPhaseLogic::restore(&env, &sink, &restored)?;
+            let logic = TwoPhaseLogic::restore(&env, &sink, sides, &restored)?;
             Ok(operator(env, channels, logic))
         }));
     }

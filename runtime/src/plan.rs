@@ -1,8 +1,10 @@
 //! The plan: how wide each actor is, which channels there are, what fails together.
 
 mod check;
+mod dead_letters;
 mod explain;
 
+pub(crate) use dead_letters::with_dead_letters;
 pub(crate) use explain::explain;
 
 use std::sync::Arc;

@@ -79,6 +79,17 @@ impl RestartBudget {
         Verdict::Restart(OUT_OF_SPACE.max(self.policy.backoff_min))
     }
 
+    /// A restart that costs nothing, as something else limits the number of them.
+    pub(crate) fn free(&self) -> Verdict {
+        Verdict::Restart(self.policy.backoff_min)
+    }
+
+    /// The same, and the last failure is forgotten: its cause is known and will not come again.
+    pub(crate) fn forgive(&mut self) -> Verdict {
+        self.failures.pop_back();
+        self.free()
+    }
+
     /// A failure at this time (clock nanoseconds).
     pub(crate) fn failed(&mut self, now_nanos: u64) -> Verdict {
         let window = u64::try_from(self.policy.within.as_nanos()).unwrap_or(u64::MAX);

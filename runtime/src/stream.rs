@@ -12,9 +12,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use watershed_actors::{
-    Broadcast, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance, Map,
-    Operation, Process, Rebalance, SideOutput, Sink, TryFilterMap, TryFlatMap, TryMap, TwoPhaseSink,
-    UserResult, WatermarkStrategy,
+    Broadcast, DeadLetter, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance,
+    LETTERS, Map, Operation, Process, Rebalance, SideOutput, Sink, TryFilterMap, TryFlatMap, TryMap,
+    TwoPhaseSink, UserResult, WatermarkStrategy,
 };
 use watershed_state::Data;
 
@@ -140,45 +140,53 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         self.then("inspect", move |_| Inspect(Arc::clone(&function)))
     }
 
-    /// One record for one, or an error, which is handled as a failure of the actor.
+    /// One record for one, or an error, which is treated as [`Stream::supervise`] says.
     pub fn try_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
     where
         U: Data,
         F: Fn(T) -> UserResult<U> + Send + Sync + 'static,
     {
         let function = Arc::new(function);
-        self.then("try_map", move |_| TryMap(Arc::clone(&function)))
+        self.then("try_map", move |settings| {
+            TryMap::new(Arc::clone(&function), settings.rejects.closure("try_map"))
+        })
     }
 
-    /// Only the records for which the closure says `true`; an error is handled as a failure of the actor.
+    /// Only the records for which the closure says `true`; an error is treated as [`Stream::supervise`] says.
     pub fn try_filter<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
     where
         F: Fn(&T) -> UserResult<bool> + Send + Sync + 'static,
     {
         let function = Arc::new(move |record: T| Ok(function(&record)?.then_some(record)));
-        self.then("try_filter", move |_| TryFilterMap(Arc::clone(&function)))
+        self.then("try_filter", move |settings| {
+            TryFilterMap::new(Arc::clone(&function), settings.rejects.closure("try_filter"))
+        })
     }
 
-    /// One record or none for one, or an error, which is handled as a failure of the actor.
+    /// One record or none for one, or an error, which is treated as [`Stream::supervise`] says.
     pub fn try_filter_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
     where
         U: Data,
         F: Fn(T) -> UserResult<Option<U>> + Send + Sync + 'static,
     {
         let function = Arc::new(function);
-        self.then("try_filter_map", move |_| TryFilterMap(Arc::clone(&function)))
+        self.then("try_filter_map", move |settings| {
+            TryFilterMap::new(Arc::clone(&function), settings.rejects.closure("try_filter_map"))
+        })
     }
 
-    /// Looks at each record and lets it pass; an error is handled as a failure of the actor.
+    /// Looks at each record and lets it pass; an error is treated as [`Stream::supervise`] says.
     pub fn try_inspect<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
     where
         F: Fn(&T) -> UserResult + Send + Sync + 'static,
     {
         let function = Arc::new(move |record: T| function(&record).map(|()| Some(record)));
-        self.then("try_inspect", move |_| TryFilterMap(Arc::clone(&function)))
+        self.then("try_inspect", move |settings| {
+            TryFilterMap::new(Arc::clone(&function), settings.rejects.closure("try_inspect"))
+        })
     }
 
-    /// Any number of records for one, or an error, which is handled as a failure of the actor.
+    /// Any number of records for one, or an error, which is treated as [`Stream::supervise`] says.
     pub fn try_flat_map<I, F>(
         &self,
         function: F,
@@ -188,7 +196,9 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         F: Fn(T) -> UserResult<I> + Send + Sync + 'static,
     {
         let function = Arc::new(function);
-        self.then("try_flat_map", move |_| TryFlatMap::new(Arc::clone(&function)))
+        self.then("try_flat_map", move |settings| {
+            TryFlatMap::new(Arc::clone(&function), settings.rejects.closure("try_flat_map"))
+        })
     }
 
     /// Gives each record its event time, in milliseconds, and sends watermarks as `strategy` says.
@@ -220,6 +230,13 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         let streams = vec![one.point.used().chain, two.point.used().chain];
         let union = Boxed(Arc::new(Union(streams)) as Arc<dyn AnyChain<T>>);
         Stream::new(&self.graph, union, false).routed([one.routing, two.routing].concat())
+    }
+
+    /// The records that this actor, and what is fused into it, have left out under [`Supervision::quarantine`], with what
+    /// is known of each. They are kept beside the checkpoints as well.
+    pub fn dead_letters(&self) -> Stream<DeadLetter> {
+        let root = self.point.chain.roots()[0];
+        Stream::output(&self.graph, root, Some(LETTERS.to_string()))
     }
 
     /// What this actor sends to a side output.
@@ -390,6 +407,11 @@ impl SinkActor {
     pub fn parallelism(self, instances: usize) -> Self {
         self.graph.lock().nodes[self.node.0].parallelism = Some(instances);
         self
+    }
+
+    /// The records that the sink has left out under [`Supervision::quarantine`].
+    pub fn dead_letters(&self) -> Stream<DeadLetter> {
+        Stream::output(&self.graph, self.node, Some(LETTERS.to_string()))
     }
 
     /// What becomes of failures of the sink. Without it the configuration decides.

@@ -8,6 +8,7 @@ mod diamonds;
 mod fixture;
 mod operators;
 mod panics;
+mod poison;
 mod processes;
 mod refusals;
 mod regions;

@@ -54,6 +54,7 @@ impl World {
             checkpoints: (Arc::clone(&self.fs), PathBuf::from(CHECKPOINTS)),
             reporter: Arc::clone(&self.reports) as Arc<_>,
             waker: Arc::default(),
+            oversight: Arc::default(),
             counters: Arc::default(),
             step_nanos: 1_000_000,
             batch_records: 1024,

@@ -5,8 +5,9 @@ mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::message::Envelope;
+use crate::panics;
 use crate::task::{Control, Env, Step, Task, TaskEvent};
 
 /// Runs code of the user's; what it throws comes back as a failure.
@@ -15,7 +16,7 @@ use crate::task::{Control, Env, Step, Task, TaskEvent};
 /// What was thrown.
 pub fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
     // Whatever the code left half-changed is thrown away: the caller drops the task and rolls its region back.
-    catch_unwind(AssertUnwindSafe(code)).map_err(Failure::caught)
+    catch_unwind(AssertUnwindSafe(|| panics::watched(code))).map_err(Failure::caught)
 }
 
 /// Makes the task, restored, on the thread that will run it.
@@ -94,15 +95,12 @@ impl<T: Task> TaskCell<T> {
         }
     }
 
-    /// Lets the task fail as if its own code had, for tests of recovery.
+    /// Lets the task fail as if its own code had, for tests of recovery. No record is put under suspicion for it.
     pub fn crash(&mut self, cause: &str) {
         if !matches!(self.life, Life::Dead) {
-            self.fail(Failure {
-                cause: cause.to_string(),
-                kind: crate::error::FailureKind::Panic,
-                key: None,
-                blame: None,
-            });
+            self.drop_task();
+            let (cause, kind) = (cause.to_string(), FailureKind::Panic);
+            self.env.report(TaskEvent::Failed(Failure { cause, kind, key: None, blame: None }));
         }
     }
 
@@ -126,6 +124,17 @@ impl<T: Task> TaskCell<T> {
             && failure.key.is_none()
         {
             failure.key = guard(|| task.current_key()).unwrap_or(None);
+        }
+        let backtrace = panics::take_backtrace();
+        if let Life::Running(task) = &self.life
+            && failure.blame.is_none()
+        {
+            failure.blame = guard(|| task.blame(&failure)).unwrap_or(None).map(Box::new);
+        }
+        if let Some(blame) = &mut failure.blame
+            && failure.kind == FailureKind::Panic
+        {
+            blame.backtrace = backtrace;
         }
         self.drop_task();
         self.env.report(TaskEvent::Failed(failure));

@@ -6,7 +6,7 @@ mod tests;
 use watershed_state::{Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};
-use crate::error::Failure;
+use crate::error::{Blame, Failure};
 use crate::inbox::{Inbox, Input, ValveChange};
 use crate::link::Permit;
 use crate::message::Envelope;
@@ -76,6 +76,18 @@ pub trait Logic: Send {
     fn current_key(&self) -> Option<String> {
         None
     }
+
+    /// See [`Task::blame`].
+    fn blame(&self, failure: &Failure) -> Option<Blame>;
+
+    /// Whether it has work that comes from outside of its inputs: replayed letters, records of a released key.
+    fn has_errand(&self) -> bool;
+
+    /// Does some of that work.
+    ///
+    /// # Errors
+    /// What user code returned.
+    fn run_errand(&mut self) -> Result<Flow, Failure>;
 }
 
 /// What became of a tick.
@@ -234,7 +246,11 @@ impl<L: Logic> Task for OperatorTask<L> {
             if self.blocked {
                 self.blocked = self.logic.resume()? == Flow::Blocked;
             }
-            if !self.blocked && self.current.is_none() && !self.take_input(now)? {
+            // Before any input, so that the end of the input finds none of it undone.
+            if !self.blocked && self.current.is_none() && self.logic.has_errand() {
+                self.blocked = self.logic.run_errand()? == Flow::Blocked;
+                now = self.env.clock.nanos();
+            } else if !self.blocked && self.current.is_none() && !self.take_input(now)? {
                 starved = true;
                 break;
             }
@@ -248,11 +264,16 @@ impl<L: Logic> Task for OperatorTask<L> {
         // What a blocked channel holds is held back, not missing.
         let again = self.tick(now, starved && self.inbox.depth() == 0)?;
         let writing = self.snapshot.as_ref().is_some_and(|upload| !upload.is_full());
-        let more = writing || (!self.blocked && !starved) || self.logic.is_paused();
+        let busy = !starved || self.logic.has_errand();
+        let more = writing || (!self.blocked && busy) || self.logic.is_paused();
         Ok(if more { Step::Ready } else { Step::Waiting(again) })
     }
 
     fn current_key(&self) -> Option<String> {
         self.logic.current_key()
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        self.logic.blame(failure)
     }
 }

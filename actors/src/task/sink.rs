@@ -1,5 +1,6 @@
 //! What an actor with a sink does with its input.
 
+mod desk;
 #[cfg(test)]
 mod tests;
 
@@ -9,18 +10,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use watershed_state::{Section, SectionKind, SliceProgress, decode, encode};
 
 use crate::batch::{Batch, Flow};
-use crate::error::{Failure, chain_of};
+use crate::error::{Blame, Failure, chain_of};
 use crate::inbox::ValveChange;
+use crate::message::Signal;
+use crate::process::SideOutputs;
 use crate::sink::{Prepare, Sink, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 use crate::task::cell::guard;
 use crate::task::operator::{Logic, Tick};
 use crate::task::{Env, Restored, SnapshotItem, TaskEvent};
+use desk::Desk;
 
 /// Writes records at least once.
 pub struct SinkLogic<S: Sink> {
     writer: S::Writer,
     /// Something was written since the last flush.
     dirty: bool,
+    desk: Desk,
 }
 
 impl<S: Sink> std::fmt::Debug for SinkLogic<S> {
@@ -29,30 +34,14 @@ impl<S: Sink> std::fmt::Debug for SinkLogic<S> {
     }
 }
 
-/// Hands the records of a batch to a writer.
-fn write_batch<T>(
-    batch: &mut Batch<T>,
-    mut write: impl FnMut(T) -> crate::error::UserResult,
-) -> Result<Flow, Failure> {
-    let mut failed = None;
-    let flow = batch.drain_while(|record, _, _| match write(record) {
-        Ok(()) => Flow::Continue,
-        Err(error) => {
-            failed = Some(Failure::user(&error));
-            Flow::Blocked
-        }
-    });
-    failed.map_or(Ok(flow), Err)
-}
-
 impl<S: Sink> SinkLogic<S> {
-    /// Opens the writer.
+    /// Opens the writer; records that are left out go to `sides`.
     ///
     /// # Errors
-    /// What the sink says.
-    pub fn open(env: &Env, sink: &S) -> Result<Self, Failure> {
+    /// What the sink says; what cannot be decoded.
+    pub fn open(env: &Env, sink: &S, sides: SideOutputs, restored: &Restored) -> Result<Self, Failure> {
         let writer = sink.open(&env.sink_context()).map_err(|error| Failure::user(&error))?;
-        Ok(Self { writer, dirty: false })
+        Ok(Self { writer, dirty: false, desk: Desk::restore(env, sides, restored)? })
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
@@ -68,26 +57,29 @@ impl<S: Sink> Logic for SinkLogic<S> {
 
     fn run(&mut self, batch: &mut Batch<S::In>) -> Result<Flow, Failure> {
         self.dirty |= !batch.is_empty();
-        write_batch(batch, |record| self.writer.write(record))
+        self.desk.write(batch, |record| self.writer.write(record))
     }
 
     fn resume(&mut self) -> Result<Flow, Failure> {
-        Ok(Flow::Continue)
+        self.desk.resume()
     }
 
     fn interrupted(&self) -> bool {
-        false
+        self.desk.aside.interrupted()
     }
 
-    fn change(&mut self, _change: ValveChange) -> Result<Flow, Failure> {
+    fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {
+        self.desk.change(change);
         Ok(Flow::Continue)
     }
 
-    fn end(&mut self) {}
+    fn end(&mut self) {
+        self.desk.aside.signal(Signal::End);
+    }
 
-    fn barrier(&mut self, _checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
+    fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
         self.flush()?;
-        Ok(Vec::new())
+        Ok(self.desk.aside.barrier(checkpoint)?.into_iter().collect())
     }
 
     fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
@@ -96,19 +88,35 @@ impl<S: Sink> Logic for SinkLogic<S> {
 
     fn abort_snapshot(&mut self) {}
 
-    fn complete(&mut self, _checkpoint: u64) {}
+    fn complete(&mut self, checkpoint: u64) {
+        self.desk.aside.care.complete(checkpoint);
+    }
 
-    fn tick(&mut self, _now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
         if starved {
             self.flush()?;
         }
-        Ok(Tick { flow: Flow::Continue, again_nanos: u64::MAX })
+        Ok(Tick { flow: Flow::Continue, again_nanos: self.desk.aside.tick(now_nanos, starved) })
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        self.desk.blame(failure)
+    }
+
+    fn has_errand(&self) -> bool {
+        self.desk.aside.has_errand()
+    }
+
+    fn run_errand(&mut self) -> Result<Flow, Failure> {
+        self.dirty = true;
+        self.desk.run_errand(|record| self.writer.write(record))
     }
 }
 
 /// Writes records exactly once, in two phases.
 pub struct TwoPhaseLogic<S: TwoPhaseSink> {
     writer: S::Writer,
+    desk: Desk,
     commits: Arc<Commits<S>>,
 }
 
@@ -139,7 +147,12 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
     ///
     /// # Errors
     /// What the sink says; what cannot be decoded.
-    pub fn restore(env: &Env, sink: &Arc<S>, restored: &Restored) -> Result<Self, Failure> {
+    pub fn restore(
+        env: &Env,
+        sink: &Arc<S>,
+        sides: SideOutputs,
+        restored: &Restored,
+    ) -> Result<Self, Failure> {
         let context = env.sink_context();
         let user = |error| Failure::user(&error);
         let own = env.instance.index;
@@ -176,7 +189,8 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
             committing: Mutex::default(),
             failure: Mutex::default(),
         };
-        Ok(Self { writer, commits: Arc::new(commits) })
+        let desk = Desk::restore(env, sides, restored)?;
+        Ok(Self { writer, desk, commits: Arc::new(commits) })
     }
 }
 
@@ -236,30 +250,35 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
     type In = S::In;
 
     fn run(&mut self, batch: &mut Batch<S::In>) -> Result<Flow, Failure> {
-        write_batch(batch, |record| self.writer.write(record))
+        self.desk.write(batch, |record| self.writer.write(record))
     }
 
     fn resume(&mut self) -> Result<Flow, Failure> {
-        Ok(Flow::Continue)
+        self.desk.resume()
     }
 
     fn interrupted(&self) -> bool {
-        false
+        self.desk.aside.interrupted()
     }
 
-    fn change(&mut self, _change: ValveChange) -> Result<Flow, Failure> {
+    fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {
+        self.desk.change(change);
         Ok(Flow::Continue)
     }
 
-    fn end(&mut self) {}
+    fn end(&mut self) {
+        self.desk.aside.signal(Signal::End);
+    }
 
     fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
         let prepare = self.writer.prepare(checkpoint).map_err(|error| Failure::user(&error))?;
         lock(&self.commits.unprepared).extend(prepare.map(|prepare| (checkpoint, prepare)));
         let commits = Arc::clone(&self.commits);
-        Ok(vec![SnapshotItem::Deferred(Box::new(move || {
+        let mut items: Vec<SnapshotItem> = self.desk.aside.barrier(checkpoint)?.into_iter().collect();
+        items.push(SnapshotItem::Deferred(Box::new(move || {
             commits.check(guard(|| commits.section(checkpoint)))
-        }))])
+        })));
+        Ok(items)
     }
 
     fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
@@ -269,6 +288,7 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
     fn abort_snapshot(&mut self) {}
 
     fn complete(&mut self, checkpoint: u64) {
+        self.desk.aside.care.complete(checkpoint);
         let commits = Arc::clone(&self.commits);
         self.commits.env.pool.run(Box::new(move || {
             let env = &commits.env;
@@ -278,10 +298,22 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
         }));
     }
 
-    fn tick(&mut self, _now_nanos: u64, _starved: bool) -> Result<Tick, Failure> {
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
         match lock(&self.commits.failure).take() {
             Some(failure) => Err(failure),
-            None => Ok(Tick { flow: Flow::Continue, again_nanos: u64::MAX }),
+            None => Ok(Tick { flow: Flow::Continue, again_nanos: self.desk.aside.tick(now_nanos, starved) }),
         }
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        self.desk.blame(failure)
+    }
+
+    fn has_errand(&self) -> bool {
+        self.desk.aside.has_errand()
+    }
+
+    fn run_errand(&mut self) -> Result<Flow, Failure> {
+        self.desk.run_errand(|record| self.writer.write(record))
     }
 }

@@ -9,6 +9,7 @@ use watershed_state::{InstancePart, Section, read_part};
 use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
 use crate::error::Error;
 use crate::host::EventReporter;
+use crate::master::poison::Finding;
 use crate::master::region::Phase;
 use crate::master::{Event, Master, STOP_GRACE, TaskState};
 use crate::restart::Verdict;
@@ -26,11 +27,13 @@ impl Master {
             let node = &plan.nodes[planned.node.0];
             let env = self.env(*id, region);
             self.tasks[id.0 as usize].counters = Arc::clone(&env.counters);
+            self.tasks[id.0 as usize].oversight = Some((Arc::clone(&env.oversight), Arc::clone(&env.waker)));
             let settings = BuildSettings {
                 limits: self.config.limits,
                 credits: self.config.credits,
                 key_groups: self.config.key_groups,
                 watermark_interval: self.config.watermark_interval,
+                rejects: env.oversight.rejects.clone(),
             };
             let mut build = InstanceBuild::new(settings, &env, &plan.edges, &endpoints);
             // Watermark generators and closures of instances are made here, by code of the user's.
@@ -69,7 +72,8 @@ impl Master {
         }
     }
 
-    fn env(&self, id: TaskId, region: usize) -> Env {
+    fn env(&mut self, id: TaskId, region: usize) -> Env {
+        let oversight = Arc::new(self.oversight(id));
         let planned = self.plan.task(id);
         let node = &self.plan.nodes[planned.node.0];
         let surroundings = self.host.surroundings();
@@ -91,6 +95,7 @@ impl Master {
             checkpoints: (Arc::clone(self.store.fs()), self.store.root().to_path_buf()),
             reporter: Arc::new(EventReporter(Arc::clone(&surroundings.events))),
             waker: Arc::default(),
+            oversight,
             // A restarted task goes on counting.
             counters: Arc::clone(&self.tasks[id.0 as usize].counters),
             // In the simulation every batch is a step of its own, so that the seed decides between them.
@@ -156,8 +161,12 @@ impl Master {
         {
             self.abort_checkpoint(checkpoint, "a region that takes part in it failed");
         }
+        let finding = self.judge(task, failure);
         let budget = &mut self.regions[region].budget;
         let verdict = match failure.kind {
+            // The number of attempts is limited already.
+            _ if finding == Finding::Retry => budget.free(),
+            _ if finding == Finding::Convicted => budget.forgive(),
             FailureKind::NoSpace => budget.out_of_space(),
             FailureKind::State => Verdict::GiveUp,
             FailureKind::Panic | FailureKind::Error | FailureKind::Internal => budget.failed(now),
@@ -229,6 +238,7 @@ impl Master {
     }
 
     fn restart(&mut self, region: usize) {
+        self.write_down_convicts(region);
         let run = self.next_run;
         if let Err(error) = self.reserve_run() {
             return self.give_up(error);

@@ -46,6 +46,10 @@ impl Task for Actor {
     fn current_key(&self) -> Option<String> {
         Some("\"key\"".to_string())
     }
+
+    fn blame(&self, _failure: &Failure) -> Option<crate::error::Blame> {
+        None
+    }
 }
 
 impl Drop for Actor {

@@ -18,18 +18,24 @@ pub trait Store<P: Process>: Send {
     fn hash(&self, hash: u64) -> u64;
     /// Key and state for a record.
     fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State);
+    /// How many keys have state.
+    fn keys(&self) -> usize;
     /// Begins to load the state of a key from memory.
     fn prefetch(&self, hash: u64);
     /// State of a key.
     fn access_key(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State);
     /// Forgets the state of a key.
     fn clear(&mut self, hash: u64, key: &P::Key);
+    /// Whether there is a state for each key, rather than one in all.
+    fn is_keyed(&self) -> bool;
     /// The key with this hash, as JSON.
     fn describe_key(&self, hash: u64) -> Option<String>;
     /// The key groups that keys are divided into.
     fn groups(&self) -> KeyGroups;
     /// Groups under which the instance saves its watermark.
     fn owned(&self, instance: &Instance) -> Range<u16>;
+    /// Whether a record of this key hash (if it has a key), which instance `writer` had, belongs to the instance.
+    fn owns(&self, hash: Option<u64>, writer: usize, instance: &Instance) -> bool;
     /// Whether what instance `writer` saved under this group belongs to the instance.
     fn takes(&self, writer: usize, group: u16, instance: &Instance) -> bool;
     /// Takes over its share of a snapshot.
@@ -90,6 +96,11 @@ where
     }
 
     #[inline]
+    fn keys(&self) -> usize {
+        self.table.len()
+    }
+
+    #[inline]
     fn prefetch(&self, hash: u64) {
         self.table.prefetch(hash);
     }
@@ -100,6 +111,10 @@ where
 
     fn clear(&mut self, hash: u64, key: &P::Key) {
         self.table.remove(hash, key);
+    }
+
+    fn is_keyed(&self) -> bool {
+        true
     }
 
     fn describe_key(&self, hash: u64) -> Option<String> {
@@ -113,6 +128,13 @@ where
 
     fn owned(&self, instance: &Instance) -> Range<u16> {
         self.groups.range(instance.index, instance.parallelism)
+    }
+
+    fn owns(&self, hash: Option<u64>, writer: usize, instance: &Instance) -> bool {
+        match hash {
+            Some(hash) => self.owned(instance).contains(&self.groups.group_of(hash)),
+            None => writer % instance.parallelism == instance.index,
+        }
     }
 
     fn takes(&self, _writer: usize, group: u16, instance: &Instance) -> bool {
@@ -221,6 +243,10 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
         (&self.key, &mut self.state)
     }
 
+    fn keys(&self) -> usize {
+        1
+    }
+
     fn prefetch(&self, _hash: u64) {}
 
     fn access_key(&mut self, _hash: u64, (): ()) -> (&(), &mut P::State) {
@@ -229,6 +255,10 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
 
     fn clear(&mut self, _hash: u64, (): &()) {
         self.state = P::State::default();
+    }
+
+    fn is_keyed(&self) -> bool {
+        false
     }
 
     fn describe_key(&self, _hash: u64) -> Option<String> {
@@ -241,6 +271,10 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
 
     fn owned(&self, _instance: &Instance) -> Range<u16> {
         0..1
+    }
+
+    fn owns(&self, _hash: Option<u64>, writer: usize, instance: &Instance) -> bool {
+        writer % instance.parallelism == instance.index
     }
 
     fn takes(&self, writer: usize, _group: u16, instance: &Instance) -> bool {
