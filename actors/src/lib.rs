@@ -32,13 +32,14 @@ pub use edge::{BatchLimits, Broadcast, ByKey, Edge, Forward, Port, Rebalance, Ro
 pub use error::{Failure, FailureKind, UserError, UserResult, chain_of};
 pub use inbox::{Aligner, Arrival, Inbox, Input, Valve, ValveChange};
 pub use instance::Instance;
-pub use link::{Link, Permit, TaskWaker};
+pub use link::{Credits, Link, Permit, TaskWaker};
 pub use message::{Barrier, Envelope, Message, Signal, Status};
 pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
 pub use task::{
-    Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic,
-    RelayLogic, Report, Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store,
-    Task, TaskCell, TaskEvent, TaskId, Tick, TwoPhaseLogic, assign_splits, guard, saved_splits,
+    Activity, Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, Meter, OperatorTask,
+    Pool, ProcessLogic, RelayLogic, Report, Reporter, Restored, Sent, SinkLogic, SnapshotItem, SourceSetup,
+    SourceTask, Step, Store, Task, TaskCell, TaskEvent, TaskId, Tick, Times, TwoPhaseLogic, WatermarkGauge,
+    assign_splits, guard, saved_splits,
 };

@@ -86,7 +86,9 @@ impl Job {
     /// If the job has ended.
     pub fn tree(&self) -> Result<Tree> {
         let (reply, answer) = sync_channel(1);
-        self.command(Command::Tree(reply))?;
+        // Whoever asked may have gone.
+        let reply = move |tree| drop(reply.try_send(tree));
+        self.command(Command::Tree(Box::new(reply)))?;
         answer.recv_timeout(ANSWER).map_err(|error| match error {
             RecvTimeoutError::Timeout => Error::internal("the control plane does not answer"),
             RecvTimeoutError::Disconnected => Error::config("the job has ended"),

@@ -27,4 +27,4 @@ pub use restart::Restart;
 pub use simulation::Simulation;
 pub use stream::{Aggregate, Boxed, Chain, KeyedStream, SinkActor, Stream};
 pub use topology::Topology;
-pub use tree::{InstanceNode, OperatorNode, RegionNode, Tree};
+pub use tree::{CheckpointNode, FailureNode, InstanceNode, OperatorNode, RegionNode, Shares, TimeNode, Tree};

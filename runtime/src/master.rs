@@ -1,17 +1,17 @@
 //! The control plane: checkpoints and supervision of one job, as a plain struct that is told events.
 
 mod checkpoints;
+mod history;
 mod ledger;
 mod picture;
 mod recovery;
 mod region;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use watershed_actors::{Control, Counters, Failure, Report, Restored, TaskEvent, TaskId};
+use watershed_actors::{Control, Counters, Credits, Failure, Report, Restored, TaskEvent, TaskId};
 use watershed_state::{CheckpointStore, Identity, Manifest};
 
 use crate::config::Config;
@@ -20,7 +20,8 @@ use crate::host::{Host, TaskHandle};
 use crate::job::{End, Outcome};
 use crate::plan::Plan;
 use crate::startup::Start;
-use crate::tree::Tree;
+use crate::tree::{CheckpointNode, Tree};
+use history::RecentFailures;
 use ledger::Ledger;
 use region::{Phase, Region};
 
@@ -49,10 +50,13 @@ pub(crate) enum Stored {
     Unknown(String),
 }
 
+/// Takes an answer of the control plane, without holding it up.
+pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
 /// What can be asked of a running job.
 pub(crate) enum Command {
     /// The tree as it is.
-    Tree(SyncSender<Tree>),
+    Tree(Reply<Tree>),
     /// The tree into the log.
     LogTree,
     /// End at once, without a checkpoint.
@@ -79,6 +83,8 @@ pub(crate) struct Master {
     next_checkpoint: u64,
     /// The newest complete checkpoint.
     newest: Option<u64>,
+    /// What is known of it.
+    newest_made: Option<CheckpointNode>,
     /// What the process began with, per actor; let go once every region has a checkpoint of this process.
     origin: BTreeMap<usize, Arc<Restored>>,
     origin_checkpoint: Option<u64>,
@@ -104,10 +110,13 @@ struct TaskLife {
     handle: Option<TaskHandle>,
     state: TaskState,
     counters: Arc<Counters>,
+    /// Its outgoing channels: to whom, and their credits.
+    channels: Vec<(TaskId, Weak<dyn Credits>)>,
     /// Up to which checkpoint its commits are done.
     committed: u64,
     failures: u32,
     last_failure: Option<Failure>,
+    recent_failures: RecentFailures,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -147,6 +156,7 @@ impl Master {
             process_run: start.run,
             identity: start.identity,
             newest: start.checkpoint,
+            newest_made: start.checkpoint_made,
             origin: start.restored,
             origin_checkpoint: start.checkpoint,
             already_finished: start.already_finished,
@@ -246,10 +256,7 @@ impl Master {
 
     fn commanded(&mut self, command: Command) {
         match command {
-            Command::Tree(reply) => {
-                // Whoever asked may have gone.
-                let _ = reply.try_send(self.tree());
-            }
+            Command::Tree(reply) => reply(self.tree()),
             Command::LogTree => self.log_tree("on request"),
             Command::Cancel => {
                 tracing::info!("the job is cancelled");

@@ -102,6 +102,11 @@ impl Plan {
         format!("{}[{}]", self.node_of(id).name, self.task(id).instance)
     }
 
+    /// The task of an instance of an actor.
+    pub(crate) fn task_at(&self, node: NodeId, instance: usize) -> TaskId {
+        TaskId((self.nodes[node.0].first_task + instance) as u32)
+    }
+
     /// Tasks of an actor, in order of the instances.
     pub(crate) fn tasks_of(&self, node: usize) -> impl Iterator<Item = TaskId> + use<> {
         let first = self.nodes[node].first_task;

@@ -13,6 +13,7 @@ use crate::config::{Config, Resume};
 use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::plan::Plan;
+use crate::tree::CheckpointNode;
 
 /// Run numbers reserved at once.
 pub(crate) const RUN_BLOCK: u32 = 64;
@@ -27,6 +28,8 @@ pub(crate) struct Start {
     pub(crate) run: u32,
     /// What it goes on from.
     pub(crate) checkpoint: Option<u64>,
+    /// What is known of that.
+    pub(crate) checkpoint_made: Option<CheckpointNode>,
     pub(crate) restored: BTreeMap<usize, Arc<Restored>>,
     /// The job had finished, and there is nothing new to read.
     pub(crate) already_finished: bool,
@@ -68,13 +71,19 @@ pub(crate) fn start(
     let identity = Identity { lineage, run: run + RUN_BLOCK, reserved_checkpoints: reserved, began_at };
     store.save_identity(&identity)?;
     let already_finished = chosen.as_ref().is_some_and(|manifest| manifest.finished) && !new_splits;
-    let checkpoint = chosen.map(|manifest| manifest.checkpoint);
+    let checkpoint_made = chosen.map(|manifest| CheckpointNode {
+        id: manifest.checkpoint,
+        completed_ms: manifest.created_ms,
+        duration_ms: None,
+        bytes: manifest.files().map(|part| part.len).sum(),
+    });
+    let checkpoint = checkpoint_made.as_ref().map(|made| made.id);
     // An earlier process may have died before it came to it, one after the other.
     let pinned: Vec<u64> = checkpoint.into_iter().collect();
     if let Err(error) = store.collect(config.retain, &pinned) {
         tracing::warn!(%error, "old checkpoints could not be collected");
     }
-    Ok(Start { store, identity, run, checkpoint, restored, already_finished })
+    Ok(Start { store, identity, run, checkpoint, checkpoint_made, restored, already_finished })
 }
 
 fn unusable_identity(error: StoreError) -> Error {

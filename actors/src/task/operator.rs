@@ -115,6 +115,8 @@ impl<L: Logic> OperatorTask<L> {
     /// An instance with its inputs and what to do with them.
     pub fn new(env: Env, inbox: Inbox<L::In>, logic: L) -> Self {
         let pace = Pace::new(env.batch_records);
+        env.counters.counts::<L::In>();
+        env.counters.watermark.set(inbox.watermark());
         Self { env, inbox, logic, started: false, blocked: false, current: None, snapshot: None, pace }
     }
 
@@ -145,7 +147,10 @@ impl<L: Logic> OperatorTask<L> {
                 let records = batch.len();
                 self.current = Some(Current { batch, permit, records, since_nanos: now });
             }
-            Some(Input::Change(change)) => self.blocked = self.logic.change(change)? == Flow::Blocked,
+            Some(Input::Change(change)) => {
+                self.env.counters.watermark.set(self.inbox.watermark());
+                self.blocked = self.logic.change(change)? == Flow::Blocked;
+            }
             Some(Input::Barrier(checkpoint)) => self.snapshot_point(checkpoint)?,
             Some(Input::End) => self.logic.end(),
         }
@@ -250,6 +255,10 @@ impl<L: Logic> Task for OperatorTask<L> {
         let writing = self.snapshot.as_ref().is_some_and(|upload| !upload.is_full());
         let more = writing || (!self.blocked && !starved) || self.logic.is_paused();
         Ok(if more { Step::Ready } else { Step::Waiting(again) })
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     fn current_key(&self) -> Option<String> {

@@ -202,6 +202,7 @@ impl<S: Source> SourceTask<S> {
             since: None,
             records: 0,
         });
+        env.counters.counts::<S::Item>();
         let mut task = Self {
             pace: Pace::new(env.batch_records),
             waiting: unfinished.into(),
@@ -400,6 +401,10 @@ impl<S: Source> Task for SourceTask<S> {
                 return Ok(Step::Ready);
             }
         }
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     fn current_key(&self) -> Option<String> {
