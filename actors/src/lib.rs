@@ -19,6 +19,7 @@ mod sink;
 pub mod sinks;
 mod source;
 pub mod sources;
+mod tap;
 mod task;
 
 pub use actor::{ActorPort, ControlMessage, Shell};
@@ -37,6 +38,7 @@ pub use message::{Barrier, Envelope, Message, Signal, Status};
 pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
+pub use tap::{Sample, Tap, Tapper};
 pub use task::{
     Activity, Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, Meter, OperatorTask,
     Pool, ProcessLogic, RelayLogic, Report, Reporter, Restored, Sent, SinkLogic, SnapshotItem, SourceSetup,

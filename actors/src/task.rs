@@ -34,6 +34,7 @@ use crate::error::Failure;
 use crate::instance::Instance;
 use crate::link::TaskWaker;
 use crate::message::Envelope;
+use crate::tap::Tap;
 
 /// The work of one operator instance.
 pub trait Task: Send {
@@ -245,6 +246,8 @@ pub struct Env {
     pub waker: Arc<TaskWaker>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// Shows its records to whoever looks.
+    pub tap: Arc<Tap>,
     /// How long a step may take, in nanoseconds.
     pub step_nanos: u64,
     /// Records handled in one go at most.

@@ -7,7 +7,7 @@ pub(crate) use explain::explain;
 
 use std::sync::Arc;
 
-use watershed_actors::TaskId;
+use watershed_actors::{Tap, TaskId};
 
 use crate::build::EdgePlan;
 use crate::config::Config;
@@ -36,6 +36,8 @@ pub(crate) struct PlannedNode {
     /// Attach the outputs to an instance.
     pub(crate) attach: Vec<Attach>,
     pub(crate) first_task: usize,
+    /// Where its records can be looked at.
+    pub(crate) tap: Arc<Tap>,
 }
 
 /// One instance in the plan.
@@ -73,6 +75,7 @@ impl Plan {
                 build: Arc::clone(&node.build),
                 attach: outgoing.map(|edge| Arc::clone(&edge.attach)).collect(),
                 first_task: tasks.len(),
+                tap: Arc::default(),
             });
             let incoming = edges.iter().filter(|edge| edge.to == Some(NodeId(index)));
             let channels = incoming.map(EdgePlan::channels_per_receiver).sum();

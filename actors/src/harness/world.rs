@@ -55,6 +55,7 @@ impl World {
             reporter: Arc::clone(&self.reports) as Arc<_>,
             waker: Arc::default(),
             counters: Arc::default(),
+            tap: Arc::default(),
             step_nanos: 1_000_000,
             batch_records: 1024,
             slice_slots: 1024,

@@ -76,6 +76,11 @@ pub trait Logic: Send {
     fn current_key(&self) -> Option<String> {
         None
     }
+
+    /// The key of a record, as JSON, for whoever looks at it; `None` without keys.
+    fn key_of(&self, _record: &Self::In) -> Option<String> {
+        None
+    }
 }
 
 /// What became of a tick.
@@ -144,6 +149,9 @@ impl<L: Logic> OperatorTask<L> {
         match self.inbox.pop()? {
             None => return Ok(false),
             Some(Input::Batch(batch, permit)) => {
+                if self.env.tap.is_open() {
+                    self.env.tap.show(&batch, &self.env, |record| self.logic.key_of(record));
+                }
                 let records = batch.len();
                 self.current = Some(Current { batch, permit, records, since_nanos: now });
             }

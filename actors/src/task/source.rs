@@ -283,6 +283,9 @@ impl<S: Source> SourceTask<S> {
             return;
         }
         self.env.counters.add(records);
+        if self.env.tap.is_open() {
+            self.env.tap.show(&self.batch, &self.env, |_| None);
+        }
         if let Some(throttle) = &mut self.throttle {
             throttle.records += records as u64;
         }

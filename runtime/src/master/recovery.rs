@@ -96,6 +96,7 @@ impl Master {
             waker: Arc::default(),
             // A restarted task goes on counting.
             counters: Arc::new(self.tasks[id.0 as usize].counters.carry_on(self.now())),
+            tap: Arc::clone(&node.tap),
             // In the simulation every batch is a step of its own, so that the seed decides between them.
             step_nanos: if simulated { 0 } else { 1_000_000 },
             batch_records: self.config.limits.records,
