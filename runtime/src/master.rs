@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use watershed_actors::{Control, Counters, Credits, Failure, Report, Restored, TaskEvent, TaskId};
+use watershed_actors::{Control, Counters, Credits, Failure, Report, Restored, Tap, TaskEvent, TaskId};
 use watershed_state::{CheckpointStore, Identity, Manifest};
 
 use crate::config::Config;
@@ -57,6 +57,8 @@ pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 pub(crate) enum Command {
     /// The tree as it is.
     Tree(Reply<Tree>),
+    /// Where the records of the operator of this name can be looked at; else the names there are.
+    Tap(String, Reply<Result<Arc<Tap>, Vec<String>>>),
     /// The tree into the log.
     LogTree,
     /// End at once, without a checkpoint.
@@ -257,6 +259,7 @@ impl Master {
     fn commanded(&mut self, command: Command) {
         match command {
             Command::Tree(reply) => reply(self.tree()),
+            Command::Tap(operator, reply) => reply(self.tap(&operator)),
             Command::LogTree => self.log_tree("on request"),
             Command::Cancel => {
                 tracing::info!("the job is cancelled");
@@ -267,6 +270,12 @@ impl Master {
                 self.stop_requested = true;
             }
         }
+    }
+
+    fn tap(&self, operator: &str) -> Result<Arc<Tap>, Vec<String>> {
+        let node = self.plan.nodes.iter().find(|node| *node.name == *operator);
+        let names = || self.plan.nodes.iter().map(|node| node.name.to_string()).collect();
+        node.map(|node| Arc::clone(&node.tap)).ok_or_else(names)
     }
 
     /// Ends the job once everything up to its last checkpoint is committed.
