@@ -9,9 +9,9 @@ pub use watershed_actors::{
     WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
-    Aggregate, Boxed, Chain, Config, End, Error, ErrorKind, InstanceNode, Job, KeyedStream, OperatorNode,
-    Outcome, RegionNode, Restart, Result, Resume, Simulation, SinkActor, Stream, Supervision, Topology, Tree,
-    millis, minutes, seconds,
+    Aggregate, Boxed, Chain, CheckpointNode, Config, End, Error, ErrorKind, FailureNode, InstanceNode, Job,
+    KeyedStream, OperatorNode, Outcome, RegionNode, Restart, Result, Resume, Shares, Simulation, SinkActor,
+    Stream, Supervision, TimeNode, Topology, Tree, millis, minutes, seconds,
 };
 pub use watershed_state::{
     Data, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, hash_key,

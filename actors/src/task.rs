@@ -6,6 +6,7 @@
 mod aside;
 mod care;
 mod cell;
+mod metrics;
 mod operator;
 mod pace;
 mod process;
@@ -18,6 +19,7 @@ use aside::{Aside, replay_into};
 pub use care::saved_replays;
 pub(crate) use care::{Attempt, Care, Exhibit, Verdict};
 pub use cell::{Boot, TaskCell, guard};
+pub use metrics::{Activity, Meter, Sent, Times, WatermarkGauge};
 pub use operator::{Logic, OperatorTask, Tick};
 pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
 pub use relay::RelayLogic;
@@ -38,6 +40,7 @@ use crate::instance::Instance;
 use crate::link::TaskWaker;
 use crate::message::Envelope;
 use crate::supervision::Oversight;
+use crate::tap::Tap;
 
 /// The work of one operator instance.
 pub trait Task: Send {
@@ -61,6 +64,9 @@ pub trait Task: Send {
     /// # Errors
     /// What failed; the task is dead then.
     fn step(&mut self) -> Result<Step, Failure>;
+
+    /// Whether it can do nothing before an output has room.
+    fn is_blocked(&self) -> bool;
 
     /// The key whose record or timer is in process, as JSON, for the report of a failure.
     fn current_key(&self) -> Option<String>;
@@ -174,15 +180,25 @@ impl Fence {
     }
 }
 
-/// What an instance counts, readable from outside.
+/// What an instance counts, readable from outside. It alone writes, now and then: per step or per batch, never per record.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Records taken in; for a source, records read.
     pub records: AtomicU64,
-    /// Records left out, in all runs.
+    /// Size of one of them in memory, without what it points to: the text of a `String` is not in it.
+    pub record_bytes: AtomicU64,
+    /// What was sent to other actors.
+    pub sent: Sent,
+    /// Records that were set aside for good, instead of being processed.
     pub skipped: AtomicU64,
-    /// Records that wait for their key to be released.
+    /// Records that wait, as their key is parked.
     pub parked: AtomicU64,
+    /// The combined watermark of the inputs.
+    pub watermark: WatermarkGauge,
+    /// The highest watermark that was sent on.
+    pub watermark_sent: WatermarkGauge,
+    /// Where the time goes.
+    pub meter: Meter,
 }
 
 impl Counters {
@@ -200,9 +216,26 @@ impl Counters {
     }
 
     pub(crate) fn add(&self, records: usize) {
-        // One writer: no need for a locked instruction.
-        let sum = self.records.load(Ordering::Relaxed) + records as u64;
-        self.records.store(sum, Ordering::Relaxed);
+        metrics::add(&self.records, records as u64);
+    }
+
+    /// Notes what type of records is counted.
+    pub(crate) fn counts<T>(&self) {
+        self.record_bytes.store(size_of::<T>() as u64, Ordering::Relaxed);
+    }
+
+    /// What the next attempt of the same instance goes on counting with. They are other ones, as a thread that is stuck in
+    /// an old attempt may still write to the old ones.
+    pub fn carry_on(&self, now_nanos: u64) -> Self {
+        Self {
+            records: metrics::copy(&self.records),
+            record_bytes: metrics::copy(&self.record_bytes),
+            sent: self.sent.carry_on(),
+            skipped: metrics::copy(&self.skipped),
+            parked: metrics::copy(&self.parked),
+            meter: self.meter.carry_on(now_nanos),
+            ..Self::default()
+        }
     }
 }
 
@@ -237,6 +270,8 @@ pub struct Env {
     pub oversight: Arc<Oversight>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// Shows its records to whoever looks.
+    pub tap: Arc<Tap>,
     /// How long a step may take, in nanoseconds.
     pub step_nanos: u64,
     /// Records handled in one go at most.
@@ -263,6 +298,11 @@ impl Env {
     /// Tells the control plane.
     pub fn report(&self, event: TaskEvent) {
         self.reporter.report(Report { task: self.task, run: self.run, event });
+    }
+
+    /// What the task does from now on.
+    pub(crate) fn turn_to(&self, activity: Activity) {
+        self.counters.meter.change(activity, &*self.clock);
     }
 
     /// What a sink is told.

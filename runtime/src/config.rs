@@ -30,6 +30,7 @@ pub struct Config {
     pub(crate) credits: u32,
     pub(crate) watermark_interval: Duration,
     pub(crate) signals: bool,
+    pub(crate) socket: ControlSocket,
     pub(crate) simulation: Option<Simulation>,
 }
 
@@ -42,6 +43,15 @@ pub enum Resume {
     Nothing,
     /// At this checkpoint. What comes after it is written anew, as a new history.
     From(u64),
+}
+
+/// Where a job listens for those who ask about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ControlSocket {
+    /// In the checkpoint folder, if there is one.
+    InCheckpoints,
+    At(PathBuf),
+    Nowhere,
 }
 
 impl Config {
@@ -65,6 +75,7 @@ impl Config {
             credits: 8,
             watermark_interval: Duration::from_millis(50),
             signals: true,
+            socket: ControlSocket::InCheckpoints,
             simulation: None,
         }
     }
@@ -203,6 +214,19 @@ impl Config {
     /// two and logs the supervision tree on the third.
     pub fn ignore_signals(mut self) -> Self {
         self.signals = false;
+        self
+    }
+
+    /// Listens on this Unix socket for those who ask about the running job, as `watershed tree` does. Else the socket is
+    /// `control.sock` in the checkpoint folder, and there is none without such a folder. A simulated job has none.
+    pub fn control_socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.socket = ControlSocket::At(path.as_ref().to_path_buf());
+        self
+    }
+
+    /// Listens on no socket: nobody outside the process can ask about the job.
+    pub fn without_control_socket(mut self) -> Self {
+        self.socket = ControlSocket::Nowhere;
         self
     }
 

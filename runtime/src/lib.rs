@@ -1,7 +1,7 @@
 //! The control plane of Watershed: wiring, plan, deployment, supervision, checkpoints, simulation.
 //!
 //! Invariants: this crate never touches a record; nothing of actix is in its public signatures; a task is told what to
-//! do, never how.
+//! do, never how. What looks at a running job from another process is in [`remote`].
 
 mod build;
 mod config;
@@ -13,6 +13,7 @@ mod job;
 mod master;
 mod nodes;
 mod plan;
+pub mod remote;
 mod restart;
 mod simulation;
 mod startup;
@@ -29,5 +30,5 @@ pub use simulation::Simulation;
 pub use stream::{Aggregate, Boxed, Chain, KeyedStream, SinkActor, Stream};
 pub use supervision::Supervision;
 pub use topology::Topology;
-pub use tree::{InstanceNode, OperatorNode, RegionNode, Tree};
+pub use tree::{CheckpointNode, FailureNode, InstanceNode, OperatorNode, RegionNode, Shares, TimeNode, Tree};
 pub use watershed_actors::{DeadLetter, Directive, SkipCap, Stage};

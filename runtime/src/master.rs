@@ -1,6 +1,7 @@
 //! The control plane: checkpoints and supervision of one job, as a plain struct that is told events.
 
 mod checkpoints;
+mod history;
 mod ledger;
 mod picture;
 mod poison;
@@ -8,12 +9,11 @@ mod recovery;
 mod region;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use watershed_actors::{
-    Control, Counters, Failure, Oversight, Report, Restored, TaskEvent, TaskId, TaskWaker,
+    Control, Counters, Credits, Failure, Oversight, Report, Restored, Tap, TaskEvent, TaskId, TaskWaker,
 };
 use watershed_state::{CheckpointStore, Identity, Manifest};
 
@@ -23,7 +23,8 @@ use crate::host::{Host, TaskHandle};
 use crate::job::{End, Outcome};
 use crate::plan::Plan;
 use crate::startup::Start;
-use crate::tree::Tree;
+use crate::tree::{CheckpointNode, Tree};
+use history::RecentFailures;
 use ledger::Ledger;
 pub(crate) use poison::Poison;
 use region::{Phase, Region};
@@ -53,10 +54,15 @@ pub(crate) enum Stored {
     Unknown(String),
 }
 
+/// Takes an answer of the control plane, without holding it up.
+pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
 /// What can be asked of a running job.
 pub(crate) enum Command {
     /// The tree as it is.
-    Tree(SyncSender<Tree>),
+    Tree(Reply<Tree>),
+    /// Where the records of the operator of this name can be looked at; else the names there are.
+    Tap(String, Reply<Result<Arc<Tap>, Vec<String>>>),
     /// The tree into the log.
     LogTree,
     /// Look for requests to replay dead letters.
@@ -85,6 +91,8 @@ pub(crate) struct Master {
     next_checkpoint: u64,
     /// The newest complete checkpoint.
     newest: Option<u64>,
+    /// What is known of it.
+    newest_made: Option<CheckpointNode>,
     /// What the process began with, per actor; let go once every region has a checkpoint of this process.
     origin: BTreeMap<usize, Arc<Restored>>,
     origin_checkpoint: Option<u64>,
@@ -115,10 +123,13 @@ struct TaskLife {
     records_before_run: u64,
     /// What the task was told of records, and how to wake it.
     oversight: Option<(Arc<Oversight>, Arc<TaskWaker>)>,
+    /// Its outgoing channels: to whom, and their credits.
+    channels: Vec<(TaskId, Weak<dyn Credits>)>,
     /// Up to which checkpoint its commits are done.
     committed: u64,
     failures: u32,
     last_failure: Option<Failure>,
+    recent_failures: RecentFailures,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -158,6 +169,7 @@ impl Master {
             process_run: start.run,
             identity: start.identity,
             newest: start.checkpoint,
+            newest_made: start.checkpoint_made,
             origin: start.restored,
             origin_checkpoint: start.checkpoint,
             already_finished: start.already_finished,
@@ -258,11 +270,9 @@ impl Master {
 
     fn commanded(&mut self, command: Command) {
         match command {
-            Command::Tree(reply) => {
-                // Whoever asked may have gone.
-                let _ = reply.try_send(self.tree());
-            }
             Command::ReplayDeadLetters => self.replay_dead_letters(),
+            Command::Tree(reply) => reply(self.tree()),
+            Command::Tap(operator, reply) => reply(self.tap(&operator)),
             Command::LogTree => self.log_tree("on request"),
             Command::Cancel => {
                 tracing::info!("the job is cancelled");
@@ -273,6 +283,12 @@ impl Master {
                 self.stop_requested = true;
             }
         }
+    }
+
+    fn tap(&self, operator: &str) -> Result<Arc<Tap>, Vec<String>> {
+        let node = self.plan.nodes.iter().find(|node| *node.name == *operator);
+        let names = || self.plan.nodes.iter().map(|node| node.name.to_string()).collect();
+        node.map(|node| Arc::clone(&node.tap)).ok_or_else(names)
     }
 
     /// Ends the job once everything up to its last checkpoint is committed.

@@ -9,7 +9,7 @@ pub(crate) use explain::explain;
 
 use std::sync::Arc;
 
-use watershed_actors::TaskId;
+use watershed_actors::{Tap, TaskId};
 
 use crate::build::EdgePlan;
 use crate::config::Config;
@@ -40,6 +40,8 @@ pub(crate) struct PlannedNode {
     /// Attach the outputs to an instance.
     pub(crate) attach: Vec<Attach>,
     pub(crate) first_task: usize,
+    /// Where its records can be looked at.
+    pub(crate) tap: Arc<Tap>,
 }
 
 /// One instance in the plan.
@@ -78,6 +80,7 @@ impl Plan {
                 build: Arc::clone(&node.build),
                 attach: outgoing.map(|edge| Arc::clone(&edge.attach)).collect(),
                 first_task: tasks.len(),
+                tap: Arc::default(),
             });
             let incoming = edges.iter().filter(|edge| edge.to == Some(NodeId(index)));
             let channels = incoming.map(EdgePlan::channels_per_receiver).sum();
@@ -105,6 +108,11 @@ impl Plan {
     /// `operator[instance]`.
     pub(crate) fn name_of(&self, id: TaskId) -> String {
         format!("{}[{}]", self.node_of(id).name, self.task(id).instance)
+    }
+
+    /// The task of an instance of an actor.
+    pub(crate) fn task_at(&self, node: NodeId, instance: usize) -> TaskId {
+        TaskId((self.nodes[node.0].first_task + instance) as u32)
     }
 
     /// Tasks of an actor, in order of the instances.

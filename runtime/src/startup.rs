@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::master::Poison;
 use crate::plan::Plan;
+use crate::tree::CheckpointNode;
 
 /// Run numbers reserved at once.
 pub(crate) const RUN_BLOCK: u32 = 64;
@@ -28,6 +29,8 @@ pub(crate) struct Start {
     pub(crate) run: u32,
     /// What it goes on from.
     pub(crate) checkpoint: Option<u64>,
+    /// What is known of that.
+    pub(crate) checkpoint_made: Option<CheckpointNode>,
     pub(crate) restored: BTreeMap<usize, Arc<Restored>>,
     /// What is known of records that make operators fail.
     pub(crate) poison: Poison,
@@ -74,13 +77,19 @@ pub(crate) fn start(
     let poison = Poison::open(&store, requests)?;
     let nothing_new = !new_splits && !any_replay(plan, &poison, &restored)?;
     let already_finished = chosen.as_ref().is_some_and(|manifest| manifest.finished) && nothing_new;
-    let checkpoint = chosen.map(|manifest| manifest.checkpoint);
+    let checkpoint_made = chosen.map(|manifest| CheckpointNode {
+        id: manifest.checkpoint,
+        completed_ms: manifest.created_ms,
+        duration_ms: None,
+        bytes: manifest.files().map(|part| part.len).sum(),
+    });
+    let checkpoint = checkpoint_made.as_ref().map(|made| made.id);
     // An earlier process may have died before it came to it, one after the other.
     let pinned: Vec<u64> = checkpoint.into_iter().collect();
     if let Err(error) = store.collect(config.retain, &pinned) {
         tracing::warn!(%error, "old checkpoints could not be collected");
     }
-    Ok(Start { store, identity, run, checkpoint, restored, poison, already_finished })
+    Ok(Start { store, identity, run, checkpoint, checkpoint_made, restored, poison, already_finished })
 }
 
 /// Whether a dead letter is to be replayed that has not been.

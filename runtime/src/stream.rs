@@ -372,7 +372,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     fn add_edges<N, M>(&self, to: Option<NodeId>, routing: &[Routing], make: M)
     where
         N: watershed_actors::Push<T> + 'static,
-        M: Fn(usize, &InstanceBuild<'_>) -> N + Send + Sync + 'static,
+        M: Fn(usize, &mut InstanceBuild<'_>) -> N + Send + Sync + 'static,
     {
         let (point, make) = (self.point.used(), Arc::new(make));
         let mut graph = self.graph.lock();
@@ -432,7 +432,7 @@ struct AnyEdge;
 
 impl AnyEdge {
     #[expect(clippy::new_ret_no_self, reason = "it chooses between types that have only the trait in common")]
-    fn new<T: Data>(edge: usize, build: &InstanceBuild<'_>) -> Box<dyn watershed_actors::Push<T>> {
+    fn new<T: Data>(edge: usize, build: &mut InstanceBuild<'_>) -> Box<dyn watershed_actors::Push<T>> {
         let (senders, limits) = (build.senders::<T>(edge), build.settings.limits);
         match build.edges[edge].routing {
             Routing::Broadcast => Box::new(Edge::new(senders, Broadcast, limits)),

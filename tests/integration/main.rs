@@ -6,6 +6,7 @@ mod crashes;
 mod determinism;
 mod diamonds;
 mod fixture;
+mod metrics;
 mod operators;
 mod panics;
 mod poison;

@@ -180,6 +180,10 @@ impl<T: Data> Task for Box<dyn Task<In = T>> {
         (**self).step()
     }
 
+    fn is_blocked(&self) -> bool {
+        (**self).is_blocked()
+    }
+
     fn current_key(&self) -> Option<String> {
         (**self).current_key()
     }

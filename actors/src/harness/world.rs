@@ -56,6 +56,7 @@ impl World {
             waker: Arc::default(),
             oversight: Arc::default(),
             counters: Arc::default(),
+            tap: Arc::default(),
             step_nanos: 1_000_000,
             batch_records: 1024,
             slice_slots: 1024,

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::{Failure, FailureKind};
 use crate::message::Envelope;
 use crate::panics;
-use crate::task::{Control, Env, Step, Task, TaskEvent};
+use crate::task::{Activity, Control, Env, Step, Task, TaskEvent};
 
 /// Runs code of the user's; what it throws comes back as a failure.
 ///
@@ -81,17 +81,30 @@ impl<T: Task> TaskCell<T> {
         match &mut self.life {
             Life::Dead => Step::Stopped,
             Life::Booting(_) => self.boot(),
-            Life::Running(task) => match guard(|| task.step()) {
-                Ok(Ok(Step::Stopped)) => {
-                    self.stop();
-                    Step::Stopped
+            Life::Running(_) => self.step_running(),
+        }
+    }
+
+    fn step_running(&mut self) -> Step {
+        let Life::Running(task) = &mut self.life else { return Step::Stopped };
+        self.env.turn_to(Activity::Busy);
+        let stepped = guard(|| task.step());
+        match stepped {
+            Ok(Ok(Step::Stopped)) => {
+                self.stop();
+                Step::Stopped
+            }
+            Ok(Ok(step)) => {
+                // One that has more to do stays busy until its next turn.
+                if matches!(step, Step::Waiting(_)) {
+                    self.env.turn_to(if task.is_blocked() { Activity::Blocked } else { Activity::Idle });
                 }
-                Ok(Ok(step)) => step,
-                Ok(Err(failure)) | Err(failure) => {
-                    self.fail(failure);
-                    Step::Stopped
-                }
-            },
+                step
+            }
+            Ok(Err(failure)) | Err(failure) => {
+                self.fail(failure);
+                Step::Stopped
+            }
         }
     }
 
@@ -149,6 +162,7 @@ impl<T: Task> TaskCell<T> {
 
     fn drop_task(&mut self) {
         let life = std::mem::replace(&mut self.life, Life::Dead);
+        self.env.turn_to(Activity::Down);
         // A panic in a user's Drop has nothing left to break.
         let _ = guard(move || drop(life));
     }

@@ -88,6 +88,10 @@ pub trait Logic: Send {
     /// # Errors
     /// What user code returned.
     fn run_errand(&mut self) -> Result<Flow, Failure>;
+    /// The key of a record, as JSON, for whoever looks at it; `None` without keys.
+    fn key_of(&self, _record: &Self::In) -> Option<String> {
+        None
+    }
 }
 
 /// What became of a tick.
@@ -127,6 +131,8 @@ impl<L: Logic> OperatorTask<L> {
     /// An instance with its inputs and what to do with them.
     pub fn new(env: Env, inbox: Inbox<L::In>, logic: L) -> Self {
         let pace = Pace::new(env.batch_records);
+        env.counters.counts::<L::In>();
+        env.counters.watermark.set(inbox.watermark());
         Self { env, inbox, logic, started: false, blocked: false, current: None, snapshot: None, pace }
     }
 
@@ -154,10 +160,16 @@ impl<L: Logic> OperatorTask<L> {
         match self.inbox.pop()? {
             None => return Ok(false),
             Some(Input::Batch(batch, permit)) => {
+                if self.env.tap.is_open() {
+                    self.env.tap.show(&batch, &self.env, |record| self.logic.key_of(record));
+                }
                 let records = batch.len();
                 self.current = Some(Current { batch, permit, records, since_nanos: now });
             }
-            Some(Input::Change(change)) => self.blocked = self.logic.change(change)? == Flow::Blocked,
+            Some(Input::Change(change)) => {
+                self.env.counters.watermark.set(self.inbox.watermark());
+                self.blocked = self.logic.change(change)? == Flow::Blocked;
+            }
             Some(Input::Barrier(checkpoint)) => self.snapshot_point(checkpoint)?,
             Some(Input::End) => self.logic.end(),
         }
@@ -267,6 +279,10 @@ impl<L: Logic> Task for OperatorTask<L> {
         let busy = !starved || self.logic.has_errand();
         let more = writing || (!self.blocked && busy) || self.logic.is_paused();
         Ok(if more { Step::Ready } else { Step::Waiting(again) })
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     fn current_key(&self) -> Option<String> {

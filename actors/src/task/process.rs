@@ -429,6 +429,10 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         Ok(Tick { flow, again_nanos: again_nanos.min(main).min(side) })
     }
 
+    fn key_of(&self, record: &P::In) -> Option<String> {
+        self.store.key_of(record)
+    }
+
     fn current_key(&self) -> Option<String> {
         self.busy.then(|| self.store.describe_key(self.current_hash)).flatten()
     }

@@ -214,6 +214,7 @@ impl<S: Source> SourceTask<S> {
             since: None,
             records: 0,
         });
+        env.counters.counts::<S::Item>();
         let mut task = Self {
             pace: Pace::new(env.batch_records),
             waiting: unfinished.into(),
@@ -331,6 +332,9 @@ impl<S: Source> SourceTask<S> {
             return Ok(());
         }
         self.env.counters.add(records);
+        if self.env.tap.is_open() {
+            self.env.tap.show(&self.batch, &self.env, |_| None);
+        }
         if let Some(throttle) = &mut self.throttle {
             throttle.records += records as u64;
         }
@@ -530,6 +534,10 @@ impl<S: Source> Task for SourceTask<S> {
                 return Ok(Step::Ready);
             }
         }
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     fn current_key(&self) -> Option<String> {

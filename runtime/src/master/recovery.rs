@@ -45,6 +45,9 @@ impl Master {
                 failed = Some((*id, failure));
                 break;
             }
+            let channels = std::mem::take(&mut build.channels).into_iter();
+            let channels = channels.map(|(node, instance, credits)| (plan.task_at(node, instance), credits));
+            self.tasks[id.0 as usize].channels = channels.collect();
             let nothing = || Arc::new(Restored { process_run: self.process_run, ..Restored::default() });
             let mut launched = Launched::default();
             node.build.launch(Launch {
@@ -97,7 +100,8 @@ impl Master {
             waker: Arc::default(),
             oversight,
             // A restarted task goes on counting.
-            counters: Arc::clone(&self.tasks[id.0 as usize].counters),
+            counters: Arc::new(self.tasks[id.0 as usize].counters.carry_on(self.now())),
+            tap: Arc::clone(&node.tap),
             // In the simulation every batch is a step of its own, so that the seed decides between them.
             step_nanos: if simulated { 0 } else { 1_000_000 },
             batch_records: self.config.limits.records,
@@ -144,6 +148,7 @@ impl Master {
         life.state = TaskState::Failed;
         life.failures += 1;
         life.last_failure = Some(failure.clone());
+        self.remember(region, task, failure);
         self.gone(region, task);
         if self.ending.is_some() || matches!(self.regions[region].phase, Phase::Stopping { .. }) {
             return;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use watershed_actors::{Fence, TaskId};
 use watershed_state::InstancePart;
 
+use crate::master::history::RecentFailures;
 use crate::restart::{Restart, RestartBudget};
 
 pub(crate) struct Region {
@@ -17,6 +18,7 @@ pub(crate) struct Region {
     pub(crate) budget: RestartBudget,
     pub(crate) restarts: u32,
     pub(crate) last_failure: Option<String>,
+    pub(crate) recent_failures: RecentFailures,
     /// Its part of the newest checkpoint of this process; `None` as long as there is none.
     pub(crate) parts: Option<BTreeMap<TaskId, InstancePart>>,
     /// Sources that have given their last record in this run.
@@ -52,6 +54,7 @@ impl Region {
             budget: RestartBudget::new(policy),
             restarts: 0,
             last_failure: None,
+            recent_failures: RecentFailures::default(),
             parts: None,
             ended_sources: BTreeSet::new(),
             failed_at: None,

@@ -43,6 +43,10 @@ impl Task for Actor {
         }
     }
 
+    fn is_blocked(&self) -> bool {
+        false
+    }
+
     fn current_key(&self) -> Option<String> {
         Some("\"key\"".to_string())
     }

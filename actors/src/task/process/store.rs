@@ -30,6 +30,8 @@ pub trait Store<P: Process>: Send {
     fn is_keyed(&self) -> bool;
     /// The key with this hash, as JSON.
     fn describe_key(&self, hash: u64) -> Option<String>;
+    /// The key of a record, as JSON; `None` without keys.
+    fn key_of(&self, record: &P::In) -> Option<String>;
     /// The key groups that keys are divided into.
     fn groups(&self) -> KeyGroups;
     /// Groups under which the instance saves its watermark.
@@ -120,6 +122,10 @@ where
     fn describe_key(&self, hash: u64) -> Option<String> {
         let (key, _) = self.table.iter().find(|(key, _)| hash_key(*key) == hash)?;
         serde_json::to_string(key).ok()
+    }
+
+    fn key_of(&self, record: &P::In) -> Option<String> {
+        serde_json::to_string(&(self.key_of)(record)).ok()
     }
 
     fn groups(&self) -> KeyGroups {
@@ -262,6 +268,10 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
     }
 
     fn describe_key(&self, _hash: u64) -> Option<String> {
+        None
+    }
+
+    fn key_of(&self, _record: &P::In) -> Option<String> {
         None
     }
 
