@@ -51,6 +51,7 @@ pub(crate) fn start(
     let run = run_before + 1;
     if let Some(manifest) = &chosen {
         check_manifest(plan, config, manifest)?;
+        store.settle(manifest.checkpoint)?;
         restored = load(plan, &store, manifest, run)?;
     }
     let new_splits = compare_splits(plan, splits, &restored)?;
