@@ -185,6 +185,14 @@ fn newest(
                 break;
             }
             Err(error @ StoreError::NewerFormat { .. }) => return Err(error.into()),
+            // It may be readable again the next time, when what was prepared for it would be gone.
+            Err(error @ StoreError::Io { .. }) => {
+                return Err(Error::state(format!(
+                    "checkpoint {id} cannot be read: {}; start the job again when it can, or remove the folder of the \
+                     checkpoint to go on from an older one",
+                    watershed_actors::chain_of(&error)
+                )));
+            }
             Err(error) => {
                 tracing::error!(checkpoint = id, %error, "a checkpoint is damaged");
                 damaged.get_or_insert((id, error));
