@@ -8,9 +8,10 @@ pub use watershed_actors::{
     TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
-    Aggregate, Boxed, Chain, Config, End, Error, ErrorKind, InstanceNode, Job, KeyedStream, OperatorNode,
-    Outcome, RegionNode, Restart, Result, Resume, Simulation, SinkActor, Stream, Topology, Tree, millis,
-    minutes, seconds,
+    Aggregate, Boxed, Chain, Config, Difference, End, Error, ErrorKind, Fault, FaultKind, InstanceNode, Job,
+    KeyedStream, OperatorNode, Outcome, Place, RegionNode, Restart, Result, Resume, Seed, Simulated,
+    Simulation, SimulationFailure, Simulations, Simulator, SinkActor, SinkCall, Stream, Topology, Tree,
+    Violation, millis, minutes, seconds, simulate, simulate_many,
 };
 pub use watershed_state::{
     Data, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, hash_key,

@@ -14,6 +14,7 @@ mod master;
 mod nodes;
 mod plan;
 mod restart;
+mod simulate;
 mod simulation;
 mod startup;
 mod stream;
@@ -24,6 +25,10 @@ pub use config::{Config, Resume, millis, minutes, seconds};
 pub use error::{Error, ErrorKind, Result};
 pub use job::{End, Job, Outcome};
 pub use restart::Restart;
+pub use simulate::{
+    Difference, Fault, FaultKind, Place, Seed, Simulated, SimulationFailure, Simulations, Simulator,
+    SinkCall, Violation, simulate, simulate_many,
+};
 pub use simulation::Simulation;
 pub use stream::{Aggregate, Boxed, Chain, KeyedStream, SinkActor, Stream};
 pub use topology::Topology;

@@ -4,14 +4,15 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{
-    Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Restored, Sink,
-    SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
+    Boot, Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Restored,
+    Sink, SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
 };
 use watershed_state::{Data, Fs};
 
 use crate::build::Launch;
 use crate::error::{Error, ErrorKind};
 use crate::graph::NodeBuild;
+use crate::simulate::Scripted;
 
 /// An actor that reads a source.
 pub(crate) struct SourceNode<S: Source> {
@@ -120,12 +121,25 @@ pub(crate) struct SinkNode<S> {
 
 impl<S: Sink> NodeBuild for SinkNode<S> {
     fn launch(&self, launch: Launch<'_>) {
-        let (env, channels, sink) = (launch.env.clone(), launch.channels, Arc::clone(&self.sink));
-        launch.spawn(Box::new(move || {
-            let logic = SinkLogic::<S>::open(&env, &sink)?;
-            Ok(operator(env, channels, logic))
-        }));
+        match launch.script() {
+            None => {
+                let boot = sink_boot(&launch, Arc::clone(&self.sink));
+                launch.spawn(boot);
+            }
+            Some(script) => {
+                let boot = sink_boot(&launch, Scripted::new(&self.sink, &script));
+                launch.spawn_simulated(boot);
+            }
+        }
     }
+}
+
+fn sink_boot<S: Sink>(launch: &Launch<'_>, sink: Arc<S>) -> Boot<OperatorTask<SinkLogic<S>>> {
+    let (env, channels) = (launch.env.clone(), launch.channels);
+    Box::new(move || {
+        let logic = SinkLogic::<S>::open(&env, &sink)?;
+        Ok(operator(env, channels, logic))
+    })
 }
 
 /// An actor that writes exactly once.
@@ -144,14 +158,39 @@ impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
             .map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
     }
 
-    fn launch(&self, launch: Launch<'_>) {
-        let (env, channels, sink) = (launch.env.clone(), launch.channels, Arc::clone(&self.sink));
-        let restored = Arc::clone(&launch.restored);
-        launch.spawn(Box::new(move || {
-            let logic = TwoPhaseLogic::restore(&env, &sink, &restored)?;
-            Ok(operator(env, channels, logic))
-        }));
+    fn visible(&self, fs: &Fs) -> Result<Option<Vec<String>>, Error> {
+        let visible = self.sink.visible(fs);
+        visible.map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
     }
+
+    fn forget(&self) {
+        self.sink.forget();
+    }
+
+    fn launch(&self, launch: Launch<'_>) {
+        match launch.script() {
+            None => {
+                let boot = two_phase_boot(&launch, Arc::clone(&self.sink));
+                launch.spawn(boot);
+            }
+            Some(script) => {
+                let boot = two_phase_boot(&launch, Scripted::new(&self.sink, &script));
+                launch.spawn_simulated(boot);
+            }
+        }
+    }
+}
+
+fn two_phase_boot<S: TwoPhaseSink>(
+    launch: &Launch<'_>,
+    sink: Arc<S>,
+) -> Boot<OperatorTask<TwoPhaseLogic<S>>> {
+    let (env, channels) = (launch.env.clone(), launch.channels);
+    let restored = Arc::clone(&launch.restored);
+    Box::new(move || {
+        let logic = TwoPhaseLogic::restore(&env, &sink, &restored)?;
+        Ok(operator(env, channels, logic))
+    })
 }
 
 fn operator<L: Logic>(env: watershed_actors::Env, channels: usize, logic: L) -> OperatorTask<L> {

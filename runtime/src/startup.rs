@@ -59,7 +59,7 @@ pub(crate) fn start(
     let same_history = config.resume == Resume::Latest;
     let lineage = match &before {
         Some(identity) if same_history => identity.lineage.clone(),
-        _ => new_lineage(clock, run),
+        _ => new_lineage(clock, run, config.simulation.is_some()),
     };
     let began_at = match config.resume {
         Resume::Latest => before.and_then(|identity| identity.began_at),
@@ -124,8 +124,8 @@ fn named(operator: &str, error: &Error) -> Error {
     Error::new(error.kind, format!("`{operator}`: {error}"))
 }
 
-fn new_lineage(clock: &dyn Clock, run: u32) -> String {
-    let process = if clock.nanos() == 0 { 0 } else { std::process::id() };
+fn new_lineage(clock: &dyn Clock, run: u32, simulated: bool) -> String {
+    let process = if simulated { 0 } else { std::process::id() };
     format!("{:016x}", hash_key(&(clock.wall_ms(), clock.nanos(), process, run)))
 }
 
