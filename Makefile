@@ -3,7 +3,7 @@
 # Where rustup puts cargo; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test lint bench instructions
+.PHONY: help demo test simulate lint bench instructions
 
 help: ## shows this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -15,6 +15,13 @@ demo: ## counts the words of a real text, is killed twice on the way, and proves
 test: ## runs all tests, those in the documentation included
 	@scripts/setup.sh
 	cargo test --workspace
+
+SEEDS ?= 10000
+FIRST_SEED ?= 0
+
+simulate: ## runs SEEDS=10000 seeds from FIRST_SEED=0 on over the project's topologies, with all that can go wrong
+	@scripts/setup.sh
+	@cargo test --quiet --test simulate -- --seeds $(SEEDS) --first $(FIRST_SEED)
 
 lint: ## checks format, clippy and documentation, and takes no warning
 	@scripts/setup.sh rustfmt clippy

@@ -9,9 +9,11 @@ pub use watershed_actors::{
     WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
-    Aggregate, Boxed, Chain, CheckpointNode, Config, End, Error, ErrorKind, FailureNode, InstanceNode, Job,
-    KeyedStream, OperatorNode, Outcome, RegionNode, Restart, Result, Resume, Shares, Simulation, SinkActor,
-    Stream, Supervision, TimeNode, Topology, Tree, millis, minutes, seconds,
+    Aggregate, Boxed, Chain, CheckpointNode, Config, Difference, End, Error, ErrorKind, FailureNode, Fault,
+    FaultKind, FaultPlace, InstanceNode, Job, KeyedStream, OperatorNode, Outcome, RegionNode, Restart,
+    Result, Resume, Seed, Shares, Simulated, Simulation, SimulationFailure, Simulations, Simulator,
+    SinkActor, SinkCall, Stream, Supervision, TimeNode, Topology, Tree, Violation, millis, minutes, seconds,
+    simulate, simulate_many,
 };
 pub use watershed_state::{
     Data, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, hash_key,

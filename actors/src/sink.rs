@@ -88,6 +88,19 @@ pub trait TwoPhaseSink: Send + Sync + 'static {
     /// # Errors
     /// What could not be read.
     fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>>;
+
+    /// What can be seen of it, one text for each record, for the simulator to compare; `None` if it cannot tell, and then
+    /// the simulator compares what was committed.
+    ///
+    /// # Errors
+    /// What could not be read.
+    fn visible(&self, _fs: &Fs) -> UserResult<Option<Vec<String>>> {
+        Ok(None)
+    }
+
+    /// Forgets what it shows in the memory of this process: another simulated run begins. There is nothing to do for a sink
+    /// that shows its output on the disk.
+    fn forget(&self) {}
 }
 
 /// Writes the records of one instance, invisibly.

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use watershed_actors::{
     BatchLimits, Boot, Counters, Credits, Env, Instance, Link, Port, Push, Rejects, Restored, Sender,
-    SideOutputs, Task, TaskWaker, Tee,
+    SideOutputs, Task, TaskCell, TaskWaker, Tee,
 };
 use watershed_state::{Data, KeyGroups};
 
 use crate::graph::{NodeId, Routing};
 use crate::host::{Host, TaskHandle};
+use crate::simulate::Script;
 
 /// How to reach the instances of an actor: makes a port to one of them.
 pub(crate) struct Endpoint<T>(pub(crate) Arc<dyn Fn() -> Box<dyn Port<T>> + Send + Sync>);
@@ -216,6 +217,23 @@ impl Launch<'_> {
     pub(crate) fn spawn<T: Task + 'static>(self, boot: Boot<T>) {
         let credits = self.channels * self.build.settings.credits as usize;
         let (endpoint, handle) = self.host.spawn(self.env, boot, self.arbiter, credits);
+        self.launched.endpoint = Some(Box::new(endpoint));
+        self.launched.handle = Some(handle);
+    }
+
+    /// What is to go wrong, where the simulator runs the job.
+    pub(crate) fn script(&self) -> Option<Arc<Script>> {
+        match self.host {
+            Host::Simulated(host) => host.script().cloned(),
+            Host::Actors(_) => None,
+        }
+    }
+
+    /// Starts the task that `boot` makes, of a kind that only simulations have: no actor is compiled for it.
+    pub(crate) fn spawn_simulated<T: Task + 'static>(self, boot: Boot<T>) {
+        let Host::Simulated(host) = self.host else { return };
+        let task = self.env.task;
+        let (endpoint, handle) = host.spawn(TaskCell::new(self.env, boot), task);
         self.launched.endpoint = Some(Box::new(endpoint));
         self.launched.handle = Some(handle);
     }

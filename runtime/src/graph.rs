@@ -148,6 +148,14 @@ pub(crate) trait NodeBuild: Send + Sync {
         Ok(None)
     }
 
+    /// What can be seen of it, if it is a sink that can tell.
+    fn visible(&self, _fs: &Fs) -> Result<Option<Vec<String>>, Error> {
+        Ok(None)
+    }
+
+    /// Forgets what it shows in memory.
+    fn forget(&self) {}
+
     /// Starts one instance.
     fn launch(&self, launch: Launch<'_>);
 }

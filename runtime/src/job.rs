@@ -10,11 +10,10 @@ use watershed_state::{Fs, LocalFs, SimulatedDisk};
 use crate::config::{Config, ControlSocket};
 use crate::control::{self, Commands, Outside};
 use crate::error::{Error, Result};
-use crate::host::{Host, SimulatedHost, Surroundings, simulated};
-use crate::master::{Command, Master};
+use crate::host::simulated;
+use crate::master::Command;
 use crate::plan::Plan;
 use crate::remote::{Closing, Socket, serve, socket_in};
-use crate::simulation::VirtualClock;
 use crate::startup;
 use crate::tree::Tree;
 
@@ -175,17 +174,7 @@ pub(crate) fn start(plan: Plan, config: Config, signals: bool) -> Result<Job> {
     match config.simulation.clone() {
         None => start_threads(plan, config, signals),
         Some(simulation) => {
-            let fs = simulation.disk.fs();
-            let clock = Arc::new(VirtualClock::new());
-            let splits = startup::check_nodes(&plan, &fs)?;
-            let checkpoints = checkpoint_place(&config, &fs);
-            let start =
-                startup::start((&plan, &splits), &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
-            let world = simulated::World::new(Arc::clone(&clock));
-            let surroundings =
-                Surroundings { clock, pool: Arc::clone(&world) as _, fs, events: Arc::clone(&world) as _ };
-            let host = Host::Simulated(SimulatedHost { surroundings, world: Arc::clone(&world) });
-            let master = Master::new(plan, config, host, start);
+            let (master, world) = simulated::start(plan, config, &simulation)?;
             Ok(Job(Inner::Simulated(Box::new(move || simulated::run(master, &world, &simulation)))))
         }
     }
@@ -233,7 +222,7 @@ fn open_socket(config: &Config) -> Result<Option<Socket>> {
 }
 
 /// Where checkpoints go: into the folder, or into memory if there is none.
-fn checkpoint_place(config: &Config, fs: &Fs) -> (Fs, std::path::PathBuf) {
+pub(crate) fn checkpoint_place(config: &Config, fs: &Fs) -> (Fs, std::path::PathBuf) {
     match &config.checkpoints {
         Some(folder) => (Arc::clone(fs), folder.clone()),
         None => (SimulatedDisk::new(0).fs(), Path::new("/checkpoints").to_path_buf()),

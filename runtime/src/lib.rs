@@ -15,6 +15,7 @@ mod nodes;
 mod plan;
 pub mod remote;
 mod restart;
+mod simulate;
 mod simulation;
 mod startup;
 mod stream;
@@ -26,6 +27,10 @@ pub use config::{Config, Resume, millis, minutes, seconds};
 pub use error::{Error, ErrorKind, Result};
 pub use job::{End, Job, Outcome};
 pub use restart::Restart;
+pub use simulate::{
+    Difference, Fault, FaultKind, FaultPlace, Seed, Simulated, SimulationFailure, Simulations, Simulator,
+    SinkCall, Violation, simulate, simulate_many,
+};
 pub use simulation::Simulation;
 pub use stream::{Aggregate, Boxed, Chain, KeyedStream, SinkActor, Stream};
 pub use supervision::Supervision;

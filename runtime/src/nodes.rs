@@ -4,14 +4,15 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{
-    Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Restored, Sink,
-    SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
+    Boot, Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Restored,
+    Sink, SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
 };
 use watershed_state::{Data, Fs};
 
 use crate::build::Launch;
 use crate::error::{Error, ErrorKind};
 use crate::graph::NodeBuild;
+use crate::simulate::Scripted;
 
 /// An actor that reads a source.
 pub(crate) struct SourceNode<S: Source> {
@@ -121,13 +122,26 @@ pub(crate) struct SinkNode<S> {
 
 impl<S: Sink> NodeBuild for SinkNode<S> {
     fn launch(&self, mut launch: Launch<'_>) {
-        let (env, channels, sink) = (launch.env.clone(), launch.channels, Arc::clone(&self.sink));
-        let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
-        launch.spawn(Box::new(move || {
-            let logic = SinkLogic::<S>::open(&env, &sink, sides, &restored)?;
-            Ok(operator(env, channels, logic))
-        }));
+        match launch.script() {
+            None => {
+                let boot = sink_boot(&mut launch, Arc::clone(&self.sink));
+                launch.spawn(boot);
+            }
+            Some(script) => {
+                let boot = sink_boot(&mut launch, Scripted::new(&self.sink, &script));
+                launch.spawn_simulated(boot);
+            }
+        }
     }
+}
+
+fn sink_boot<S: Sink>(launch: &mut Launch<'_>, sink: Arc<S>) -> Boot<OperatorTask<SinkLogic<S>>> {
+    let (env, channels) = (launch.env.clone(), launch.channels);
+    let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
+    Box::new(move || {
+        let logic = SinkLogic::<S>::open(&env, &sink, sides, &restored)?;
+        Ok(operator(env, channels, logic))
+    })
 }
 
 /// An actor that writes exactly once.
@@ -146,14 +160,39 @@ impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
             .map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
     }
 
-    fn launch(&self, mut launch: Launch<'_>) {
-        let (env, channels, sink) = (launch.env.clone(), launch.channels, Arc::clone(&self.sink));
-        let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
-        launch.spawn(Box::new(move || {
-            let logic = TwoPhaseLogic::restore(&env, &sink, sides, &restored)?;
-            Ok(operator(env, channels, logic))
-        }));
+    fn visible(&self, fs: &Fs) -> Result<Option<Vec<String>>, Error> {
+        let visible = self.sink.visible(fs);
+        visible.map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
     }
+
+    fn forget(&self) {
+        self.sink.forget();
+    }
+
+    fn launch(&self, mut launch: Launch<'_>) {
+        match launch.script() {
+            None => {
+                let boot = two_phase_boot(&mut launch, Arc::clone(&self.sink));
+                launch.spawn(boot);
+            }
+            Some(script) => {
+                let boot = two_phase_boot(&mut launch, Scripted::new(&self.sink, &script));
+                launch.spawn_simulated(boot);
+            }
+        }
+    }
+}
+
+fn two_phase_boot<S: TwoPhaseSink>(
+    launch: &mut Launch<'_>,
+    sink: Arc<S>,
+) -> Boot<OperatorTask<TwoPhaseLogic<S>>> {
+    let (env, channels) = (launch.env.clone(), launch.channels);
+    let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
+    Box::new(move || {
+        let logic = TwoPhaseLogic::restore(&env, &sink, sides, &restored)?;
+        Ok(operator(env, channels, logic))
+    })
 }
 
 fn operator<L: Logic>(env: watershed_actors::Env, channels: usize, logic: L) -> OperatorTask<L> {

@@ -115,6 +115,11 @@ impl Plan {
         TaskId((self.nodes[node.0].first_task + instance) as u32)
     }
 
+    /// The names of all tasks, by their numbers.
+    pub(crate) fn task_names(&self) -> Vec<String> {
+        (0..self.tasks.len()).map(|index| self.name_of(TaskId(index as u32))).collect()
+    }
+
     /// Tasks of an actor, in order of the instances.
     pub(crate) fn tasks_of(&self, node: usize) -> impl Iterator<Item = TaskId> + use<> {
         let first = self.nodes[node].first_task;

@@ -1,9 +1,12 @@
 //! Deterministic simulation: what decides a run, and the clock it goes by.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use watershed_actors::Clock;
 use watershed_state::SimulatedDisk;
+
+use crate::simulate::Script;
 
 /// A simulated run: one thread, a virtual clock, and a seed that picks what happens next. Same seed, same run.
 #[derive(Debug, Clone)]
@@ -14,6 +17,10 @@ pub struct Simulation {
     pub(crate) die_at: Option<u64>,
     pub(crate) stop_at: Option<u64>,
     pub(crate) steps_max: u64,
+    /// When the process begins, in nanoseconds of the virtual clock.
+    pub(crate) begin_nanos: u64,
+    /// What else is to go wrong, where the simulator runs the job.
+    pub(crate) script: Option<Arc<Script>>,
 }
 
 impl Simulation {
@@ -26,6 +33,8 @@ impl Simulation {
             die_at: None,
             stop_at: None,
             steps_max: 50_000_000,
+            begin_nanos: 0,
+            script: None,
         }
     }
 
@@ -70,8 +79,8 @@ pub(crate) struct VirtualClock {
 const EPOCH_MS: i64 = 1_600_000_000_000;
 
 impl VirtualClock {
-    pub(crate) fn new() -> Self {
-        Self { nanos: AtomicU64::new(0) }
+    pub(crate) fn starting_at(nanos: u64) -> Self {
+        Self { nanos: AtomicU64::new(nanos) }
     }
 
     pub(crate) fn advance(&self, nanos: u64) {

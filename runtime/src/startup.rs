@@ -57,6 +57,7 @@ pub(crate) fn start(
     let run = run_before + 1;
     if let Some(manifest) = &chosen {
         check_manifest(plan, config, manifest)?;
+        store.settle(manifest.checkpoint)?;
         restored = load(plan, &store, manifest, run)?;
     }
     let new_splits = compare_splits(plan, splits, &restored)?;
@@ -64,7 +65,7 @@ pub(crate) fn start(
     let same_history = config.resume == Resume::Latest;
     let lineage = match &before {
         Some(identity) if same_history => identity.lineage.clone(),
-        _ => new_lineage(clock, run),
+        _ => new_lineage(clock, run, config.simulation.is_some()),
     };
     let began_at = match config.resume {
         Resume::Latest => before.and_then(|identity| identity.began_at),
@@ -160,8 +161,8 @@ fn named(operator: &str, error: &Error) -> Error {
     Error::new(error.kind, format!("`{operator}`: {error}"))
 }
 
-fn new_lineage(clock: &dyn Clock, run: u32) -> String {
-    let process = if clock.nanos() == 0 { 0 } else { std::process::id() };
+fn new_lineage(clock: &dyn Clock, run: u32, simulated: bool) -> String {
+    let process = if simulated { 0 } else { std::process::id() };
     format!("{:016x}", hash_key(&(clock.wall_ms(), clock.nanos(), process, run)))
 }
 
@@ -221,6 +222,14 @@ fn newest(
                 break;
             }
             Err(error @ StoreError::NewerFormat { .. }) => return Err(error.into()),
+            // It may be readable again the next time, when what was prepared for it would be gone.
+            Err(error @ StoreError::Io { .. }) => {
+                return Err(Error::state(format!(
+                    "checkpoint {id} cannot be read: {}; start the job again when it can, or remove the folder of the \
+                     checkpoint to go on from an older one",
+                    watershed_actors::chain_of(&error)
+                )));
+            }
             Err(error) => {
                 tracing::error!(checkpoint = id, %error, "a checkpoint is damaged");
                 damaged.get_or_insert((id, error));

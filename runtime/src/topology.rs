@@ -81,7 +81,11 @@ impl Topology {
         crate::job::start(self.plan(&config)?, config, false)
     }
 
-    fn plan(&self, config: &Config) -> Result<Plan> {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn plan(&self, config: &Config) -> Result<Plan> {
         if cfg!(panic = "abort") {
             return Err(Error::config(
                 "this program is built with `panic = \"abort\"`, which leaves nothing to supervise: remove it from the profile",

@@ -186,6 +186,16 @@ impl CheckpointStore {
         self.sync_dir(&folder)
     }
 
+    /// Sees to it that a checkpoint that was found survives any crash: the process that wrote it may have been killed
+    /// between the manifest's rename and its becoming durable. To be called before anything is built on it.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn settle(&self, checkpoint: u64) -> Result<(), StoreError> {
+        self.sync_dir(&self.folder(checkpoint))?;
+        self.sync_dir(self.root())
+    }
+
     fn folder(&self, checkpoint: u64) -> PathBuf {
         self.root().join(format!("chk-{checkpoint}"))
     }

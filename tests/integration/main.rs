@@ -15,4 +15,5 @@ mod refusals;
 mod regions;
 mod resume;
 mod routing;
+mod simulations;
 mod threads;

@@ -138,6 +138,18 @@ impl<T: Data> TwoPhaseSink for CollectorSink<T> {
         let committed = collected.committed.iter().filter(|token| token.lineage == lineage);
         Ok(committed.map(|token| token.checkpoint).max())
     }
+
+    fn visible(&self, _fs: &Fs) -> UserResult<Option<Vec<String>>> {
+        let texts = self.0.lock().records.iter().map(serde_json::to_string).collect::<Result<_, _>>();
+        // Not every record has JSON.
+        Ok(texts.ok())
+    }
+
+    fn forget(&self) {
+        let mut collected = self.0.lock();
+        collected.records.clear();
+        collected.committed.clear();
+    }
 }
 
 /// Gathers the records of one instance until the next checkpoint.

@@ -136,6 +136,17 @@ impl<T: Data> TwoPhaseSink for Files<T> {
         let names = files.iter().filter_map(|file| FinishedName::parse(&file.name, self.format.extension));
         Ok(names.filter(|name| name.lineage == lineage).map(|name| name.checkpoint).max())
     }
+
+    fn visible(&self, fs: &Fs) -> UserResult<Option<Vec<String>>> {
+        let mut lines = Vec::new();
+        for file in self.list(fs)? {
+            if FinishedName::parse(&file.name, self.format.extension).is_some() {
+                let text = String::from_utf8(fs.read(&self.folder.join(&file.name))?)?;
+                lines.extend(text.lines().map(str::to_owned));
+            }
+        }
+        Ok(Some(lines))
+    }
 }
 
 impl<T> Files<T> {

@@ -7,15 +7,22 @@ use std::task::{Wake, Waker};
 use watershed_actors::{Clock, Control, Envelope, Pool, Port, Step, Task, TaskCell, TaskId};
 
 use crate::build::Endpoint;
+use crate::config::Config;
 use crate::error::Error;
-use crate::host::{EventSink, Surroundings, TaskHandle};
+use crate::host::{EventSink, Host, Surroundings, TaskHandle};
 use crate::job::Outcome;
+use crate::job::{End, checkpoint_place};
 use crate::master::{Command, Event, Master};
+use crate::plan::Plan;
+use crate::simulate::{Fate, Instead, Script};
 use crate::simulation::{Dice, Simulation, VirtualClock};
+use crate::startup;
 
 /// Everything that can happen in a simulated process.
 pub(crate) struct World {
     clock: Arc<VirtualClock>,
+    /// What is to go wrong, and who is told what happens.
+    script: Option<Arc<Script>>,
     state: Mutex<State>,
 }
 
@@ -26,8 +33,55 @@ struct State {
     ready: BTreeSet<TaskId>,
     /// When a task wants to be stepped at the latest.
     alarms: BTreeMap<TaskId, u64>,
-    jobs: Vec<Box<dyn FnOnce() + Send>>,
+    jobs: Vec<Job>,
     events: VecDeque<Event>,
+    /// What comes late, by when and in which order.
+    late: BTreeMap<(u64, u64), Late>,
+    lates: u64,
+    /// Tasks that do nothing before some time.
+    stalled: BTreeMap<TaskId, u64>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+enum Late {
+    Job(Job),
+    Event(Event),
+}
+
+impl State {
+    fn hold(&mut self, until: u64, late: Late) {
+        self.lates += 1;
+        self.late.insert((until, self.lates), late);
+    }
+
+    /// Lets happen what was to happen by now.
+    fn release(&mut self, now: u64) {
+        let due: Vec<TaskId> =
+            self.alarms.iter().filter(|(_, at)| **at <= now).map(|(task, _)| *task).collect();
+        for task in due {
+            self.alarms.remove(&task);
+            self.ready.insert(task);
+        }
+        self.stalled.retain(|_, until| *until > now);
+        while let Some(entry) = self.late.first_entry().filter(|entry| entry.key().0 <= now) {
+            match entry.remove() {
+                Late::Job(job) => self.jobs.push(job),
+                Late::Event(event) => self.events.push_back(event),
+            }
+        }
+    }
+
+    /// When something happens by itself.
+    fn next_alarm(&self) -> u64 {
+        let alarms = self.alarms.iter().map(|(task, at)| match self.stalled.get(task) {
+            Some(until) => *at.max(until),
+            None => *at,
+        });
+        let stalled = self.stalled.values().copied();
+        let late = self.late.first_key_value().map(|((at, _), _)| *at);
+        alarms.chain(stalled).chain(late).min().unwrap_or(u64::MAX)
+    }
 }
 
 struct Entry {
@@ -63,8 +117,8 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    pub(crate) fn new(clock: Arc<VirtualClock>) -> Arc<Self> {
-        Arc::new(Self { clock, state: Mutex::default() })
+    fn new(clock: Arc<VirtualClock>, script: Option<Arc<Script>>) -> Arc<Self> {
+        Arc::new(Self { clock, script, state: Mutex::default() })
     }
 
     fn ready(&self, task: TaskId) {
@@ -74,13 +128,24 @@ impl World {
 
 impl EventSink for World {
     fn event(&self, event: Event) {
-        lock(&self.state).events.push_back(event);
+        let fate = self.script.as_ref().map_or(Fate::Arrives, |script| script.fate_of(&event));
+        let mut state = lock(&self.state);
+        match fate {
+            Fate::Arrives => state.events.push_back(event),
+            Fate::Late(nanos) => state.hold(self.clock.nanos() + nanos, Late::Event(event)),
+            Fate::Lost => {}
+        }
     }
 }
 
 impl Pool for World {
-    fn run(&self, job: Box<dyn FnOnce() + Send>) {
-        lock(&self.state).jobs.push(job);
+    fn run(&self, job: Job) {
+        let held = self.script.as_ref().and_then(|script| script.job());
+        let mut state = lock(&self.state);
+        match held {
+            None => state.jobs.push(job),
+            Some(nanos) => state.hold(self.clock.nanos() + nanos, Late::Job(job)),
+        }
     }
 }
 
@@ -121,11 +186,19 @@ pub(crate) struct SimulatedHost {
 }
 
 impl SimulatedHost {
+    /// What is to go wrong, where the simulator runs the job.
+    pub(crate) fn script(&self) -> Option<&Arc<Script>> {
+        self.world.script.as_ref()
+    }
+
     pub(crate) fn spawn<T: Task + 'static>(
         &self,
         cell: TaskCell<T>,
         task: TaskId,
     ) -> (Endpoint<T::In>, TaskHandle) {
+        if let Some(script) = self.script() {
+            script.launches(task, cell.env().run);
+        }
         let cell = Arc::new(Mutex::new(cell));
         let entry =
             Entry { cell: Arc::clone(&cell) as Arc<Mutex<dyn SimulatedTask>>, controls: VecDeque::new() };
@@ -142,6 +215,9 @@ impl SimulatedHost {
         let world = Arc::downgrade(&self.world);
         let handle = TaskHandle(Box::new(move |control| {
             let Some(world) = world.upgrade() else { return };
+            if let Some(script) = &world.script {
+                script.tells(control);
+            }
             let mut state = lock(&world.state);
             if let Some(entry) = state.tasks.get_mut(&task) {
                 entry.controls.push_back(control);
@@ -160,72 +236,167 @@ enum Turn {
     Master,
 }
 
+/// Starts a job in a world of its own.
+pub(crate) fn start(
+    plan: Plan,
+    config: Config,
+    simulation: &Simulation,
+) -> Result<(Master, Arc<World>), Error> {
+    let fs = simulation.disk.fs();
+    let clock = Arc::new(VirtualClock::starting_at(simulation.begin_nanos));
+    let splits = startup::check_nodes(&plan, &fs)?;
+    let checkpoints = checkpoint_place(&config, &fs);
+    let start = startup::start((&plan, &splits), &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
+    let world = World::new(Arc::clone(&clock), simulation.script.clone());
+    let surroundings =
+        Surroundings { clock, pool: Arc::clone(&world) as _, fs, events: Arc::clone(&world) as _ };
+    let host = Host::Simulated(SimulatedHost { surroundings, world: Arc::clone(&world) });
+    Ok((Master::new(plan, config, host, start), world))
+}
+
+/// How a simulated life came to its end.
+pub(crate) enum Ending {
+    /// The job has ended.
+    Over(Result<Outcome, Error>),
+    /// The process died, perhaps before the job had begun.
+    Died(Option<Outcome>),
+    /// It would never end.
+    Hangs(String),
+    /// A promise was seen broken.
+    Violated,
+}
+
 /// Runs a job to its end, or to the end that the simulation prescribes.
-pub(crate) fn run(mut master: Master, world: &Arc<World>, simulation: &Simulation) -> Result<Outcome, Error> {
+pub(crate) fn run(master: Master, world: &Arc<World>, simulation: &Simulation) -> Result<Outcome, Error> {
+    match play(master, world, simulation) {
+        Ending::Over(result) => result,
+        Ending::Died(outcome) => {
+            simulation.disk.crash();
+            outcome.ok_or_else(|| Error::internal("the process died before the job had begun"))
+        }
+        Ending::Hangs(how) => Err(Error::internal(how)),
+        Ending::Violated => Err(Error::internal("the engine broke a promise")),
+    }
+}
+
+/// Lets happen what the dice say, step by step.
+pub(crate) fn play(mut master: Master, world: &Arc<World>, simulation: &Simulation) -> Ending {
     let mut dice = Dice::new(simulation.seed);
     let mut steps = 0;
     master.start();
-    let result = loop {
+    let mut ending = loop {
         if let Some(result) = master.take_result() {
-            break result;
+            break Ending::Over(result);
         }
         let Some(turn) = next_turn(world, &master, &mut dice) else {
-            break Err(Error::internal("the simulated job hangs: nothing can happen any more"));
+            break Ending::Hangs("the simulated job hangs: nothing can happen any more".to_string());
         };
         steps += 1;
-        if simulation.die_at == Some(steps) {
-            break Ok(master.outcome(crate::job::End::Died));
-        }
         if steps > simulation.steps_max {
-            break Err(Error::internal(format!("the simulated job did not end in {steps} steps")));
+            break Ending::Hangs(format!("the simulated job did not end in {} steps", simulation.steps_max));
         }
         world.clock.advance(1 + dice.below(100_000) as u64);
-        if simulation.stop_at == Some(steps) {
-            master.handle(Event::Command(Command::Stop));
-            continue;
+        match world.instead(simulation, turn, steps) {
+            Some(Instead::Die) => break Ending::Died(Some(master.outcome(End::Died))),
+            Some(Instead::Stop) => master.handle(Event::Command(Command::Stop)),
+            Some(Instead::Panic) => crash_one(world, turn, &mut dice),
+            Some(Instead::Stall(nanos)) => stall_one(world, turn, nanos, &mut dice),
+            None => {
+                let operations = simulation.disk.operations();
+                take_turn(world, &mut master, turn);
+                if let Some(script) = &world.script {
+                    let nanos = script.file_operations(simulation.disk.operations() - operations);
+                    world.clock.advance(nanos);
+                }
+            }
         }
-        if simulation.panic_at.contains(&steps) {
-            crash_one(world, turn, &mut dice);
-            continue;
+        if world.script.is_some() && simulation.disk.is_dead() {
+            break Ending::Died(Some(master.outcome(End::Died)));
         }
-        take_turn(world, &mut master, turn);
+        if world.script.as_ref().is_some_and(|script| script.is_violated()) {
+            break Ending::Violated;
+        }
     };
     // Tasks and world hold each other; this lets go.
     let left = std::mem::take(&mut *lock(&world.state));
     drop(left);
-    if matches!(&result, Ok(outcome) if outcome.end == crate::job::End::Died) {
-        drop(master);
-        simulation.disk.crash();
-    }
-    result.map(|mut outcome| {
+    if let Ending::Over(Ok(outcome)) | Ending::Died(Some(outcome)) = &mut ending {
         outcome.steps = steps;
-        outcome
-    })
+    }
+    ending
+}
+
+impl Ending {
+    /// What is known of the job, where it came to an end or died.
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Over(Ok(outcome)) => Some(outcome),
+            Self::Died(outcome) => outcome.as_ref(),
+            Self::Over(Err(_)) | Self::Hangs(_) | Self::Violated => None,
+        }
+    }
+}
+
+impl World {
+    /// What happens at a step in place of the turn.
+    fn instead(&self, simulation: &Simulation, turn: Turn, step: u64) -> Option<Instead> {
+        if simulation.die_at == Some(step) {
+            return Some(Instead::Die);
+        }
+        if simulation.stop_at == Some(step) {
+            return Some(Instead::Stop);
+        }
+        if simulation.panic_at.contains(&step) {
+            return Some(Instead::Panic);
+        }
+        self.script.as_ref()?.step(turn.number(), self.clock.nanos())
+    }
+}
+
+impl Turn {
+    /// Tells it from others.
+    fn number(self) -> u64 {
+        match self {
+            Self::Task(task) => 2 + u64::from(task.0),
+            Self::Job(_) => 1,
+            Self::Master => 0,
+        }
+    }
 }
 
 fn next_turn(world: &World, master: &Master, dice: &mut Dice) -> Option<Turn> {
     loop {
         let now = world.clock.nanos();
         let mut state = lock(&world.state);
-        let due: Vec<TaskId> =
-            state.alarms.iter().filter(|(_, at)| **at <= now).map(|(task, _)| *task).collect();
-        for task in due {
-            state.alarms.remove(&task);
-            state.ready.insert(task);
-        }
-        let mut turns: Vec<Turn> = state.ready.iter().map(|task| Turn::Task(*task)).collect();
+        state.release(now);
+        let at_work = state.ready.iter().filter(|task| !state.stalled.contains_key(task));
+        let mut turns: Vec<Turn> = at_work.map(|task| Turn::Task(*task)).collect();
         turns.extend((0..state.jobs.len()).map(Turn::Job));
         if !state.events.is_empty() || master.next_alarm() <= now {
             turns.push(Turn::Master);
         }
         if !turns.is_empty() {
-            return Some(turns[dice.below(turns.len())]);
+            return Some(pick(world.script.as_deref(), &turns, dice));
         }
-        let alarms = state.alarms.values().copied().chain([master.next_alarm()]);
-        let next = alarms.min().filter(|at| *at != u64::MAX)?;
+        let next = Some(state.next_alarm().min(master.next_alarm())).filter(|at| *at != u64::MAX)?;
         drop(state);
         world.clock.advance_to(next);
     }
+}
+
+/// How often the dice are thrown again for a turn that is slow.
+const SLOW_ROLLS: usize = 6;
+
+fn pick(script: Option<&Script>, turns: &[Turn], dice: &mut Dice) -> Turn {
+    let mut turn = turns[dice.below(turns.len())];
+    let Some(script) = script else { return turn };
+    for _ in 0..SLOW_ROLLS {
+        if !script.is_slow(turn.number()) {
+            break;
+        }
+        turn = turns[dice.below(turns.len())];
+    }
+    turn
 }
 
 fn take_turn(world: &Arc<World>, master: &mut Master, turn: Turn) {
@@ -233,7 +404,12 @@ fn take_turn(world: &Arc<World>, master: &mut Master, turn: Turn) {
         Turn::Master => {
             let event = lock(&world.state).events.pop_front();
             match event {
-                Some(event) => master.handle(event),
+                Some(event) => {
+                    if let Some(script) = &world.script {
+                        script.hears(&event);
+                    }
+                    master.handle(event);
+                }
                 None => master.advance(),
             }
         }
@@ -271,14 +447,27 @@ fn take_turn(world: &Arc<World>, master: &mut Master, turn: Turn) {
 /// Lets the task whose turn it is fail, or any if it is nobody's.
 fn crash_one(world: &World, turn: Turn, dice: &mut Dice) {
     let state = lock(&world.state);
-    let task = match turn {
-        Turn::Task(task) => Some(task),
-        _ if state.tasks.is_empty() => None,
-        _ => state.tasks.keys().nth(dice.below(state.tasks.len())).copied(),
-    };
+    let task = task_of(turn, &state, dice);
     let cell = task.and_then(|task| state.tasks.get(&task)).map(|entry| Arc::clone(&entry.cell));
     drop(state);
     if let Some(cell) = cell {
         lock(&cell).crash("a panic that the simulation prescribed");
+    }
+}
+
+/// Keeps the task whose turn it is from doing anything for a while.
+fn stall_one(world: &World, turn: Turn, nanos: u64, dice: &mut Dice) {
+    let mut state = lock(&world.state);
+    if let Some(task) = task_of(turn, &state, dice) {
+        let until = world.clock.nanos() + nanos;
+        state.stalled.insert(task, until);
+    }
+}
+
+fn task_of(turn: Turn, state: &State, dice: &mut Dice) -> Option<TaskId> {
+    match turn {
+        Turn::Task(task) => Some(task),
+        _ if state.tasks.is_empty() => None,
+        _ => state.tasks.keys().nth(dice.below(state.tasks.len())).copied(),
     }
 }

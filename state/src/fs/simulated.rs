@@ -1,16 +1,17 @@
 //! A disk in memory that tells durable from merely written, for tests that pull the plug.
 
 mod disk;
+mod faults;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::disk::{Disk, Node};
+use self::faults::Faults;
 use super::{FileInfo, FileSystem, FileWriter, Fs};
 
 /// An in-memory disk. A crash takes away what was not synced: of a file's contents some prefix of the unsynced
@@ -26,16 +27,13 @@ struct Shared {
     /// Counts the crashes; handles of an earlier life fail.
     life: u64,
     operations: u64,
-    /// The operation number from which on everything fails.
-    dies_at: Option<u64>,
-    /// The operations that find no room for anything new.
-    full: Range<u64>,
+    faults: Faults,
 }
 
 impl SimulatedDisk {
     /// An empty disk whose crashes follow `seed`.
     pub fn new(seed: u64) -> Self {
-        let shared = Shared { disk: Disk::new(seed), life: 0, operations: 0, dies_at: None, full: 0..0 };
+        let shared = Shared { disk: Disk::new(seed), life: 0, operations: 0, faults: Faults::default() };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -45,28 +43,22 @@ impl SimulatedDisk {
         Arc::new(SimulatedFs { disk: self.clone(), life })
     }
 
-    /// The process dies. What was not synced may be lost, locks are released, and everything obtained from
+    /// The machine loses its power. What was not synced may be lost, locks are released, and everything obtained from
     /// [`fs`](Self::fs) before fails from now on.
     pub fn crash(&self) {
         let mut shared = self.lock();
         shared.life += 1;
-        shared.dies_at = None;
+        shared.faults = Faults::default();
         shared.disk.crash();
     }
 
-    /// From the `n`-th further operation on (1 is the next one) every operation fails as if the process were
-    /// dead, until [`crash`](Self::crash).
-    pub fn die_at_operation(&self, n: u64) {
+    /// The process is killed, and the machine goes on: everything written stays, locks are released, and everything
+    /// obtained from [`fs`](Self::fs) before fails from now on. What was not synced can still be lost later.
+    pub fn kill(&self) {
         let mut shared = self.lock();
-        shared.dies_at = Some(shared.operations.saturating_add(n));
-    }
-
-    /// During these further operations (1 is the next one) the disk is full: no file can be created or appended to;
-    /// everything else works.
-    pub fn full_during(&self, operations: Range<u64>) {
-        let mut shared = self.lock();
-        let from = shared.operations;
-        shared.full = from.saturating_add(operations.start)..from.saturating_add(operations.end);
+        shared.life += 1;
+        shared.faults = Faults::default();
+        shared.disk.unlock_all();
     }
 
     /// How many operations were attempted since the disk was made.
@@ -79,11 +71,26 @@ impl SimulatedDisk {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a file holds for certain after a crash, whatever else that takes; `None` if it may not be there.
+    pub fn durable(&self, path: &Path) -> Option<Vec<u8>> {
+        self.lock().disk.durable(path)
+    }
+
+    /// The names in a folder that are there for certain after a crash.
+    pub fn durable_names(&self, dir: &Path) -> Vec<String> {
+        self.lock().disk.durable_names(dir)
+    }
+
+    /// A number that depends on everything on the disk: equal disks have equal ones.
+    pub fn fingerprint(&self) -> u64 {
+        self.lock().disk.fingerprint()
+    }
+
     /// [`operate`](Self::operate) for what needs room on the disk.
     fn allocate<R>(&self, life: u64, operation: impl FnOnce(&mut Disk) -> io::Result<R>) -> io::Result<R> {
         let full = {
             let shared = self.lock();
-            shared.full.contains(&(shared.operations + 1))
+            shared.faults.is_full(shared.operations + 1)
         };
         self.operate(life, |disk| if full { Err(io::ErrorKind::StorageFull.into()) } else { operation(disk) })
     }
@@ -92,9 +99,11 @@ impl SimulatedDisk {
     fn operate<R>(&self, life: u64, operation: impl FnOnce(&mut Disk) -> io::Result<R>) -> io::Result<R> {
         let mut shared = self.lock();
         shared.operations += 1;
-        let dead = shared.life != life || shared.dies_at.is_some_and(|at| shared.operations >= at);
-        if dead {
+        if shared.life != life || shared.faults.is_dead(shared.operations) {
             return Err(io::Error::other("the simulated process is dead"));
+        }
+        if shared.faults.fails(shared.operations) {
+            return Err(io::Error::other("the simulated disk fails (EIO)"));
         }
         operation(&mut shared.disk)
     }

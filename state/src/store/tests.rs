@@ -317,3 +317,29 @@ fn a_commit_that_is_taken_back_never_comes_back() {
         }
     }
 }
+
+#[test]
+fn a_checkpoint_that_a_killed_process_left_is_there_for_good_once_it_is_settled() {
+    let (mut found_after_kill, mut lost_unsettled) = (0, 0);
+    for seed in 0..20 {
+        for (operation, settles) in (1..40).flat_map(|operation| [(operation, false), (operation, true)]) {
+            let disk = SimulatedDisk::new(seed);
+            let store = open(&disk);
+            disk.die_at_operation(operation);
+            // It is dead somewhere on the way.
+            let _ = checkpoint(&store, 1);
+            disk.kill();
+            let store = open(&disk);
+            let found = ids(&store);
+            found_after_kill += found.len();
+            if settles {
+                found.iter().try_for_each(|id| store.settle(*id)).unwrap();
+            }
+            disk.crash();
+            let left = ids(&open(&disk));
+            assert!(!settles || left == found, "killed at operation {operation}: {found:?} became {left:?}");
+            lost_unsettled += usize::from(left != found);
+        }
+    }
+    assert!(found_after_kill > 0 && lost_unsettled > 0, "the kill never came in between");
+}

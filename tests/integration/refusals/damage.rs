@@ -217,3 +217,23 @@ fn logged<R>(run: impl FnOnce() -> R) -> (R, String) {
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     (result, text)
 }
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_for_a_moment_is_not_taken_for_damaged() {
+    let mut refused = 0;
+    for operation in 1..60 {
+        let disk = SimulatedDisk::new(operation);
+        let run = |die_at| to_files().run(simulated(seeded(operation).on_disk(&disk).die_at(die_at)));
+        run(150).unwrap();
+        disk.fail_during(operation..operation + 1);
+        // If an older one were taken, what was prepared for the newest would be removed here.
+        if let Err(error) = run(20) {
+            assert!(matches!(error.kind, ErrorKind::State | ErrorKind::Config), "{error}");
+            refused += usize::from(error.to_string().contains("cannot be read"));
+        }
+        disk.mend();
+        finish(&to_files(), operation, &disk);
+        assert_eq!(lines_in(&disk, "/out"), sums(), "after a failure of operation {operation}");
+    }
+    assert!(refused > 3, "only {refused} failures hit a checkpoint");
+}

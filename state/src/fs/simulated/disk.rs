@@ -210,6 +210,44 @@ impl Disk {
         self.locked.remove(&file);
     }
 
+    pub(super) fn unlock_all(&mut self) {
+        self.locked.clear();
+    }
+
+    /// What a file holds after any crash.
+    pub(super) fn durable(&self, path: &Path) -> Option<Vec<u8>> {
+        match self.nodes.get(&self.find_durable(path)?)? {
+            Content::File { now, synced } if now == synced => Some(synced.clone()),
+            _ => None,
+        }
+    }
+
+    /// The names in a folder after any crash.
+    pub(super) fn durable_names(&self, dir: &Path) -> Vec<String> {
+        match self.find_durable(dir).and_then(|node| self.nodes.get(&node)) {
+            Some(Content::Dir { synced, .. }) => synced.keys().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn find_durable(&self, path: &Path) -> Option<Node> {
+        let mut found = ROOT;
+        for component in path.components() {
+            let Component::Normal(name) = component else { continue };
+            let Some(Content::Dir { synced, .. }) = self.nodes.get(&found) else { return None };
+            found = *synced.get(name.to_str()?)?;
+        }
+        Some(found)
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        let content = |content: &Content| match content {
+            Content::File { now, synced } => crate::hash_key(&(now, synced)),
+            Content::Dir { now, synced } => crate::hash_key(&(now, synced)),
+        };
+        self.nodes.iter().fold(0, |hash, (node, of)| crate::hash_key(&(hash, node, content(of))))
+    }
+
     fn add(&mut self, content: Content) -> Node {
         let node = self.next_node;
         self.next_node += 1;

@@ -264,3 +264,66 @@ fn the_same_seed_gives_the_same_disk() {
     assert_eq!(survivors(5), survivors(5));
     assert_ne!(survivors(5), survivors(6));
 }
+
+#[test]
+fn a_kill_loses_nothing_by_itself_and_ends_everything_that_was_open() {
+    let disk = SimulatedDisk::new(1);
+    let fs = disk.fs();
+    let mut file = write(&fs, "/file", b"text", false);
+    let _lock = fs.lock(Path::new("/lock")).unwrap().unwrap();
+    disk.kill();
+    assert!(file.write_all(b"more").is_err() && fs.read(Path::new("/file")).is_err());
+    assert_eq!(read(&disk.fs(), "/file").unwrap(), b"text");
+    assert!(disk.fs().lock(Path::new("/lock")).unwrap().is_some());
+}
+
+#[test]
+fn what_was_not_synced_before_a_kill_can_be_lost_in_a_crash_after_it() {
+    let lost = |seed| {
+        let disk = SimulatedDisk::new(seed);
+        write(&disk.fs(), "/file", b"text", false);
+        disk.kill();
+        disk.crash();
+        read(&disk.fs(), "/file").is_none()
+    };
+    assert!((0..50).any(lost) && !(0..50).all(lost));
+}
+
+#[test]
+fn a_failing_disk_says_so_and_changes_nothing_until_it_works_again() {
+    let disk = SimulatedDisk::new(1);
+    let fs = disk.fs();
+    write(&fs, "/file", b"text", true);
+    disk.fail_during(1..3);
+    assert!(fs.remove_file(Path::new("/file")).is_err() && fs.list(Path::new("/")).is_err());
+    assert_eq!(read(&fs, "/file").unwrap(), b"text");
+    disk.fail_during(1..100);
+    disk.mend();
+    assert_eq!(read(&fs, "/file").unwrap(), b"text");
+}
+
+#[test]
+fn only_what_is_synced_with_its_name_is_durable() {
+    let disk = SimulatedDisk::new(1);
+    let fs = disk.fs();
+    fs.create_dir_all(Path::new("/a")).unwrap();
+    let path = Path::new("/a/file");
+    let mut file = write(&fs, "/a/file", b"text", true);
+    assert_eq!((disk.durable(path), disk.durable_names(Path::new("/a"))), (None, vec![]));
+    fs.sync_dir(Path::new("/a")).unwrap();
+    assert_eq!(disk.durable(path).unwrap(), b"text");
+    assert_eq!(disk.durable_names(Path::new("/a")), ["file"]);
+    file.write_all(b" more").unwrap();
+    assert_eq!(disk.durable(path), None);
+}
+
+#[test]
+fn the_fingerprint_tells_disks_apart() {
+    let print = |text: &[u8], sync| {
+        let disk = SimulatedDisk::new(1);
+        write(&disk.fs(), "/file", text, sync);
+        disk.fingerprint()
+    };
+    assert_eq!(print(b"text", false), print(b"text", false));
+    assert!(print(b"text", false) != print(b"tint", false) && print(b"text", false) != print(b"text", true));
+}

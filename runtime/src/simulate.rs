@@ -1,0 +1,311 @@
+//! Simulation of whole topologies with everything that can go wrong, for everyone's tests.
+//!
+//! A seed decides how the job is run and what happens to it; the output must be that of a run in which nothing happens.
+
+mod failure;
+mod fault;
+mod history;
+mod journal;
+mod lives;
+mod outputs;
+mod scenario;
+mod script;
+mod scripted;
+mod shrink;
+
+pub use failure::{SimulationFailure, Violation};
+pub use fault::{Fault, FaultKind, FaultPlace, SinkCall};
+pub use outputs::Difference;
+pub(crate) use script::{Fate, Instead, Script};
+pub(crate) use scripted::Scripted;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use watershed_actors::{Clock, SystemClock};
+
+use crate::config::Config;
+use crate::simulate::failure::Story;
+use crate::topology::Topology;
+use lives::{Played, Stage};
+use outputs::Shown;
+use scenario::{Choices, Scenario};
+use script::Counts;
+use shrink::shrink;
+
+/// Decides all of a simulated run: the same seed gives the same run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seed(pub u64);
+
+/// Runs the topology on one thread and in virtual time, with faults that the seed picks, and compares what its sinks show
+/// with a run without faults.
+///
+/// Tasks panic; the process is killed or loses its power between any two file operations and is started again; the disk
+/// fails, is full or slow; reports come late or never; sinks fail; tasks stand still. At the end every exactly-once sink
+/// must have shown exactly the records of the run without faults, in whatever order, and every other sink at least those.
+///
+/// The sources have to end, and the output must not depend on which of two events comes first, as it must not in a real
+/// job whose results are to be repeatable. One topology is simulated by one thread at a time.
+///
+/// # Errors
+/// What is wrong, with the fewest faults that it takes and what happened.
+pub fn simulate(topology: &Topology, seed: Seed) -> Result<Simulated, SimulationFailure> {
+    Simulator::new(topology).run(seed)
+}
+
+/// [`simulate`] for one seed after the other, until they or the time are used up.
+///
+/// # Errors
+/// The first failure.
+pub fn simulate_many(
+    topology: &Topology,
+    seeds: Range<u64>,
+    budget: Duration,
+) -> Result<Simulations, SimulationFailure> {
+    Simulator::new(topology).run_many(seeds, budget)
+}
+
+/// [`simulate`] with options.
+#[derive(Debug)]
+pub struct Simulator<'a> {
+    topology: &'a Topology,
+    base: Config,
+    choices: Choices,
+    shrinks: bool,
+    steps_max: u64,
+    /// Runs without faults, by parallelism.
+    calm: BTreeMap<usize, Calm>,
+}
+
+/// A run without faults.
+#[derive(Debug)]
+struct Calm {
+    shown: Shown,
+    counts: Counts,
+}
+
+/// A simulated run that did what it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Simulated {
+    /// Its seed.
+    pub seed: Seed,
+    /// Lives of the process that it took.
+    pub lives: usize,
+    /// Steps of the scheduler, in all lives.
+    pub steps: u64,
+    /// Restarts of regions.
+    pub restarts: u32,
+    /// Complete checkpoints.
+    pub checkpoints: u64,
+    /// What went wrong on the way, or would have, had the job not finished before.
+    pub faults: Vec<Fault>,
+    /// A number that depends on all that happened: equal runs have equal ones.
+    pub trace: u64,
+    /// What each sink shows: one text a record, in the order of the texts.
+    pub output: BTreeMap<String, Vec<String>>,
+}
+
+/// Simulated runs that did what they should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Simulations {
+    /// How many.
+    pub seeds: u64,
+    /// Lives of the process in all of them.
+    pub lives: u64,
+    /// Steps of the scheduler in all of them.
+    pub steps: u64,
+}
+
+/// Steps of a life beyond which it counts as hanging: so many times those of a run without faults, and so many more.
+const HANG_FACTOR: u64 = 40;
+const HANG_STEPS: u64 = 30_000;
+/// Steps of a run without faults beyond which it counts as hanging.
+const CALM_STEPS: u64 = 1_000_000;
+
+impl<'a> Simulator<'a> {
+    /// All kinds of faults, one to three instances of every actor that does not say how many.
+    pub fn new(topology: &'a Topology) -> Self {
+        Self {
+            topology,
+            base: Config::local(),
+            choices: Choices {
+                kinds: FaultKind::ALL.to_vec(),
+                faults_max: 12,
+                parallelism: vec![1, 2, 3],
+                rescales: false,
+                checkpoint_interval: None,
+            },
+            shrinks: true,
+            steps_max: CALM_STEPS,
+            calm: BTreeMap::new(),
+        }
+    }
+
+    /// Takes what the seed does not decide from this configuration: key groups, slots, the folder of checkpoints.
+    pub fn config(mut self, base: Config) -> Self {
+        self.base = base;
+        self.calm.clear();
+        self
+    }
+
+    /// Only these kinds of faults.
+    pub fn faults(mut self, kinds: &[FaultKind]) -> Self {
+        self.choices.kinds = kinds.to_vec();
+        self
+    }
+
+    /// Not this kind of fault.
+    pub fn without(mut self, kind: FaultKind) -> Self {
+        self.choices.kinds.retain(|other| *other != kind);
+        self
+    }
+
+    /// At most so many faults in a run (12).
+    pub fn at_most(mut self, faults: usize) -> Self {
+        self.choices.faults_max = faults;
+        self
+    }
+
+    /// Instances of an actor that does not say how many: the seed picks one of these.
+    pub fn parallelism(mut self, instances: &[usize]) -> Self {
+        if !instances.is_empty() {
+            self.choices.parallelism = instances.to_vec();
+        }
+        self
+    }
+
+    /// Each life of the process has another parallelism. For topologies that can be rescaled, which those with state per
+    /// instance cannot, and whose output does not depend on it.
+    pub fn rescales(mut self) -> Self {
+        self.choices.rescales = true;
+        self
+    }
+
+    /// How often a checkpoint is made, in virtual time, rather than as often as the seed says.
+    pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
+        self.choices.checkpoint_interval = Some(interval);
+        self
+    }
+
+    /// Reports a failure with all its faults, which is quicker than to look for the fewest.
+    pub fn without_shrinking(mut self) -> Self {
+        self.shrinks = false;
+        self
+    }
+
+    /// After how many steps a run without faults counts as hanging (1,000,000). One with faults may take forty times as many
+    /// as that one took.
+    pub fn at_most_steps(mut self, steps: u64) -> Self {
+        self.steps_max = steps;
+        self
+    }
+
+    /// Runs the topology with this seed.
+    ///
+    /// # Errors
+    /// See [`simulate`].
+    pub fn run(&mut self, seed: Seed) -> Result<Simulated, SimulationFailure> {
+        let mut scenario = self.scenario(seed)?;
+        let played = self.play(&scenario);
+        if played.history.violation.is_none() {
+            return Ok(simulated(seed, scenario, played));
+        }
+        if !self.shrinks {
+            return Err(self.failure(&scenario, played));
+        }
+        let before = played.history.violation;
+        let is_like = |violation: &Violation| before.as_ref().is_some_and(|before| violation.is_like(before));
+        scenario.faults = shrink(scenario.faults.clone(), |faults| {
+            let fewer = Scenario { faults: faults.to_vec(), ..scenario.clone() };
+            self.play(&fewer).history.violation.as_ref().is_some_and(is_like)
+        });
+        let played = self.play(&scenario);
+        Err(self.failure(&scenario, played))
+    }
+
+    /// Runs the topology with one seed after the other, until they or the time are used up.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn run_many(
+        &mut self,
+        seeds: Range<u64>,
+        budget: Duration,
+    ) -> Result<Simulations, SimulationFailure> {
+        let clock = SystemClock::new();
+        let mut done = Simulations::default();
+        for seed in seeds {
+            if u128::from(clock.nanos()) >= budget.as_nanos() {
+                break;
+            }
+            let simulated = self.run(Seed(seed))?;
+            done.seeds += 1;
+            done.lives += simulated.lives as u64;
+            done.steps += simulated.steps;
+        }
+        Ok(done)
+    }
+
+    /// What the seed decides. It depends on how long the topology runs, so that one without faults is run before.
+    fn scenario(&mut self, seed: Seed) -> Result<Scenario, SimulationFailure> {
+        let width = self.choices.parallelism[0];
+        self.run_calmly(seed, width)?;
+        let scenario = Scenario::draw(seed.0, &self.choices, &self.calm[&width].counts);
+        self.run_calmly(seed, scenario.settings(0).parallelism)?;
+        Ok(scenario)
+    }
+
+    /// Runs the topology once without faults.
+    fn run_calmly(&mut self, seed: Seed, parallelism: usize) -> Result<(), SimulationFailure> {
+        if self.calm.contains_key(&parallelism) {
+            return Ok(());
+        }
+        let scenario = Scenario { seed: seed.0, ..Scenario::calm(parallelism) };
+        let played = self.stage(&scenario, None, self.steps_max).play();
+        if played.history.violation.is_some() {
+            return Err(self.failure(&scenario, played));
+        }
+        self.calm.insert(parallelism, Calm { shown: played.shown, counts: played.counts });
+        Ok(())
+    }
+
+    fn play(&self, scenario: &Scenario) -> Played {
+        let calm = self.calm.get(&scenario.settings(0).parallelism);
+        let steps = calm.map_or(0, |calm| calm.counts.steps) * HANG_FACTOR + HANG_STEPS;
+        self.stage(scenario, calm.map(|calm| &calm.shown), steps).play()
+    }
+
+    fn stage<'s>(&'s self, scenario: &'s Scenario, expected: Option<&'s Shown>, steps_max: u64) -> Stage<'s> {
+        Stage { topology: self.topology, base: &self.base, scenario, expected, steps_max }
+    }
+
+    fn failure(&self, scenario: &Scenario, played: Played) -> SimulationFailure {
+        SimulationFailure {
+            seed: Seed(scenario.seed),
+            violation: played
+                .history
+                .violation
+                .unwrap_or(Violation::Hang("it did not fail again".to_string())),
+            faults: scenario.faults.clone(),
+            story: Box::new(Story {
+                settings: scenario.settings(0).describe(),
+                topology: self.topology.name().to_string(),
+                journal: played.history.journal,
+            }),
+        }
+    }
+}
+
+fn simulated(seed: Seed, scenario: Scenario, played: Played) -> Simulated {
+    Simulated {
+        seed,
+        lives: played.lives,
+        steps: played.counts.steps,
+        restarts: played.restarts,
+        checkpoints: played.history.completed,
+        faults: scenario.faults,
+        trace: played.history.trace,
+        output: played.shown.into_iter().map(|(sink, (_, records))| (sink, records)).collect(),
+    }
+}

@@ -1,0 +1,183 @@
+//! What can go wrong in a simulated run.
+
+use std::fmt;
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// In which life of the process, from 0.
+    pub life: usize,
+    /// What happens.
+    pub kind: FaultKind,
+    /// When or where.
+    pub place: FaultPlace,
+    /// For how many operations, jobs or steps from there on.
+    pub span: u64,
+    /// How long it takes or is held back, in virtual microseconds.
+    pub micros: u64,
+}
+
+/// A kind of [`Fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// A task panics.
+    Panic,
+    /// The process is killed; what it wrote stays.
+    Kill,
+    /// The power goes; what was not synced may be lost.
+    PowerCut,
+    /// The job is asked to stop, and started again.
+    Stop,
+    /// A task does nothing for a while.
+    Stall,
+    /// File operations fail.
+    DiskError,
+    /// There is no room on the disk.
+    DiskFull,
+    /// File operations take long.
+    SlowDisk,
+    /// Work beside the data path, like writing a part of a checkpoint, begins late.
+    SlowJob,
+    /// The control plane hears late of something that was done.
+    LateReport,
+    /// The control plane never hears that a part of a checkpoint is on disk.
+    LostAcknowledgement,
+    /// A sink returns an error.
+    SinkError,
+    /// A sink panics.
+    SinkPanic,
+}
+
+impl FaultKind {
+    /// All kinds.
+    pub const ALL: [FaultKind; 13] = [
+        FaultKind::Panic,
+        FaultKind::Kill,
+        FaultKind::PowerCut,
+        FaultKind::Stop,
+        FaultKind::Stall,
+        FaultKind::DiskError,
+        FaultKind::DiskFull,
+        FaultKind::SlowDisk,
+        FaultKind::SlowJob,
+        FaultKind::LateReport,
+        FaultKind::LostAcknowledgement,
+        FaultKind::SinkError,
+        FaultKind::SinkPanic,
+    ];
+
+    /// Whether the process ends with it.
+    pub(crate) fn is_death(self) -> bool {
+        matches!(self, Self::Kill | Self::PowerCut)
+    }
+}
+
+/// Where in a life something happens. All numbers begin at 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultPlace {
+    /// At this step of the scheduler.
+    Step(u64),
+    /// At this file operation.
+    FileOperation(u64),
+    /// At this job beside the data path.
+    Job(u64),
+    /// At this report of something done beside the data path.
+    Report(u64),
+    /// At this acknowledgement of a part of a checkpoint.
+    Acknowledgement(u64),
+    /// At this call of a sink.
+    SinkCall(SinkCall, u64),
+}
+
+/// What a sink is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SinkCall {
+    /// To write a record.
+    Write,
+    /// To bring what was written to its place, at least once.
+    Flush,
+    /// To close what was written, at a barrier.
+    Prepare,
+    /// To make it durable, beside the data path.
+    FinishPreparing,
+    /// To make it visible.
+    Commit,
+    /// To make it visible; it has done so when it fails.
+    AfterCommit,
+}
+
+impl FaultPlace {
+    /// The number in it.
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::Step(n)
+            | Self::FileOperation(n)
+            | Self::Job(n)
+            | Self::Report(n)
+            | Self::Acknowledgement(n)
+            | Self::SinkCall(_, n) => n,
+        }
+    }
+
+    /// The same with another number.
+    pub(crate) fn at(self, number: u64) -> Self {
+        match self {
+            Self::Step(_) => Self::Step(number),
+            Self::FileOperation(_) => Self::FileOperation(number),
+            Self::Job(_) => Self::Job(number),
+            Self::Report(_) => Self::Report(number),
+            Self::Acknowledgement(_) => Self::Acknowledgement(number),
+            Self::SinkCall(call, _) => Self::SinkCall(call, number),
+        }
+    }
+}
+
+impl fmt::Display for FaultPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(n) => write!(f, "step {n}"),
+            Self::FileOperation(n) => write!(f, "file operation {n}"),
+            Self::Job(n) => write!(f, "job {n}"),
+            Self::Report(n) => write!(f, "report {n}"),
+            Self::Acknowledgement(n) => write!(f, "acknowledgement {n}"),
+            Self::SinkCall(call, n) => write!(
+                f,
+                "{} {n}",
+                match call {
+                    SinkCall::Write => "write",
+                    SinkCall::Flush => "flush",
+                    SinkCall::Prepare => "prepare",
+                    SinkCall::FinishPreparing => "end of prepare",
+                    SinkCall::Commit => "commit",
+                    SinkCall::AfterCommit => "end of commit",
+                }
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { life, kind, place, span, micros } = self;
+        let ms = *micros as f64 / 1_000.0;
+        write!(f, "life {}, {place}: ", life + 1)?;
+        match kind {
+            FaultKind::Panic => f.write_str("a task panics"),
+            FaultKind::Kill => f.write_str("the process is killed"),
+            FaultKind::PowerCut => f.write_str("the power goes"),
+            FaultKind::Stop => f.write_str("the job is asked to stop"),
+            FaultKind::Stall => write!(f, "a task does nothing for {ms} ms"),
+            FaultKind::DiskError => write!(f, "{span} file operations fail"),
+            FaultKind::DiskFull => write!(f, "no room on the disk for {span} operations"),
+            FaultKind::SlowDisk => {
+                write!(f, "for {span} steps each file operation takes {ms} ms")
+            }
+            FaultKind::SlowJob => write!(f, "{span} jobs begin {ms} ms late"),
+            FaultKind::LateReport => write!(f, "it comes {ms} ms late"),
+            FaultKind::LostAcknowledgement => f.write_str("it never comes"),
+            FaultKind::SinkError => f.write_str("the sink returns an error"),
+            FaultKind::SinkPanic => f.write_str("the sink panics"),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Runs a scenario: one life of the process after the other, until the job has finished or something is wrong.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use watershed_actors::guard;
+use watershed_state::{Fs, SimulatedDisk, hash_key};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::host::simulated::{self, Ending};
+use crate::job::End;
+use crate::plan::Plan;
+use crate::simulate::failure::Violation;
+use crate::simulate::fault::{Fault, FaultKind, FaultPlace};
+use crate::simulate::history::History;
+use crate::simulate::journal::Note;
+use crate::simulate::outputs::{Guarantee, Shown, compare};
+use crate::simulate::scenario::Scenario;
+use crate::simulate::script::{Counts, Script};
+use crate::simulation::Simulation;
+use crate::topology::Topology;
+
+/// Where checkpoints are on the simulated disk.
+const CHECKPOINTS: &str = "/watershed-checkpoints";
+
+/// A run, as it is played.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) base: &'a Config,
+    pub(crate) scenario: &'a Scenario,
+    /// What the sinks should show, if that is known.
+    pub(crate) expected: Option<&'a Shown>,
+    /// Steps of one life.
+    pub(crate) steps_max: u64,
+}
+
+/// What a run leaves.
+#[derive(Debug, Default)]
+pub(crate) struct Played {
+    pub(crate) history: History,
+    /// Of all lives.
+    pub(crate) counts: Counts,
+    pub(crate) lives: usize,
+    pub(crate) restarts: u32,
+    /// What was to be seen in the end.
+    pub(crate) shown: Shown,
+    /// When the last life was over.
+    nanos: u64,
+}
+
+/// How a life of the process ended.
+struct Life {
+    ending: Result<Ending, String>,
+    /// Whether something went wrong in it that excuses an error.
+    struck: bool,
+}
+
+impl Stage<'_> {
+    /// Runs the scenario and compares its output with what it should be.
+    pub(crate) fn play(&self) -> Played {
+        let disk = SimulatedDisk::new(hash_key(&(self.scenario.seed, "disk")));
+        let mut played = Played::default();
+        if let Err(error) = self.forget() {
+            played.history.violate(Violation::Error(error.to_string()));
+            return played;
+        }
+        for life in 0.. {
+            played.lives = life + 1;
+            let lived = self.live(life, &disk, &mut played);
+            let finished =
+                matches!(&lived.ending, Ok(Ending::Over(Ok(outcome))) if outcome.end != End::Stopped);
+            let violation = match lived.ending {
+                Err(panic) => Some(Violation::Panic(panic)),
+                Ok(Ending::Hangs(how)) => Some(Violation::Hang(how)),
+                Ok(Ending::Over(Err(error))) if !lived.struck => Some(Violation::Error(error.to_string())),
+                Ok(Ending::Violated | Ending::Died(_) | Ending::Over(_)) => None,
+            };
+            if let Some(violation) = violation {
+                played.history.violate(violation);
+            }
+            if played.history.violation.is_none() {
+                self.look(life, &disk, finished, &mut played);
+            }
+            played.history.trace(disk.fingerprint());
+            if finished || played.history.violation.is_some() {
+                break;
+            }
+        }
+        played
+    }
+
+    /// Runs one life of the process.
+    fn live(&self, life: usize, disk: &SimulatedDisk, played: &mut Played) -> Life {
+        let (settings, faults) = (self.scenario.settings(life), self.scenario.faults_of(life));
+        let death = arm(disk, &faults);
+        let begin_nanos = played.nanos;
+        let mut history = std::mem::take(&mut played.history);
+        history.begin_life(life);
+        history.note(begin_nanos, 0, Note::LifeBegins(settings.describe()));
+        let seed = hash_key(&(self.scenario.seed, life));
+        let operations = disk.operations();
+        let checkpoints = self.base.checkpoints.clone().unwrap_or_else(|| PathBuf::from(CHECKPOINTS));
+        let simulation = Simulation::seeded(seed).on_disk(disk).at_most_steps(self.steps_max);
+        let config = settings.config(self.base, simulation).checkpoints(&checkpoints);
+        let plan = self.topology.plan(&config);
+        let names = plan.as_ref().map(Plan::task_names).unwrap_or_default();
+        let script = Script::new(seed, disk, checkpoints, faults, history);
+        let script = Arc::new(script.named(names).beginning_at(begin_nanos));
+        let ending = guard(|| {
+            let (master, world, simulation) = match begin(plan, config, &script, begin_nanos) {
+                Ok(begun) => begun,
+                Err(_) if disk.is_dead() => return Ending::Died(None),
+                Err(error) => return Ending::Over(Err(error)),
+            };
+            simulated::play(master, &world, &simulation)
+        });
+        played.restarts +=
+            ending.as_ref().ok().and_then(Ending::outcome).map_or(0, |outcome| outcome.restarts);
+        script.note(Note::LifeEnds(describe(ending.as_ref().ok(), death)));
+        match (&ending, death) {
+            (Ok(Ending::Died(_)), Some(FaultKind::PowerCut)) => disk.crash(),
+            _ => disk.kill(),
+        }
+        let finished = script.finish(disk.operations() - operations);
+        played.history = finished.history;
+        played.counts.add(&finished.counts);
+        played.nanos = finished.nanos;
+        Life { ending: ending.map_err(|failure| failure.to_string()), struck: finished.struck }
+    }
+
+    /// Looks at what can be seen when a life is over.
+    fn look(&self, life: usize, disk: &SimulatedDisk, finished: bool, played: &mut Played) {
+        let mut shown = played.history.outputs.sorted();
+        if let Err(error) = self.visible(life, &disk.fs(), &mut shown) {
+            played.history.violate(Violation::Error(error.to_string()));
+        }
+        let differences = self.expected.map_or_else(Vec::new, |expected| compare(&shown, expected, finished));
+        if !differences.is_empty() {
+            played.history.violate(Violation::Output { finished, differences });
+        } else if finished && let Some(what) = played.history.outputs.left_behind() {
+            played.history.violate(Violation::Broken(what));
+        }
+        played.shown = shown;
+    }
+
+    fn plan(&self, life: usize) -> Result<Plan, Error> {
+        let simulation = Simulation::seeded(self.scenario.seed);
+        self.topology.plan(&self.scenario.settings(life).config(self.base, simulation))
+    }
+
+    /// Every run begins from nothing, also in the sinks that are in memory.
+    fn forget(&self) -> Result<(), Error> {
+        for node in &self.plan(0)?.nodes {
+            node.build.forget();
+        }
+        Ok(())
+    }
+
+    /// What can be seen of those sinks that can tell counts, whatever was committed.
+    fn visible(&self, life: usize, fs: &Fs, shown: &mut Shown) -> Result<(), Error> {
+        for node in &self.plan(life)?.nodes {
+            if let Some(mut records) = node.build.visible(fs)? {
+                records.sort_unstable();
+                shown.insert(node.name.to_string(), (Guarantee::ExactlyOnce, records));
+            }
+        }
+        Ok(())
+    }
+}
+
+type Begun = (crate::master::Master, Arc<simulated::World>, Simulation);
+
+fn begin(
+    plan: Result<Plan, Error>,
+    config: Config,
+    script: &Arc<Script>,
+    begin_nanos: u64,
+) -> Result<Begun, Error> {
+    let simulation = config.simulation.clone();
+    let mut simulation = simulation.ok_or_else(|| Error::internal("a simulation without one"))?;
+    simulation.script = Some(Arc::clone(script));
+    simulation.begin_nanos = begin_nanos;
+    let (master, world) = simulated::start(plan?, config, &simulation)?;
+    Ok((master, world, simulation))
+}
+
+/// Tells the disk what is to go wrong. Returns how the process is to die, if it is.
+fn arm(disk: &SimulatedDisk, faults: &[Fault]) -> Option<FaultKind> {
+    let mut death = None;
+    for fault in faults {
+        if fault.kind.is_death() {
+            death = Some(fault.kind);
+        }
+        let FaultPlace::FileOperation(at) = fault.place else { continue };
+        match fault.kind {
+            FaultKind::DiskFull => disk.full_during(at..at + fault.span),
+            FaultKind::DiskError => disk.fail_during(at..at + fault.span),
+            _ => disk.die_at_operation(at),
+        }
+    }
+    death
+}
+
+fn describe(ending: Option<&Ending>, death: Option<FaultKind>) -> String {
+    match ending {
+        None => "the control plane panicked".to_string(),
+        Some(Ending::Violated) => "a promise is broken".to_string(),
+        Some(Ending::Hangs(how)) => how.clone(),
+        Some(Ending::Died(_)) if death == Some(FaultKind::PowerCut) => "the power is gone".to_string(),
+        Some(Ending::Died(_)) => "it was killed".to_string(),
+        Some(Ending::Over(Err(error))) => format!("with an error: {error}"),
+        Some(Ending::Over(Ok(outcome))) => match outcome.end {
+            End::Stopped => "the job was stopped".to_string(),
+            _ => "the job has finished".to_string(),
+        },
+    }
+}

@@ -1,0 +1,231 @@
+//! What a seed decides of a run: how each life of the process is configured, and what goes wrong.
+
+use std::time::Duration;
+
+use watershed_state::hash_key;
+
+use crate::config::Config;
+use crate::restart::Restart;
+use crate::simulate::fault::{Fault, FaultKind, FaultPlace, SinkCall};
+use crate::simulate::script::Counts;
+use crate::simulation::{Dice, Simulation};
+
+/// A run, before it is run.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    /// Of each life in which something may go wrong; the life after them is calm.
+    pub(crate) lives: Vec<Settings>,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// What may go wrong, and how the process may be run.
+#[derive(Debug, Clone)]
+pub(crate) struct Choices {
+    pub(crate) kinds: Vec<FaultKind>,
+    pub(crate) faults_max: usize,
+    pub(crate) parallelism: Vec<usize>,
+    pub(crate) rescales: bool,
+    pub(crate) checkpoint_interval: Option<Duration>,
+}
+
+/// How one life of the process is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) parallelism: usize,
+    interval_micros: u64,
+    timeout_micros: u64,
+    batch_records: usize,
+    credits: u32,
+    linger_micros: u64,
+    watermark_micros: u64,
+    backoff_micros: u64,
+    retain: usize,
+}
+
+impl Settings {
+    /// For a run in which nothing goes wrong.
+    pub(crate) fn calm(parallelism: usize) -> Self {
+        Self {
+            parallelism,
+            interval_micros: 2_000,
+            timeout_micros: 10_000_000,
+            batch_records: 16,
+            credits: 4,
+            linger_micros: 1_000,
+            watermark_micros: 1_000,
+            backoff_micros: 100,
+            retain: 3,
+        }
+    }
+
+    /// Drawn, for a topology whose checkpoints take so long.
+    fn draw(dice: &mut Dice, parallelism: usize, checkpoint_micros: u64, choices: &Choices) -> Self {
+        let interval = between(dice, 200, 8_000);
+        Self {
+            parallelism,
+            interval_micros: choices
+                .checkpoint_interval
+                .map_or(interval, |interval| interval.as_micros() as u64),
+            timeout_micros: checkpoint_micros.max(1_000) * [3, 6, 20, 1_000][dice.below(4)],
+            batch_records: [1, 2, 5, 16, 64][dice.below(5)],
+            credits: 1 + dice.below(4) as u32,
+            linger_micros: between(dice, 10, 5_000),
+            watermark_micros: between(dice, 10, 5_000),
+            backoff_micros: between(dice, 1, 10_000),
+            retain: 1 + dice.below(3),
+        }
+    }
+
+    /// As a configuration, on top of the user's.
+    pub(crate) fn config(&self, base: &Config, simulation: Simulation) -> Config {
+        let micros = Duration::from_micros;
+        let backoff = micros(self.backoff_micros);
+        let mut config = base.clone().with_simulation(simulation);
+        config.parallelism = Some(self.parallelism);
+        config.checkpoint_interval = Some(micros(self.interval_micros));
+        config.checkpoint_timeout = micros(self.timeout_micros);
+        config.limits.records = self.batch_records;
+        config.limits.linger_nanos = self.linger_micros * 1_000;
+        config.credits = self.credits;
+        config.watermark_interval = micros(self.watermark_micros);
+        config.retain = self.retain;
+        // A budget that is spent is no fault of the engine's.
+        config.restart =
+            Restart::from_snapshot().backoff(backoff, backoff * 8).at_most(10_000, Duration::from_hours(1));
+        config
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let ms = |micros: u64| micros as f64 / 1_000.0;
+        format!(
+            "parallelism {}, checkpoints every {} ms and given up after {} ms, batches of {}, {} credits, {} kept",
+            self.parallelism,
+            ms(self.interval_micros),
+            ms(self.timeout_micros),
+            self.batch_records,
+            self.credits,
+            self.retain
+        )
+    }
+}
+
+/// Log-uniform: small numbers come as often as large ones.
+fn between(dice: &mut Dice, low: u64, high: u64) -> u64 {
+    let octaves = (high / low.max(1)).ilog2() as usize + 1;
+    let floor = low << dice.below(octaves);
+    (floor + dice.roll() % floor.max(1)).min(high)
+}
+
+impl Scenario {
+    /// What a seed decides, for a topology of which a calm run took so much.
+    pub(crate) fn draw(seed: u64, choices: &Choices, calm: &Counts) -> Self {
+        let mut dice = Dice::new(hash_key(&(seed, "scenario")));
+        let width = |dice: &mut Dice| choices.parallelism[dice.below(choices.parallelism.len())];
+        let mut parallelism = width(&mut dice);
+        let mut lives = Vec::new();
+        let mut faults = Vec::new();
+        let life_count = if choices.kinds.iter().any(|kind| kind.is_death() || *kind == FaultKind::Stop) {
+            1 + dice.below(3)
+        } else {
+            1
+        };
+        for life in 0..life_count {
+            if choices.rescales && life > 0 {
+                parallelism = width(&mut dice);
+            }
+            lives.push(Settings::draw(&mut dice, parallelism, calm.checkpoint_micros, choices));
+            draw_life(&mut dice, life, choices, calm, &mut faults);
+        }
+        if choices.rescales {
+            parallelism = width(&mut dice);
+        }
+        // The calm life after them.
+        lives.push(Settings::calm(parallelism));
+        while faults.len() > choices.faults_max {
+            faults.remove(dice.below(faults.len()));
+        }
+        Self { seed, lives, faults }
+    }
+
+    /// A run without faults.
+    pub(crate) fn calm(parallelism: usize) -> Self {
+        Self { seed: 0, lives: vec![Settings::calm(parallelism)], faults: Vec::new() }
+    }
+
+    /// How a life is configured.
+    pub(crate) fn settings(&self, life: usize) -> Settings {
+        self.lives[life.min(self.lives.len() - 1)]
+    }
+
+    /// What goes wrong in a life.
+    pub(crate) fn faults_of(&self, life: usize) -> Vec<Fault> {
+        self.faults.iter().filter(|fault| fault.life == life).cloned().collect()
+    }
+}
+
+/// Draws the faults of a life: some, and often a death.
+fn draw_life(dice: &mut Dice, life: usize, choices: &Choices, calm: &Counts, faults: &mut Vec<Fault>) {
+    let of = |death: bool| {
+        let kinds = choices.kinds.iter().copied();
+        kinds.filter(|kind| kind.is_death() == death).collect::<Vec<_>>()
+    };
+    let (deaths, others) = (of(true), of(false));
+    if !others.is_empty() {
+        for _ in 0..dice.below(4) {
+            let kind = others[dice.below(others.len())];
+            faults.extend(draw_fault(dice, life, kind, calm));
+        }
+    }
+    if !deaths.is_empty() && dice.below(4) > 0 {
+        let kind = deaths[dice.below(deaths.len())];
+        faults.extend(draw_fault(dice, life, kind, calm));
+    }
+}
+
+/// A number from 1 to `count`.
+fn among(dice: &mut Dice, count: u64) -> Option<u64> {
+    (count > 0).then(|| 1 + dice.roll() % count)
+}
+
+/// Draws one fault, if what it strikes exists.
+fn draw_fault(dice: &mut Dice, life: usize, kind: FaultKind, calm: &Counts) -> Option<Fault> {
+    let step = FaultPlace::Step(among(dice, calm.steps + calm.steps / 4)?);
+    let operation = FaultPlace::FileOperation(among(dice, calm.operations + calm.operations / 4)?);
+    let (mut span, mut micros) = (1, 0);
+    let place = match kind {
+        FaultKind::Panic | FaultKind::Stop => step,
+        FaultKind::Kill | FaultKind::PowerCut if dice.below(2) == 0 => step,
+        FaultKind::Kill | FaultKind::PowerCut => operation,
+        FaultKind::Stall => {
+            micros = between(dice, 100, 30_000);
+            step
+        }
+        FaultKind::DiskError | FaultKind::DiskFull => {
+            span = between(dice, 1, 40);
+            operation
+        }
+        FaultKind::SlowDisk => {
+            span = between(dice, 10, 300);
+            micros = between(dice, 50, 2_000);
+            step
+        }
+        FaultKind::SlowJob => {
+            span = between(dice, 1, 16);
+            micros = between(dice, 200, 30_000);
+            FaultPlace::Job(among(dice, calm.jobs)?)
+        }
+        FaultKind::LateReport => {
+            micros = between(dice, 100, 30_000);
+            FaultPlace::Report(among(dice, calm.reports)?)
+        }
+        FaultKind::LostAcknowledgement => FaultPlace::Acknowledgement(among(dice, calm.acknowledgements)?),
+        FaultKind::SinkError | FaultKind::SinkPanic => {
+            let called: Vec<(SinkCall, u64)> =
+                calm.sink_calls.iter().map(|(call, count)| (*call, *count)).collect();
+            let (what, count) = *called.get(dice.below(called.len()))?;
+            FaultPlace::SinkCall(what, among(dice, count)?)
+        }
+    };
+    Some(Fault { life, kind, place, span, micros })
+}

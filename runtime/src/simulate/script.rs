@@ -1,0 +1,393 @@
+//! One life of a simulated process: what befalls it, and what is seen of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use watershed_actors::{Control, FailureKind, TaskEvent, TaskId, UserResult};
+use watershed_state::{SimulatedDisk, hash_key};
+
+use crate::master::{Event, Stored};
+use crate::simulate::failure::Violation;
+use crate::simulate::fault::{Fault, FaultKind, FaultPlace, SinkCall};
+use crate::simulate::history::History;
+use crate::simulate::journal::Note;
+use crate::simulate::outputs::Guarantee;
+
+/// Asked by the scheduler, the control plane's mailbox, the pool and the sinks of a simulated process what is to go wrong
+/// now, and told what happens.
+#[derive(Debug)]
+pub(crate) struct Script {
+    /// Decides what is slow.
+    seed: u64,
+    disk: SimulatedDisk,
+    checkpoints: PathBuf,
+    /// Names of the tasks.
+    names: Vec<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    armed: Vec<Armed>,
+    counts: Counts,
+    nanos: u64,
+    /// When the newest checkpoint began.
+    checkpoint_nanos: u64,
+    history: History,
+}
+
+#[derive(Debug)]
+struct Armed {
+    fault: Fault,
+    struck: bool,
+}
+
+/// How much of everything there was.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    pub(crate) steps: u64,
+    pub(crate) operations: u64,
+    pub(crate) jobs: u64,
+    pub(crate) reports: u64,
+    pub(crate) acknowledgements: u64,
+    pub(crate) sink_calls: BTreeMap<SinkCall, u64>,
+    /// How long the longest complete checkpoint took.
+    pub(crate) checkpoint_micros: u64,
+}
+
+impl Counts {
+    /// Adds those of another life.
+    pub(crate) fn add(&mut self, other: &Counts) {
+        self.steps += other.steps;
+        self.operations += other.operations;
+        self.jobs += other.jobs;
+        self.reports += other.reports;
+        self.acknowledgements += other.acknowledgements;
+        for (call, count) in &other.sink_calls {
+            *self.sink_calls.entry(*call).or_default() += count;
+        }
+        self.checkpoint_micros = self.checkpoint_micros.max(other.checkpoint_micros);
+    }
+}
+
+/// What is left of a life.
+pub(crate) struct Finished {
+    pub(crate) history: History,
+    pub(crate) counts: Counts,
+    /// Something went wrong that excuses an error.
+    pub(crate) struck: bool,
+    pub(crate) nanos: u64,
+}
+
+/// What becomes of a message to the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Arrives,
+    /// After so many nanoseconds.
+    Late(u64),
+    Lost,
+}
+
+/// What happens at a step of the scheduler in place of what would have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instead {
+    Panic,
+    Die,
+    Stop,
+    /// The task whose turn it is does nothing for so many nanoseconds.
+    Stall(u64),
+}
+
+/// Steps after which others are slow.
+const SLOW_STEPS: u64 = 128;
+
+impl Script {
+    pub(crate) fn new(
+        seed: u64,
+        disk: &SimulatedDisk,
+        checkpoints: PathBuf,
+        faults: Vec<Fault>,
+        history: History,
+    ) -> Self {
+        let arm = |fault| Armed { fault, struck: false };
+        Self {
+            seed,
+            disk: disk.clone(),
+            checkpoints,
+            names: Vec::new(),
+            state: Mutex::new(State {
+                armed: faults.into_iter().map(arm).collect(),
+                counts: Counts::default(),
+                nanos: 0,
+                checkpoint_nanos: 0,
+                history,
+            }),
+        }
+    }
+
+    /// With the names of the tasks.
+    pub(crate) fn named(mut self, names: Vec<String>) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// The process begins at this time.
+    pub(crate) fn beginning_at(self, nanos: u64) -> Self {
+        self.lock().nanos = nanos;
+        self
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self, task: TaskId) -> String {
+        self.names.get(task.0 as usize).cloned().unwrap_or_else(|| format!("task {}", task.0))
+    }
+
+    /// A step begins. Returns what happens instead, if anything.
+    pub(crate) fn step(&self, turn: u64, nanos: u64) -> Option<Instead> {
+        let mut state = self.lock();
+        state.counts.steps += 1;
+        state.nanos = nanos;
+        let step = state.counts.steps;
+        state.history.trace(turn.wrapping_add(nanos << 16));
+        let due = |fault: &Fault| matches!(fault.place, FaultPlace::Step(at) if at <= step);
+        let fault = state.strike(|fault| due(fault) && fault.kind != FaultKind::SlowDisk)?;
+        match fault.kind {
+            FaultKind::Panic => Some(Instead::Panic),
+            FaultKind::Stop => Some(Instead::Stop),
+            FaultKind::Stall => Some(Instead::Stall(fault.micros * 1_000)),
+            kind => kind.is_death().then_some(Instead::Die),
+        }
+    }
+
+    /// So many file operations were made in a step. Returns how long they take.
+    pub(crate) fn file_operations(&self, operations: u64) -> u64 {
+        let mut state = self.lock();
+        let step = state.counts.steps;
+        let mut nanos = 0;
+        for armed in &mut state.armed {
+            let Fault { kind: FaultKind::SlowDisk, place: FaultPlace::Step(from), span, micros, .. } =
+                armed.fault
+            else {
+                continue;
+            };
+            if (from..from.saturating_add(span)).contains(&step) && operations > 0 {
+                armed.struck = true;
+                nanos += micros * 1_000 * operations;
+            }
+        }
+        nanos
+    }
+
+    /// Whether this turn is one of those that come seldom for now.
+    pub(crate) fn is_slow(&self, turn: u64) -> bool {
+        let epoch = self.lock().counts.steps / SLOW_STEPS;
+        hash_key(&(self.seed, epoch)).is_multiple_of(2)
+            && hash_key(&(self.seed, epoch, turn)).is_multiple_of(3)
+    }
+
+    /// A job is given to the pool. Returns for how long it is held back.
+    pub(crate) fn job(&self) -> Option<u64> {
+        let mut state = self.lock();
+        state.counts.jobs += 1;
+        let job = state.counts.jobs;
+        let slow = |fault: &Fault| {
+            fault.kind == FaultKind::SlowJob
+                && matches!(fault.place, FaultPlace::Job(at) if (at..at.saturating_add(fault.span)).contains(&job))
+        };
+        let armed = state.armed.iter_mut().find(|armed| slow(&armed.fault))?;
+        armed.struck = true;
+        Some(armed.fault.micros * 1_000)
+    }
+
+    /// Something is reported to the control plane. Only what is done beside the data path can come late: what an actor
+    /// says comes in order.
+    pub(crate) fn fate_of(&self, event: &Event) -> Fate {
+        let mut state = self.lock();
+        let is_acknowledgement =
+            matches!(event, Event::Report(report) if matches!(report.event, TaskEvent::Acknowledged { .. }));
+        match event {
+            Event::Stored { .. } | Event::Collected | Event::Loaded { .. } => {}
+            Event::Report(report) => match report.event {
+                TaskEvent::Acknowledged { .. } | TaskEvent::Declined { .. } | TaskEvent::Committed(_) => {}
+                _ => return Fate::Arrives,
+            },
+            Event::Command(_) => return Fate::Arrives,
+        }
+        state.counts.reports += 1;
+        let report = state.counts.reports;
+        if is_acknowledgement {
+            state.counts.acknowledgements += 1;
+            let at = state.counts.acknowledgements;
+            let lost = state.strike(|fault| fault.place == FaultPlace::Acknowledgement(at));
+            if lost.is_some() {
+                return Fate::Lost;
+            }
+        }
+        let late = state.strike(|fault| fault.place == FaultPlace::Report(report));
+        late.map_or(Fate::Arrives, |fault| Fate::Late(fault.micros * 1_000))
+    }
+
+    /// The control plane takes an event.
+    pub(crate) fn hears(&self, event: &Event) {
+        let mut state = self.lock();
+        match event {
+            Event::Stored { checkpoint, stored: Stored::Complete } => {
+                state.history.completed += 1;
+                let micros = (state.nanos - state.checkpoint_nanos) / 1_000;
+                state.counts.checkpoint_micros = state.counts.checkpoint_micros.max(micros);
+                state.note(Note::CheckpointComplete(*checkpoint));
+            }
+            Event::Stored { checkpoint, .. } => state.note(Note::ManifestNotStored(*checkpoint)),
+            Event::Report(report) => match &report.event {
+                TaskEvent::Failed(failure) => {
+                    let name = self.name(report.task);
+                    if failure.kind == FailureKind::Internal {
+                        state.history.violate(Violation::Broken(format!("{name} {failure}")));
+                    }
+                    state.note(Note::Failed(name, report.run, failure.to_string()));
+                }
+                TaskEvent::Declined { checkpoint, .. } => {
+                    state.note(Note::Declined(self.name(report.task), *checkpoint));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// A task is told something.
+    pub(crate) fn tells(&self, control: Control) {
+        let mut state = self.lock();
+        match control {
+            Control::Trigger(id) | Control::TriggerLast(id) => {
+                if state.history.triggered(id) {
+                    state.checkpoint_nanos = state.nanos;
+                    state.note(Note::CheckpointBegun(id));
+                }
+            }
+            Control::Abort(id) => {
+                if state.history.given_up(id) {
+                    state.note(Note::CheckpointGivenUp(id));
+                }
+            }
+            Control::Start | Control::Complete(_) | Control::Stop => {}
+        }
+    }
+
+    /// A task is launched in a run.
+    pub(crate) fn launches(&self, task: TaskId, run: u32) {
+        let mut state = self.lock();
+        if state.history.launched(task, &self.name(task), run) {
+            state.note(Note::Launched(run));
+        }
+    }
+
+    /// A sink is called; it may have to fail in place of what it is called for.
+    pub(crate) fn sink_call(&self, call: SinkCall) -> UserResult {
+        let mut state = self.lock();
+        let count = state.counts.sink_calls.entry(call).or_default();
+        *count += 1;
+        let place = FaultPlace::SinkCall(call, *count);
+        let Some(fault) = state.strike(|fault| fault.place == place) else { return Ok(()) };
+        drop(state);
+        if fault.kind == FaultKind::SinkPanic {
+            // Without the message on the console that every panic of a simulation would print.
+            std::panic::resume_unwind(Box::new("a panic of the sink that the simulation prescribed"));
+        }
+        Err("an error of the sink that the simulation prescribed".into())
+    }
+
+    /// A sink is there.
+    pub(crate) fn sink(&self, name: &str, guarantee: Guarantee) {
+        self.lock().history.outputs.register(name, guarantee);
+    }
+
+    pub(crate) fn sink_opens(&self, sink: &str, instance: usize, run: u32) {
+        self.lock().history.outputs.opened(sink, instance, run);
+    }
+
+    pub(crate) fn sink_discarded(&self, sink: &str, runs: &std::ops::Range<u32>, instance: Option<usize>) {
+        self.lock().history.outputs.discarded(sink, runs, instance);
+    }
+
+    pub(crate) fn sink_prepared(&self, sink: &str, id: Vec<u8>, checkpoint: u64, records: Vec<String>) {
+        self.lock().history.outputs.prepared(sink, id, checkpoint, records);
+    }
+
+    /// A sink is about to make something visible. Nothing may become visible before a checkpoint that covers it is there
+    /// for good.
+    pub(crate) fn sink_commits(&self, sink: &str, id: &[u8]) {
+        let mut state = self.lock();
+        let Some(checkpoint) = state.history.outputs.checkpoint_of(sink, id) else { return };
+        if !self.is_durable_from(checkpoint) {
+            let what = format!(
+                "`{sink}` shows what was written for checkpoint {checkpoint}, and no checkpoint from that one on is \
+                 durable"
+            );
+            state.history.violate(Violation::Broken(what));
+        }
+    }
+
+    pub(crate) fn sink_committed(&self, sink: &str, id: &[u8]) {
+        self.lock().history.outputs.committed(sink, id);
+    }
+
+    pub(crate) fn sink_shows(&self, sink: &str, records: Vec<String>) {
+        self.lock().history.outputs.show(sink, records);
+    }
+
+    /// Whether this checkpoint or one after it would be found after a power cut.
+    fn is_durable_from(&self, checkpoint: u64) -> bool {
+        let names = self.disk.durable_names(&self.checkpoints);
+        let mut ids = names.iter().filter_map(|name| name.strip_prefix("chk-")?.parse::<u64>().ok());
+        ids.any(|id| {
+            id >= checkpoint
+                && self.disk.durable(&self.checkpoints.join(format!("chk-{id}/manifest"))).is_some()
+        })
+    }
+
+    /// Adds a line to the timeline.
+    pub(crate) fn note(&self, note: Note) {
+        self.lock().note(note);
+    }
+
+    /// Whether a promise was seen broken.
+    pub(crate) fn is_violated(&self) -> bool {
+        self.lock().history.violation.is_some()
+    }
+
+    /// Takes out what is left when the life is over, after so many file operations.
+    pub(crate) fn finish(&self, operations: u64) -> Finished {
+        let mut state = self.lock();
+        state.counts.operations = operations;
+        let reached =
+            |fault: &Fault| matches!(fault.place, FaultPlace::FileOperation(at) if at <= operations);
+        let struck = state.armed.iter().any(|armed| armed.struck || reached(&armed.fault));
+        Finished {
+            history: std::mem::take(&mut state.history),
+            counts: std::mem::take(&mut state.counts),
+            struck,
+            nanos: state.nanos,
+        }
+    }
+}
+
+impl State {
+    /// Takes the first fault that has not struck yet and is due.
+    fn strike(&mut self, due: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let armed = self.armed.iter_mut().find(|armed| !armed.struck && due(&armed.fault))?;
+        armed.struck = true;
+        let fault = armed.fault.clone();
+        self.note(Note::Fault(fault.to_string()));
+        Some(fault)
+    }
+
+    fn note(&mut self, note: Note) {
+        let (nanos, step) = (self.nanos, self.counts.steps);
+        self.history.note(nanos, step, note);
+    }
+}

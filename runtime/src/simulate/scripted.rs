@@ -1,0 +1,154 @@
+//! Sinks as a simulated process has them: they fail when the script says so, and what they show is noted.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Serialize;
+use watershed_actors::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter, UserResult};
+use watershed_state::{Fs, encode};
+
+use crate::simulate::fault::SinkCall;
+use crate::simulate::outputs::Guarantee;
+use crate::simulate::script::Script;
+
+/// A sink of the user's, inside a simulation.
+pub(crate) struct Scripted<S> {
+    sink: Arc<S>,
+    script: Arc<Script>,
+}
+
+impl<S> Scripted<S> {
+    pub(crate) fn new(sink: &Arc<S>, script: &Arc<Script>) -> Arc<Self> {
+        Arc::new(Self { sink: Arc::clone(sink), script: Arc::clone(script) })
+    }
+}
+
+/// A record as a text to compare, or as its bytes where it has no JSON.
+fn text<T: Serialize>(record: &T) -> String {
+    serde_json::to_string(record).unwrap_or_else(|_| format!("{:?}", bytes(record)))
+}
+
+fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What cannot be encoded fails by itself, in the snapshot.
+    let _ = encode(value, &mut bytes);
+    bytes
+}
+
+impl<S: TwoPhaseSink> TwoPhaseSink for Scripted<S> {
+    type In = S::In;
+    type Writer = ScriptedTwoPhaseWriter<S::Writer>;
+    type Committable = S::Committable;
+
+    fn check(&self, fs: &Fs) -> UserResult {
+        self.sink.check(fs)
+    }
+
+    fn open(&self, context: &SinkContext) -> UserResult<Self::Writer> {
+        let sink = Arc::clone(&context.instance.operator);
+        self.script.sink(&sink, Guarantee::ExactlyOnce);
+        self.script.sink_opens(&sink, context.instance.index, context.run);
+        let writer = self.sink.open(context)?;
+        Ok(ScriptedTwoPhaseWriter { writer, sink, script: Arc::clone(&self.script), records: Vec::new() })
+    }
+
+    fn commit(&self, committable: &S::Committable, context: &SinkContext) -> UserResult {
+        let (sink, id) = (&context.instance.operator, bytes(committable));
+        self.script.sink_commits(sink, &id);
+        self.script.sink_call(SinkCall::Commit)?;
+        self.sink.commit(committable, context)?;
+        self.script.sink_committed(sink, &id);
+        self.script.sink_call(SinkCall::AfterCommit)
+    }
+
+    fn discard_dangling(
+        &self,
+        keep: &[S::Committable],
+        runs: Range<u32>,
+        instance: Option<usize>,
+        context: &SinkContext,
+    ) -> UserResult {
+        self.sink.discard_dangling(keep, runs.clone(), instance, context)?;
+        self.script.sink_discarded(&context.instance.operator, &runs, instance);
+        Ok(())
+    }
+
+    fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>> {
+        self.sink.committed_through(lineage, fs)
+    }
+}
+
+pub(crate) struct ScriptedTwoPhaseWriter<W> {
+    writer: W,
+    sink: Arc<str>,
+    script: Arc<Script>,
+    /// Written since the last barrier.
+    records: Vec<String>,
+}
+
+impl<W: TwoPhaseWriter<In: Serialize, Committable: Serialize + 'static>> TwoPhaseWriter
+    for ScriptedTwoPhaseWriter<W>
+{
+    type In = W::In;
+    type Committable = W::Committable;
+
+    fn write(&mut self, record: W::In) -> UserResult {
+        self.script.sink_call(SinkCall::Write)?;
+        let text = text(&record);
+        self.writer.write(record)?;
+        self.records.push(text);
+        Ok(())
+    }
+
+    fn prepare(&mut self, checkpoint: u64) -> UserResult<Option<Prepare<W::Committable>>> {
+        self.script.sink_call(SinkCall::Prepare)?;
+        let Some(prepare) = self.writer.prepare(checkpoint)? else { return Ok(None) };
+        let (script, sink) = (Arc::clone(&self.script), Arc::clone(&self.sink));
+        let records = std::mem::take(&mut self.records);
+        Ok(Some(Box::new(move || {
+            script.sink_call(SinkCall::FinishPreparing)?;
+            let committable = prepare()?;
+            script.sink_prepared(&sink, bytes(&committable), checkpoint, records);
+            Ok(committable)
+        })))
+    }
+}
+
+impl<S: Sink> Sink for Scripted<S> {
+    type In = S::In;
+    type Writer = ScriptedWriter<S::Writer>;
+
+    fn open(&self, context: &SinkContext) -> UserResult<Self::Writer> {
+        let sink = Arc::clone(&context.instance.operator);
+        self.script.sink(&sink, Guarantee::AtLeastOnce);
+        let writer = self.sink.open(context)?;
+        Ok(ScriptedWriter { writer, sink, script: Arc::clone(&self.script), records: Vec::new() })
+    }
+}
+
+pub(crate) struct ScriptedWriter<W> {
+    writer: W,
+    sink: Arc<str>,
+    script: Arc<Script>,
+    /// Written since the last flush.
+    records: Vec<String>,
+}
+
+impl<W: SinkWriter<In: Serialize>> SinkWriter for ScriptedWriter<W> {
+    type In = W::In;
+
+    fn write(&mut self, record: W::In) -> UserResult {
+        self.script.sink_call(SinkCall::Write)?;
+        let text = text(&record);
+        self.writer.write(record)?;
+        self.records.push(text);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> UserResult {
+        self.script.sink_call(SinkCall::Flush)?;
+        self.writer.flush()?;
+        self.script.sink_shows(&self.sink, std::mem::take(&mut self.records));
+        Ok(())
+    }
+}

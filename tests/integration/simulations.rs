@@ -1,0 +1,289 @@
+//! The project's topologies in the simulator, and the simulator itself.
+
+#[path = "../topologies/all.rs"]
+mod topologies;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use watershed::prelude::*;
+use watershed::{
+    Collector, Difference, FaultKind, Fs, Prepare, Seed, SimulationFailure, Simulator, SinkContext,
+    TwoPhaseSink, TwoPhaseWriter, Violation, simulate, simulate_many,
+};
+
+use crate::fixture::{payments_of, seeds};
+use topologies::ALL;
+
+#[test]
+fn the_projects_topologies_come_through_all_that_seeds_do_to_them() {
+    for named in ALL {
+        let topology = named.topology();
+        let done = named.simulator(&topology).run_many(seeds(100), minutes(10)).unwrap();
+        assert!(done.lives > done.seeds, "{}: no process ever died", named.name);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_simulation_to_the_byte() {
+    for named in ALL {
+        let run = |seed| named.simulator(&named.topology()).run(Seed(seed)).unwrap();
+        let traces: Vec<u64> = (0..5)
+            .map(|seed| {
+                assert_eq!(run(seed), run(seed), "{}, seed {seed}", named.name);
+                run(seed).trace
+            })
+            .collect();
+        assert!(traces.iter().any(|trace| *trace != traces[0]), "{}: all seeds are the same", named.name);
+    }
+}
+
+#[test]
+fn what_happened_before_with_the_same_topology_makes_no_difference() {
+    let named = ALL.iter().find(|named| named.name == "tallies").unwrap();
+    let topology = named.topology();
+    let mut simulator = named.simulator(&topology);
+    let first = simulator.run(Seed(3)).unwrap();
+    simulator.run(Seed(4)).unwrap();
+    assert_eq!(simulator.run(Seed(3)).unwrap(), first);
+}
+
+#[test]
+fn a_process_that_is_killed_between_a_rename_and_its_sync_leaves_nothing_that_a_power_cut_takes_back() {
+    let topology = payments_of(20, 60);
+    let deaths = [FaultKind::Kill, FaultKind::PowerCut];
+    Simulator::new(&topology).faults(&deaths).run_many(0..600, minutes(10)).unwrap();
+}
+
+#[test]
+fn the_output_is_what_a_plain_computation_says() {
+    let topology = payments_of(20, 60);
+    let expected = crate::fixture::expected_payments_of(20, 60);
+    for seed in 0..20 {
+        let output = simulate(&topology, Seed(seed)).unwrap().output;
+        assert_eq!(output["entries"], expected["/out/entries"]);
+        assert_eq!(output["large"], expected["/out/large"]);
+    }
+}
+
+#[test]
+fn a_budget_of_time_ends_many_simulations() {
+    let topology = payments_of(3, 3);
+    assert_eq!(simulate_many(&topology, 0..1_000_000, millis(0)).unwrap().seeds, 0);
+    assert_eq!(simulate_many(&topology, 5..8, minutes(10)).unwrap().seeds, 3);
+}
+
+/// Numbers the records of each key, in a place that no restart takes back.
+struct Forgetful(Mutex<BTreeMap<u64, u64>>);
+
+impl Process for Forgetful {
+    type Key = u64;
+    type In = u64;
+    type Out = (u64, u64);
+    type State = ();
+
+    fn on_record(&self, record: u64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
+        let mut numbers = self.0.lock().unwrap();
+        let nth = numbers.entry(record % 5).or_default();
+        *nth = *nth % RECORDS_OF_KEY + 1;
+        context.emit((record % 5, *nth));
+        Ok(())
+    }
+}
+
+const RECORDS_OF_KEY: u64 = 20;
+
+fn forgetful(topology: &Topology) {
+    topology
+        .source("numbers", Generator::bounded(5 * RECORDS_OF_KEY, |n| n))
+        .key_by(|n| n % 5)
+        .actor("number", Forgetful(Mutex::default()))
+        .sink_exactly_once("files", Files::jsonl("/out"));
+}
+
+fn first_failure(simulator: &mut Simulator<'_>) -> SimulationFailure {
+    simulator.run_many(0..500, minutes(10)).unwrap_err()
+}
+
+#[test]
+fn state_that_is_kept_where_no_restart_takes_it_back_is_found_with_the_one_fault_that_it_takes() {
+    let topology = Topology::new("forgetful");
+    forgetful(&topology);
+    let failure = first_failure(&mut Simulator::new(&topology).faults(&[FaultKind::Panic, FaultKind::Stop]));
+    let Violation::Output { finished: true, differences } = &failure.violation else { panic!("{failure}") };
+    let [Difference { sink, missing, too_much }] = &differences[..] else { panic!("{failure}") };
+    assert!(sink == "files" && missing.len() == too_much.len() && !missing.is_empty(), "{failure}");
+    assert_eq!(failure.faults.len(), 1, "{failure}");
+    let report = failure.to_string();
+    let seed = failure.seed.0;
+    for part in [
+        &format!("with seed {seed}"),
+        "it takes one fault",
+        "a task panics",
+        "missing ",
+        "too much",
+        "checkpoint 1 begins",
+        "FAULT",
+        &format!("simulate(&topology, Seed({seed}))"),
+    ] {
+        assert!(report.contains(part), "`{part}` is not in the report:\n{report}");
+    }
+    assert!(report.lines().count() < 120, "{report}");
+}
+
+#[test]
+fn a_failure_is_found_again_with_its_seed() {
+    let find = || {
+        let topology = Topology::new("forgetful");
+        forgetful(&topology);
+        first_failure(&mut Simulator::new(&topology)).to_string()
+    };
+    assert_eq!(find(), find());
+}
+
+#[test]
+fn output_that_depends_on_the_order_of_events_is_said_to_take_no_fault() {
+    let topology = Topology::new("race");
+    let source = |name| topology.source(name, Generator::bounded(40, |n| n)).parallelism(1);
+    source("left")
+        .map(|n| n + 1_000)
+        .union(&source("right"))
+        .key_by(|_| 0_u64)
+        .reduce("sum", |sum, n| sum + n)
+        .sink_exactly_once("sums", Collector::new().sink());
+    let failure = first_failure(&mut Simulator::new(&topology));
+    assert!(failure.faults.is_empty(), "{failure}");
+    assert!(failure.to_string().contains("no fault is needed"), "{failure}");
+}
+
+#[test]
+fn a_job_that_never_ends_hangs() {
+    let topology = Topology::new("endless");
+    topology.source("numbers", Generator::unbounded(|n| n)).for_each(|_| {});
+    let failure = Simulator::new(&topology).at_most_steps(5_000).run(Seed(1)).unwrap_err();
+    assert!(matches!(failure.violation, Violation::Hang(_)), "{failure}");
+}
+
+#[test]
+fn a_job_that_fails_by_itself_is_an_error() {
+    let topology = Topology::new("poison");
+    topology
+        .source("numbers", Generator::bounded(40, |n| n))
+        .try_inspect(|n| if *n == 30 { Err("thirty".into()) } else { Ok(()) })
+        .for_each(|_| {});
+    let failure = Simulator::new(&topology).at_most_steps(200_000).run(Seed(1)).unwrap_err();
+    assert!(failure.to_string().contains("thirty"), "{failure}");
+}
+
+/// A sink of a user's own, in memory: what is committed is shown, or what is written already.
+#[derive(Clone)]
+struct Own {
+    shown: Arc<Mutex<Vec<u64>>>,
+    tells: bool,
+    hasty: bool,
+}
+
+impl Own {
+    fn new(tells: bool, hasty: bool) -> Self {
+        Self { shown: Arc::default(), tells, hasty }
+    }
+}
+
+struct OwnWriter {
+    sink: Own,
+    records: Vec<u64>,
+}
+
+impl TwoPhaseSink for Own {
+    type In = u64;
+    type Writer = OwnWriter;
+    type Committable = (u64, u32, Vec<u64>);
+
+    fn check(&self, _fs: &Fs) -> UserResult {
+        Ok(())
+    }
+
+    fn open(&self, _context: &SinkContext) -> UserResult<OwnWriter> {
+        Ok(OwnWriter { sink: self.clone(), records: Vec::new() })
+    }
+
+    fn commit(&self, (_, _, records): &Self::Committable, _context: &SinkContext) -> UserResult {
+        if !self.hasty {
+            let mut shown = self.shown.lock().unwrap();
+            // All records of this test are different, so that it is easy to commit twice.
+            let new: Vec<u64> = records.iter().filter(|record| !shown.contains(record)).copied().collect();
+            shown.extend(new);
+        }
+        Ok(())
+    }
+
+    fn discard_dangling(
+        &self,
+        _keep: &[Self::Committable],
+        _runs: Range<u32>,
+        _instance: Option<usize>,
+        _context: &SinkContext,
+    ) -> UserResult {
+        Ok(())
+    }
+
+    fn committed_through(&self, _lineage: &str, _fs: &Fs) -> UserResult<Option<u64>> {
+        Ok(None)
+    }
+
+    fn visible(&self, _fs: &Fs) -> UserResult<Option<Vec<String>>> {
+        let shown = self.shown.lock().unwrap();
+        Ok(self.tells.then(|| shown.iter().map(ToString::to_string).collect()))
+    }
+
+    fn forget(&self) {
+        self.shown.lock().unwrap().clear();
+    }
+}
+
+impl TwoPhaseWriter for OwnWriter {
+    type In = u64;
+    type Committable = (u64, u32, Vec<u64>);
+
+    fn write(&mut self, record: u64) -> UserResult {
+        self.records.push(record);
+        if self.sink.hasty {
+            self.sink.shown.lock().unwrap().push(record);
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, checkpoint: u64) -> UserResult<Option<Prepare<Self::Committable>>> {
+        let records = std::mem::take(&mut self.records);
+        Ok(Some(Box::new(move || Ok((checkpoint, 0, records)))))
+    }
+}
+
+fn into(sink: Own) -> Topology {
+    let topology = Topology::new("own");
+    topology
+        .source("numbers", Generator::bounded(60, |n| n))
+        .parallelism(1)
+        .sink_exactly_once("own", sink)
+        .parallelism(1);
+    topology
+}
+
+#[test]
+fn a_sink_of_ones_own_is_simulated_whether_it_can_tell_what_it_shows_or_not() {
+    for tells in [false, true] {
+        let topology = into(Own::new(tells, false));
+        let output = simulate(&topology, Seed(1)).unwrap().output;
+        assert_eq!(output["own"].len(), 60);
+        simulate_many(&topology, 0..100, minutes(10)).unwrap();
+    }
+}
+
+#[test]
+fn a_sink_that_shows_records_before_their_checkpoint_is_complete_is_found() {
+    let failure = first_failure(&mut Simulator::new(&into(Own::new(true, true))));
+    let Violation::Output { differences, .. } = &failure.violation else { panic!("{failure}") };
+    assert!(!differences[0].too_much.is_empty(), "{failure}");
+    assert_eq!(failure.faults.len(), 1, "{failure}");
+}

@@ -1,0 +1,54 @@
+//! The project's own topologies, each of which goes through the simulator. All are small: a simulated run takes some
+//! milliseconds.
+
+mod chains;
+mod diamond;
+mod fan_out;
+mod sessions;
+mod tallies;
+mod words;
+
+use watershed::{Simulator, Topology};
+
+use crate::fixture::payments_of;
+
+/// A topology with a name, and how it can be run.
+pub(crate) struct Named {
+    pub(crate) name: &'static str,
+    build: fn() -> Topology,
+    /// Instances of actors that do not say how many.
+    parallelism: &'static [usize],
+    /// Whether each life may have another number of them.
+    rescales: bool,
+}
+
+impl Named {
+    pub(crate) fn topology(&self) -> Topology {
+        (self.build)()
+    }
+
+    pub(crate) fn simulator<'a>(&self, topology: &'a Topology) -> Simulator<'a> {
+        let simulator = Simulator::new(topology).parallelism(self.parallelism);
+        if self.rescales { simulator.rescales() } else { simulator }
+    }
+}
+
+const fn rescaling(name: &'static str, build: fn() -> Topology) -> Named {
+    Named { name, build, parallelism: &[1, 2, 3], rescales: true }
+}
+
+/// State of an instance stays with its number.
+const fn fixed(name: &'static str, build: fn() -> Topology, parallelism: &'static [usize]) -> Named {
+    Named { name, build, parallelism, rescales: false }
+}
+
+/// All of them.
+pub(crate) const ALL: &[Named] = &[
+    rescaling("word-count", words::topology),
+    rescaling("payments", || payments_of(20, 60)),
+    rescaling("sessions", sessions::topology),
+    rescaling("tallies", tallies::topology),
+    fixed("diamond", diamond::topology, &[1, 2]),
+    fixed("chains", chains::topology, &[2]),
+    fixed("fan-out", fan_out::topology, &[1, 2]),
+];
