@@ -111,9 +111,13 @@ impl<T: Task> TaskCell<T> {
     /// Lets the task fail as if its own code had, for tests of recovery. No record is put under suspicion for it.
     pub fn crash(&mut self, cause: &str) {
         if !matches!(self.life, Life::Dead) {
+            let key = match &self.life {
+                Life::Running(task) => guard(|| task.current_key()).unwrap_or(None),
+                _ => None,
+            };
             self.drop_task();
             let (cause, kind) = (cause.to_string(), FailureKind::Panic);
-            self.env.report(TaskEvent::Failed(Failure { cause, kind, key: None, blame: None }));
+            self.env.report(TaskEvent::Failed(Failure { cause, kind, key, blame: None }));
         }
     }
 
