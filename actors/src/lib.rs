@@ -41,6 +41,6 @@ pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
 pub use supervision::{Directive, Policy, SkipCap, Stage};
 pub use task::{
     Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic,
-    RelayLogic, Report, Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store,
-    Task, TaskCell, TaskEvent, TaskId, Tick, TwoPhaseLogic, assign_splits, guard, saved_splits,
+    Pulse, RelayLogic, Report, Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step,
+    Store, Task, TaskCell, TaskEvent, TaskId, Tick, TwoPhaseLogic, Work, assign_splits, guard, saved_splits,
 };

@@ -7,6 +7,7 @@ mod cell;
 mod operator;
 mod pace;
 mod process;
+mod pulse;
 mod relay;
 mod sink;
 mod source;
@@ -15,6 +16,8 @@ mod upload;
 pub use cell::{Boot, TaskCell, guard};
 pub use operator::{Logic, OperatorTask, Tick};
 pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
+use pulse::AtWork;
+pub use pulse::{Pulse, Work};
 pub use relay::RelayLogic;
 pub use sink::{SinkLogic, TwoPhaseLogic};
 pub use source::{SourceSetup, SourceTask, assign_splits, saved_splits};
@@ -170,9 +173,17 @@ impl Fence {
 pub struct Counters {
     /// Records taken in; for a source, records read.
     pub records: AtomicU64,
+    /// What the instance is at, and since when.
+    pub pulse: Pulse,
 }
 
 impl Counters {
+    /// What the next attempt of the same instance goes on counting with. They are other ones, as a thread that is stuck in
+    /// an old attempt may still write to the old ones.
+    pub fn carry_on(&self) -> Self {
+        Self { records: AtomicU64::new(self.records.load(Ordering::Relaxed)), ..Self::default() }
+    }
+
     pub(crate) fn add(&self, records: usize) {
         // One writer: no need for a locked instruction.
         let sum = self.records.load(Ordering::Relaxed) + records as u64;
@@ -230,6 +241,12 @@ impl Env {
     /// Whether the run of this task is over.
     pub fn is_fenced(&self) -> bool {
         self.fence.run() != self.run
+    }
+
+    /// Notes that this work begins, and that it is done when what is returned is dropped.
+    pub(crate) fn at_work(&self, work: Work) -> AtWork<'_> {
+        self.counters.pulse.begin(work, self.clock.nanos());
+        AtWork(&self.counters.pulse, work)
     }
 
     /// Tells the control plane.

@@ -253,6 +253,10 @@ impl<S: Source> SourceTask<S> {
             self.turn = self.turn.wrapping_add(1);
             let reading = &mut self.reading[index];
             let polled = reading.reader.poll(&mut Records::new(&mut self.batch), limit);
+            if self.env.is_fenced() {
+                // The reader may have taken long, and the run be over: nobody waits for this any more.
+                return Ok(Found::Nothing(u64::MAX));
+            }
             match polled.map_err(|error| Failure::user(&error))? {
                 // Ready but empty: it has only skipped something.
                 Polled::Ready => earliest = now,
@@ -386,6 +390,9 @@ impl<S: Source> Task for SourceTask<S> {
                 return Ok(Step::Waiting(self.setup.outlet.tick(now, self.ended)));
             }
             let found = self.read(now)?;
+            if self.env.is_fenced() {
+                return Ok(Step::Stopped);
+            }
             now = self.env.clock.nanos();
             if let Found::Nothing(at) = found
                 && !self.ended

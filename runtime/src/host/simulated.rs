@@ -28,11 +28,23 @@ struct State {
     alarms: BTreeMap<TaskId, u64>,
     jobs: Vec<Box<dyn FnOnce() + Send>>,
     events: VecDeque<Event>,
+    /// Slots whose thread is stuck: nothing on them is stepped.
+    stuck: BTreeSet<usize>,
+    /// What was on a thread that was left behind, and which of it had been stuck: it may come back at any time.
+    left_behind: Vec<Arc<Mutex<dyn SimulatedTask>>>,
+}
+
+impl State {
+    /// Whether a task lives on a thread that is stuck.
+    fn is_stuck(&self, task: TaskId) -> bool {
+        self.tasks.get(&task).is_some_and(|entry| self.stuck.contains(&entry.slot))
+    }
 }
 
 struct Entry {
     cell: Arc<Mutex<dyn SimulatedTask>>,
     controls: VecDeque<Control>,
+    slot: usize,
 }
 
 /// A [`TaskCell`], whatever its type.
@@ -40,6 +52,8 @@ trait SimulatedTask: Send {
     fn step(&mut self) -> Step;
     fn control(&mut self, control: Control);
     fn crash(&mut self, cause: &str);
+    fn hang(&self) -> bool;
+    fn come_back(&mut self);
     fn wake_with(&self, waker: &Waker);
 }
 
@@ -52,6 +66,15 @@ impl<T: Task> SimulatedTask for TaskCell<T> {
     }
     fn crash(&mut self, cause: &str) {
         TaskCell::crash(self, cause);
+    }
+    fn hang(&self) -> bool {
+        TaskCell::hang(self);
+        !self.is_dead()
+    }
+    fn come_back(&mut self) {
+        TaskCell::come_back(self);
+        // By now it has seen that it is fenced.
+        TaskCell::step(self);
     }
     fn wake_with(&self, waker: &Waker) {
         self.env().waker.register(waker);
@@ -69,6 +92,20 @@ impl World {
 
     fn ready(&self, task: TaskId) {
         lock(&self.state).ready.insert(task);
+    }
+
+    /// Leaves behind all that is on a slot.
+    pub(crate) fn replace(&self, slot: usize) {
+        let mut state = lock(&self.state);
+        state.stuck.remove(&slot);
+        let lost: Vec<TaskId> =
+            state.tasks.iter().filter(|(_, entry)| entry.slot == slot).map(|(task, _)| *task).collect();
+        for task in lost {
+            state.ready.remove(&task);
+            state.alarms.remove(&task);
+            let left = state.tasks.remove(&task).map(|entry| entry.cell);
+            state.left_behind.extend(left);
+        }
     }
 }
 
@@ -125,10 +162,14 @@ impl SimulatedHost {
         &self,
         cell: TaskCell<T>,
         task: TaskId,
+        slot: usize,
     ) -> (Endpoint<T::In>, TaskHandle) {
         let cell = Arc::new(Mutex::new(cell));
-        let entry =
-            Entry { cell: Arc::clone(&cell) as Arc<Mutex<dyn SimulatedTask>>, controls: VecDeque::new() };
+        let entry = Entry {
+            cell: Arc::clone(&cell) as Arc<Mutex<dyn SimulatedTask>>,
+            controls: VecDeque::new(),
+            slot,
+        };
         let mut state = lock(&self.world.state);
         let before = state.tasks.insert(task, entry);
         state.ready.insert(task);
@@ -157,6 +198,8 @@ impl SimulatedHost {
 enum Turn {
     Task(TaskId),
     Job(usize),
+    /// A task of a thread that was left behind.
+    LeftBehind(usize),
     Master,
 }
 
@@ -182,6 +225,10 @@ pub(crate) fn run(mut master: Master, world: &Arc<World>, simulation: &Simulatio
         world.clock.advance(1 + dice.below(100_000) as u64);
         if simulation.stop_at == Some(steps) {
             master.handle(Event::Command(Command::Stop));
+            continue;
+        }
+        if simulation.hang_at.contains(&steps) {
+            hang_one(world, turn, &mut dice);
             continue;
         }
         if simulation.panic_at.contains(&steps) {
@@ -213,7 +260,9 @@ fn next_turn(world: &World, master: &Master, dice: &mut Dice) -> Option<Turn> {
             state.alarms.remove(&task);
             state.ready.insert(task);
         }
-        let mut turns: Vec<Turn> = state.ready.iter().map(|task| Turn::Task(*task)).collect();
+        let mut turns: Vec<Turn> =
+            state.ready.iter().filter(|task| !state.is_stuck(**task)).map(|task| Turn::Task(*task)).collect();
+        turns.extend((0..state.left_behind.len()).map(Turn::LeftBehind));
         turns.extend((0..state.jobs.len()).map(Turn::Job));
         if !state.events.is_empty() || master.next_alarm() <= now {
             turns.push(Turn::Master);
@@ -236,6 +285,10 @@ fn take_turn(world: &Arc<World>, master: &mut Master, turn: Turn) {
                 Some(event) => master.handle(event),
                 None => master.advance(),
             }
+        }
+        Turn::LeftBehind(index) => {
+            let cell = lock(&world.state).left_behind.swap_remove(index);
+            lock(&cell).come_back();
         }
         Turn::Job(index) => {
             let job = lock(&world.state).jobs.swap_remove(index);
@@ -268,17 +321,34 @@ fn take_turn(world: &Arc<World>, master: &mut Master, turn: Turn) {
     }
 }
 
-/// Lets the task whose turn it is fail, or any if it is nobody's.
-fn crash_one(world: &World, turn: Turn, dice: &mut Dice) {
-    let state = lock(&world.state);
-    let task = match turn {
+/// The task whose turn it is, or any if it is nobody's.
+fn pick_task(state: &State, turn: Turn, dice: &mut Dice) -> Option<TaskId> {
+    match turn {
         Turn::Task(task) => Some(task),
         _ if state.tasks.is_empty() => None,
         _ => state.tasks.keys().nth(dice.below(state.tasks.len())).copied(),
-    };
+    }
+}
+
+/// Lets the task whose turn it is fail, or any if it is nobody's.
+fn crash_one(world: &World, turn: Turn, dice: &mut Dice) {
+    let state = lock(&world.state);
+    let task = pick_task(&state, turn, dice);
     let cell = task.and_then(|task| state.tasks.get(&task)).map(|entry| Arc::clone(&entry.cell));
     drop(state);
     if let Some(cell) = cell {
         lock(&cell).crash("a panic that the simulation prescribed");
+    }
+}
+
+/// Lets the task whose turn it is, or any, never come back from its step: nothing on its thread happens any more.
+fn hang_one(world: &World, turn: Turn, dice: &mut Dice) {
+    let mut state = lock(&world.state);
+    let Some(task) = pick_task(&state, turn, dice).filter(|task| !state.is_stuck(*task)) else { return };
+    let Some((cell, slot)) = state.tasks.get(&task).map(|entry| (Arc::clone(&entry.cell), entry.slot)) else {
+        return;
+    };
+    if lock(&cell).hang() {
+        state.stuck.insert(slot);
     }
 }

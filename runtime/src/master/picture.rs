@@ -74,6 +74,7 @@ impl TaskState {
             Self::Ended => "ended",
             Self::Stopping => "stopping",
             Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
         }
     }
 }
