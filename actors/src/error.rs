@@ -50,6 +50,8 @@ pub enum FailureKind {
     NoSpace,
     /// What a checkpoint holds cannot be taken over: trying again would change nothing.
     State,
+    /// It did not come back from what it was doing: its thread is left behind.
+    Hung,
     /// The engine found its own protocol broken, or lost an actor.
     Internal,
 }
@@ -70,6 +72,11 @@ impl Failure {
     /// What a checkpoint holds does not fit.
     pub fn state(cause: impl Into<String>) -> Self {
         Self { cause: cause.into(), kind: FailureKind::State, key: None, blame: None }
+    }
+
+    /// It does not come back from what it is doing.
+    pub fn hung(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), kind: FailureKind::Hung, key: None, blame: None }
     }
 
     /// A broken protocol: always our bug.
@@ -101,6 +108,7 @@ impl fmt::Display for Failure {
             FailureKind::Panic => "panicked",
             FailureKind::Error | FailureKind::NoSpace => "failed",
             FailureKind::State => "cannot be restored",
+            FailureKind::Hung => "hung",
             FailureKind::Internal => "broke",
         };
         write!(f, "{how}: {}", self.cause)?;

@@ -47,7 +47,7 @@ pub use supervision::{
 pub use tap::{Sample, Tap, Tapper};
 pub use task::{
     Activity, Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, Meter, OperatorTask,
-    Pool, ProcessLogic, RelayLogic, Report, Reporter, Restored, Sent, SinkLogic, SnapshotItem, SourceSetup,
-    SourceTask, Step, Store, Task, TaskCell, TaskEvent, TaskId, Tick, Times, TwoPhaseLogic, WatermarkGauge,
-    assign_splits, guard, saved_replays, saved_splits,
+    Pool, ProcessLogic, Pulse, RelayLogic, Report, Reporter, Restored, Sent, SinkLogic, SnapshotItem,
+    SourceSetup, SourceTask, Step, Store, Task, TaskCell, TaskEvent, TaskId, Tick, Times, TwoPhaseLogic,
+    WatermarkGauge, Work, assign_splits, guard, saved_replays, saved_splits,
 };

@@ -10,6 +10,7 @@ mod metrics;
 mod operator;
 mod pace;
 mod process;
+mod pulse;
 mod relay;
 mod sink;
 mod source;
@@ -22,6 +23,8 @@ pub use cell::{Boot, TaskCell, guard};
 pub use metrics::{Activity, Meter, Sent, Times, WatermarkGauge};
 pub use operator::{Logic, OperatorTask, Tick};
 pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
+use pulse::AtWork;
+pub use pulse::{Pulse, Work};
 pub use relay::RelayLogic;
 pub use sink::{SinkLogic, TwoPhaseLogic};
 pub use source::{SourceSetup, SourceTask, assign_splits, saved_splits};
@@ -199,6 +202,8 @@ pub struct Counters {
     pub watermark_sent: WatermarkGauge,
     /// Where the time goes.
     pub meter: Meter,
+    /// What the instance is at, and since when.
+    pub pulse: Pulse,
 }
 
 impl Counters {
@@ -293,6 +298,12 @@ impl Env {
     /// Whether the run of this task is over.
     pub fn is_fenced(&self) -> bool {
         self.fence.run() != self.run
+    }
+
+    /// Notes that this work begins, and that it is done when what is returned is dropped.
+    pub(crate) fn at_work(&self, work: Work) -> AtWork<'_> {
+        self.counters.pulse.begin(work, self.clock.nanos());
+        AtWork(&self.counters.pulse, work)
     }
 
     /// Tells the control plane.

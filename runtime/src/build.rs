@@ -233,7 +233,7 @@ impl Launch<'_> {
     pub(crate) fn spawn_simulated<T: Task + 'static>(self, boot: Boot<T>) {
         let Host::Simulated(host) = self.host else { return };
         let task = self.env.task;
-        let (endpoint, handle) = host.spawn(TaskCell::new(self.env, boot), task);
+        let (endpoint, handle) = host.spawn(TaskCell::new(self.env, boot), task, self.arbiter);
         self.launched.endpoint = Some(Box::new(endpoint));
         self.launched.handle = Some(handle);
     }

@@ -24,6 +24,8 @@ pub struct Config {
     pub(crate) accept_duplicates: bool,
     pub(crate) dropped: Vec<String>,
     pub(crate) restart: Restart,
+    pub(crate) restart_job: Restart,
+    pub(crate) hang_timeout: Option<Duration>,
     pub(crate) supervision: Supervision,
     pub(crate) dead_letters: Option<PathBuf>,
     pub(crate) limits: BatchLimits,
@@ -69,6 +71,8 @@ impl Config {
             accept_duplicates: false,
             dropped: Vec::new(),
             restart: Restart::from_snapshot(),
+            restart_job: Restart::never(),
+            hang_timeout: Some(Duration::from_mins(1)),
             supervision: Supervision::default(),
             dead_letters: None,
             limits: BatchLimits { records: 1024, linger_nanos: 5_000_000 },
@@ -180,9 +184,23 @@ impl Config {
         self.dead_letters.clone().or_else(beside)
     }
 
-    /// What happens after a failure of a region.
+    /// When a region restarts after a failure, and how often, beside the budgets that operators have of their own.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
+        self
+    }
+
+    /// When all regions are rolled back together to the newest checkpoint, as the budget of one of them is spent (never:
+    /// the job ends then).
+    pub fn restart_job(mut self, restart: Restart) -> Self {
+        self.restart_job = restart;
+        self
+    }
+
+    /// After how long an instance that does not come back from what it is doing counts as failed, and its thread is left
+    /// behind (one minute; zero turns it off). Opening and restoring may take ten times as long.
+    pub fn hang_timeout(mut self, timeout: Duration) -> Self {
+        self.hang_timeout = (timeout > Duration::ZERO).then_some(timeout);
         self
     }
 

@@ -7,6 +7,7 @@ mod build;
 mod config;
 mod control;
 mod error;
+mod escalation;
 mod graph;
 mod host;
 mod job;

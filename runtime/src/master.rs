@@ -7,6 +7,8 @@ mod picture;
 mod poison;
 mod recovery;
 mod region;
+mod rollback;
+mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -19,6 +21,7 @@ use watershed_state::{CheckpointStore, Identity, Manifest};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::escalation::Escalation;
 use crate::host::{Host, TaskHandle};
 use crate::job::{End, Outcome};
 use crate::plan::Plan;
@@ -26,8 +29,9 @@ use crate::startup::Start;
 use crate::tree::{CheckpointNode, Tree};
 use history::RecentFailures;
 use ledger::Ledger;
-pub(crate) use poison::Poison;
+pub(crate) use poison::{Finding, Poison};
 use region::{Phase, Region};
+use watchdog::Watchdog;
 
 /// What the control plane hears.
 pub(crate) enum Event {
@@ -98,6 +102,8 @@ pub(crate) struct Master {
     origin_checkpoint: Option<u64>,
     already_finished: bool,
     regions: Vec<Region>,
+    escalation: Escalation,
+    watchdog: Watchdog,
     tasks: Vec<TaskLife>,
     ledger: Ledger,
     poison: Poison,
@@ -142,6 +148,8 @@ enum TaskState {
     Ended,
     Stopping,
     Failed,
+    /// Left behind with its thread, which does not come back.
+    Abandoned,
 }
 
 /// The job is on its way down.
@@ -153,11 +161,13 @@ struct Ending {
 
 impl Master {
     pub(crate) fn new(plan: Plan, config: Config, host: Host, start: Start) -> Self {
-        let regions = plan.regions.iter().map(|tasks| Region::new(tasks.clone(), start.run, config.restart));
+        let regions = plan.regions.iter().map(|tasks| Region::new(tasks.clone(), start.run));
         let interval = config.checkpoint_interval.map_or(u64::MAX, |interval| interval.as_nanos() as u64);
         let now = host.surroundings().clock.nanos();
         Self {
             regions: regions.collect(),
+            escalation: rollback::budgets(&plan, &config, &start.identity.lineage),
+            watchdog: Watchdog::default(),
             tasks: plan.tasks.iter().map(|_| TaskLife::default()).collect(),
             plan: Arc::new(plan),
             checkpoint_due: now.saturating_add(interval),
@@ -215,6 +225,7 @@ impl Master {
         if self.ending.is_some() || self.result.is_some() {
             return;
         }
+        self.watch(now);
         for region in 0..self.regions.len() {
             self.advance_region(region, now);
         }
@@ -229,7 +240,7 @@ impl Master {
             return ending.deadline;
         }
         let regions = self.regions.iter().map(|region| region.alarm(self.ledger.is_storing()));
-        regions.chain([self.checkpoint_alarm()]).min().unwrap_or(u64::MAX)
+        regions.chain([self.checkpoint_alarm(), self.watch_alarm()]).min().unwrap_or(u64::MAX)
     }
 
     /// How the job ended, once it has.
@@ -244,7 +255,7 @@ impl Master {
     fn reported(&mut self, report: Report) {
         let Report { task, run, event } = report;
         let region = self.plan.task(task).region;
-        if run != self.regions[region].run {
+        if run != self.regions[region].run || self.tasks[task.0 as usize].state == TaskState::Abandoned {
             // From a run that is over.
             return;
         }
@@ -332,6 +343,9 @@ impl Master {
         }
         for region in &mut self.regions {
             region.phase = Phase::Ended;
+        }
+        for name in &self.watchdog.left_behind {
+            tracing::warn!(task = %name, "its thread was left behind; it ends with the process, if it does not before");
         }
         let stuck: Vec<String> = ending.waiting.iter().map(|task| self.plan.name_of(*task)).collect();
         self.result = Some(match ending.result {

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::{Failure, FailureKind};
 use crate::message::Envelope;
 use crate::panics;
-use crate::task::{Activity, Control, Env, Step, Task, TaskEvent};
+use crate::task::{Activity, Control, Env, Step, Task, TaskEvent, Work};
 
 /// Runs code of the user's; what it throws comes back as a failure.
 ///
@@ -75,9 +75,37 @@ impl<T: Task> TaskCell<T> {
 
     /// See [`Task::step`]; a failed task says [`Step::Stopped`].
     pub fn step(&mut self) -> Step {
+        let work = self.hang();
+        let step = self.step_once();
+        self.env.counters.pulse.end(work);
+        step
+    }
+
+    /// Notes that a step begins. In tests of recovery that is all of it: the task hangs.
+    pub fn hang(&self) -> Work {
+        let work = if matches!(self.life, Life::Booting(_)) { Work::Boot } else { Work::Step };
+        self.env.counters.pulse.begin(work, self.env.clock.nanos());
+        work
+    }
+
+    /// Whether its life is over.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.life, Life::Dead)
+    }
+
+    /// The rest of a step that hung, long after the task was given up: it does not know yet that its run is over.
+    pub fn come_back(&mut self) -> Step {
+        self.step_in_life()
+    }
+
+    fn step_once(&mut self) -> Step {
         if self.env.is_fenced() {
             self.stop();
         }
+        self.step_in_life()
+    }
+
+    fn step_in_life(&mut self) -> Step {
         match &mut self.life {
             Life::Dead => Step::Stopped,
             Life::Booting(_) => self.boot(),

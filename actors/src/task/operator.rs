@@ -142,6 +142,10 @@ impl<L: Logic> OperatorTask<L> {
         let flow = self.logic.run(&mut current.batch)?;
         self.blocked = flow == Flow::Blocked;
         let now = self.env.clock.nanos();
+        if self.env.is_fenced() {
+            // Code of the user's may have taken long, and the run be over: nothing of it counts any more.
+            return Ok(now);
+        }
         // A batch counts as done only when its last output has found room: until then its permit holds back the sender.
         if current.batch.is_empty()
             && !self.blocked
@@ -268,6 +272,9 @@ impl<L: Logic> Task for OperatorTask<L> {
             }
             if !self.blocked {
                 now = self.run_current()?;
+            }
+            if self.env.is_fenced() {
+                return Ok(Step::Stopped);
             }
             if self.blocked || now.saturating_sub(begin) >= self.env.step_nanos {
                 break;

@@ -17,7 +17,7 @@ use crate::process::SideOutputs;
 use crate::sink::{Prepare, Sink, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 use crate::task::cell::guard;
 use crate::task::operator::{Logic, Tick};
-use crate::task::{Env, Restored, SnapshotItem, TaskEvent};
+use crate::task::{Env, Restored, SnapshotItem, TaskEvent, Work};
 use desk::Desk;
 
 /// Writes records at least once.
@@ -202,6 +202,7 @@ impl<S: TwoPhaseSink> Commits<S> {
     /// Everything written up to a checkpoint, prepared, as it goes into that checkpoint.
     fn section(&self, checkpoint: u64) -> crate::error::UserResult<Section> {
         let _turn = lock(&self.preparing);
+        let _work = self.env.at_work(Work::Prepare);
         loop {
             let next = lock(&self.unprepared).pop_front_if(|(id, _)| *id <= checkpoint);
             let Some((id, prepare)) = next else { break };
@@ -230,6 +231,7 @@ impl<S: TwoPhaseSink> Commits<S> {
     /// Commits everything prepared up to a checkpoint, in order.
     fn commit(&self, checkpoint: u64) -> crate::error::UserResult {
         let _turn = lock(&self.committing);
+        let _work = self.env.at_work(Work::Commit);
         let mut due: Vec<_> =
             lock(&self.prepared).iter().filter(|(id, _)| *id <= checkpoint).cloned().collect();
         due.sort_by_key(|(id, _)| *id);

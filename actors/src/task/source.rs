@@ -271,7 +271,12 @@ impl<S: Source> SourceTask<S> {
         for _ in 0..self.reading.len() {
             let index = self.turn % self.reading.len();
             self.turn = self.turn.wrapping_add(1);
-            match self.poll(index, limit)? {
+            let polled = self.poll(index, limit)?;
+            if self.env.is_fenced() {
+                // The reader may have taken long, and the run be over: nobody waits for this any more.
+                return Ok(Found::Nothing(u64::MAX));
+            }
+            match polled {
                 // Ready but empty: it has only skipped something.
                 Polled::Ready => earliest = now,
                 Polled::Pending(until) => earliest = earliest.min(until.unwrap_or(u64::MAX)),
@@ -520,6 +525,9 @@ impl<S: Source> Task for SourceTask<S> {
                 return Ok(Step::Waiting(self.tick(now, self.ended)));
             }
             let found = self.read(now)?;
+            if self.env.is_fenced() {
+                return Ok(Step::Stopped);
+            }
             now = self.env.clock.nanos();
             if let Found::Nothing(at) = found
                 && !self.ended

@@ -50,6 +50,7 @@ fn name_of(kind: FailureKind) -> &'static str {
         FailureKind::Error => "error",
         FailureKind::NoSpace => "no space",
         FailureKind::State => "state",
+        FailureKind::Hung => "hung",
         FailureKind::Internal => "internal",
     }
 }

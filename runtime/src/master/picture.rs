@@ -125,6 +125,7 @@ impl TaskState {
             Self::Ended => "ended",
             Self::Stopping => "stopping",
             Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
         }
     }
 }

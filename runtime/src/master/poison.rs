@@ -36,7 +36,7 @@ struct Convict {
 
 /// What a failure means for the restart budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(crate) enum Finding {
     /// Nothing that the policy leaves out: it counts.
     NotPoison,
     /// It counts; who it was comes out when it happens again.

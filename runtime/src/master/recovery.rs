@@ -1,18 +1,16 @@
 //! Supervision: launching regions, fencing those that fail, and rolling them back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use watershed_actors::{Control, Env, Failure, FailureKind, Instance, Restored, TaskId, guard};
+use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId, guard};
 use watershed_state::{InstancePart, Section, read_part};
 
 use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
 use crate::error::Error;
 use crate::host::EventReporter;
-use crate::master::poison::Finding;
 use crate::master::region::Phase;
-use crate::master::{Event, Master, STOP_GRACE, TaskState};
-use crate::restart::Verdict;
+use crate::master::{Event, Master, TaskState};
 
 impl Master {
     /// Makes all tasks of a region, the last actor first, as each needs to reach those behind it.
@@ -142,63 +140,28 @@ impl Master {
     }
 
     pub(super) fn task_failed(&mut self, region: usize, task: TaskId, failure: &Failure) {
-        let name = self.plan.name_of(task);
         let life = &mut self.tasks[task.0 as usize];
         life.handle = None;
-        life.state = TaskState::Failed;
+        if life.state != TaskState::Abandoned {
+            life.state = TaskState::Failed;
+        }
+        self.gone(region, task);
+        self.failed(region, task, failure);
+    }
+
+    /// Something failed, be it that its actor is gone or not.
+    pub(super) fn failed(&mut self, region: usize, task: TaskId, failure: &Failure) {
+        let name = self.plan.name_of(task);
+        let life = &mut self.tasks[task.0 as usize];
         life.failures += 1;
         life.last_failure = Some(failure.clone());
         self.remember(region, task, failure);
-        self.gone(region, task);
         if self.ending.is_some() || matches!(self.regions[region].phase, Phase::Stopping { .. }) {
             return;
         }
         tracing::warn!(task = %name, run = self.regions[region].run, %failure, "a task failed");
         self.regions[region].last_failure = Some(format!("{name} {failure}"));
         self.roll_back(region, task, failure);
-    }
-
-    /// Fences a region and stops what is left of it.
-    fn roll_back(&mut self, region: usize, task: TaskId, failure: &Failure) {
-        let now = self.now();
-        if let Some(checkpoint) = self.ledger.collecting().map(|pending| pending.id)
-            && self.ledger.involves(task)
-        {
-            self.abort_checkpoint(checkpoint, "a region that takes part in it failed");
-        }
-        let finding = self.judge(task, failure);
-        let budget = &mut self.regions[region].budget;
-        let verdict = match failure.kind {
-            // The number of attempts is limited already.
-            _ if finding == Finding::Retry => budget.free(),
-            _ if finding == Finding::Convicted => budget.forgive(),
-            FailureKind::NoSpace => budget.out_of_space(),
-            FailureKind::State => Verdict::GiveUp,
-            FailureKind::Panic | FailureKind::Error | FailureKind::Internal => budget.failed(now),
-        };
-        let Verdict::Restart(backoff) = verdict else {
-            let what = match failure.kind {
-                FailureKind::State => "a restart would not change that",
-                _ => "its restart budget is spent",
-            };
-            return self.give_up(self.error_of(task, failure, what));
-        };
-        self.closing = None;
-        let state = &mut self.regions[region];
-        state.fence.raise(self.next_run);
-        state.failed_at = Some(now);
-        let mut waiting = BTreeSet::new();
-        for id in &state.tasks {
-            let life = &mut self.tasks[id.0 as usize];
-            if let Some(handle) = &life.handle {
-                (handle.0)(Control::Stop);
-                life.state = TaskState::Stopping;
-                waiting.insert(*id);
-            }
-        }
-        let restart_at = now + backoff.as_nanos() as u64;
-        state.phase = Phase::Stopping { waiting, deadline: now + STOP_GRACE.as_nanos() as u64, restart_at };
-        self.advance_region(region, now);
     }
 
     pub(super) fn task_stopped(&mut self, region: usize, task: TaskId) {
@@ -209,7 +172,7 @@ impl Master {
     }
 
     /// A task need not be waited for any more.
-    fn gone(&mut self, region: usize, task: TaskId) {
+    pub(super) fn gone(&mut self, region: usize, task: TaskId) {
         if let Some(ending) = &mut self.ending {
             ending.waiting.remove(&task);
         }
@@ -224,15 +187,8 @@ impl Master {
             if waiting.is_empty() {
                 self.regions[region].phase = Phase::Backoff { until: *restart_at };
             } else if now >= *deadline {
-                let stuck: Vec<String> = waiting.iter().map(|task| self.plan.name_of(*task)).collect();
-                let error = Error::new(
-                    crate::error::ErrorKind::User,
-                    format!(
-                        "{} did not stop within {STOP_GRACE:?} after a failure: it blocks its thread",
-                        stuck.join(", ")
-                    ),
-                );
-                return self.give_up(error);
+                let waiting = waiting.iter().copied().collect();
+                self.abandon_late(waiting, now);
             }
         }
         if matches!(&self.regions[region].phase, Phase::Backoff { until } if now >= *until)

@@ -93,6 +93,8 @@ pub(crate) enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Instead {
     Panic,
+    /// The task whose turn it is never comes back from its step.
+    Hang,
     Die,
     Stop,
     /// The task whose turn it is does nothing for so many nanoseconds.
