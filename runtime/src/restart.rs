@@ -67,7 +67,7 @@ impl Restart {
     /// Lets each wait be longer or shorter by up to this share of it (0), so that jobs that failed together do not all
     /// come back together. By how much is decided by the job's history, the place and the number of the failure.
     pub fn jitter(mut self, fraction: f64) -> Self {
-        self.jitter = fraction.max(0.0).min(1.0);
+        self.jitter = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
         self
     }
 
@@ -145,6 +145,9 @@ impl RestartBudget {
     /// The same, and the last failure is forgotten: its cause is known and will not come again.
     pub(crate) fn forgive(&mut self) -> Verdict {
         self.failures.pop_back();
+        if self.failures.is_empty() {
+            self.last = None;
+        }
         self.free()
     }
 

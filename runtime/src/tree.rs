@@ -76,6 +76,8 @@ pub struct FailureNode {
     pub cause: String,
     /// The key of the record in process, as JSON, where known.
     pub key: Option<String>,
+    /// In the list of a region: who decided on the restart that followed (`operator`, `region` or `job`), if one did.
+    pub restarted_by: Option<String>,
 }
 
 /// An operator of the tree.

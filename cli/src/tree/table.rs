@@ -77,7 +77,10 @@ fn region(node: &RegionNode) -> String {
 fn failure(node: &FailureNode, now_ms: i64) -> String {
     let ago = duration(u64::try_from(now_ms.saturating_sub(node.at_ms)).unwrap_or(0));
     let key = node.key.as_ref().map_or(String::new(), |key| format!(" (key {key})"));
-    plain(&format!("  ! {} {} ago, run {}: {}: {}{key}", node.instance, ago, node.run, node.kind, node.cause))
+    let restart =
+        node.restarted_by.as_ref().map_or(String::new(), |level| format!("; restart by the {level}"));
+    let FailureNode { instance, run, kind, cause, .. } = node;
+    plain(&format!("  ! {instance} {ago} ago, run {run}: {kind}: {cause}{key}{restart}"))
 }
 
 fn row(before: Option<&Tree>, tree: &Tree, operator: &OperatorNode, node: &InstanceNode) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use watershed_actors::{Failure, FailureKind, TaskId};
 
+use crate::escalation::Level;
 use crate::master::Master;
 use crate::tree::FailureNode;
 
@@ -22,6 +23,22 @@ impl RecentFailures {
         self.0.push_back(failure);
     }
 
+    /// The newest.
+    pub(super) fn last(&self) -> Option<&FailureNode> {
+        self.0.back()
+    }
+
+    /// A failure, of this region or of another, has led to a restart that this level decided on.
+    pub(super) fn restarted(&mut self, failure: &FailureNode, level: Level) {
+        let restarted_by = Some(level.name().to_string());
+        match self.0.back_mut() {
+            Some(last) if last.at_ms == failure.at_ms && last.instance == failure.instance => {
+                last.restarted_by = restarted_by;
+            }
+            _ => self.push(FailureNode { restarted_by, ..failure.clone() }),
+        }
+    }
+
     /// As they stand in the tree.
     pub(crate) fn nodes(&self) -> Vec<FailureNode> {
         self.0.iter().cloned().collect()
@@ -38,6 +55,7 @@ impl Master {
             kind: name_of(failure.kind).to_string(),
             cause: failure.cause.clone(),
             key: failure.key.clone(),
+            restarted_by: None,
         };
         self.tasks[task.0 as usize].recent_failures.push(node.clone());
         self.regions[region].recent_failures.push(node);
@@ -70,6 +88,7 @@ mod tests {
                 kind: "panic".to_string(),
                 cause: "oh".to_string(),
                 key: None,
+                restarted_by: None,
             });
         }
         let times: Vec<i64> = recent.nodes().iter().map(|failure| failure.at_ms).collect();

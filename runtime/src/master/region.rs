@@ -1,12 +1,11 @@
 //! A region: what is connected by channels, fails together and is rolled back together.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use watershed_actors::{Fence, TaskId};
 use watershed_state::InstancePart;
 
-use crate::escalation::Level;
 use crate::master::history::RecentFailures;
 
 pub(crate) struct Region {
@@ -18,8 +17,6 @@ pub(crate) struct Region {
     pub(crate) restarts: u32,
     pub(crate) last_failure: Option<String>,
     pub(crate) recent_failures: RecentFailures,
-    /// The last few restarts, oldest first.
-    pub(crate) restart_reasons: VecDeque<RestartReason>,
     /// Its part of the newest checkpoint of this process; `None` as long as there is none.
     pub(crate) parts: Option<BTreeMap<TaskId, InstancePart>>,
     /// Sources that have given their last record in this run.
@@ -27,22 +24,6 @@ pub(crate) struct Region {
     /// When it failed, to tell how long the recovery took.
     pub(crate) failed_at: Option<u64>,
 }
-
-/// Why a region was restarted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RestartReason {
-    /// When, in milliseconds since the Unix epoch.
-    pub(crate) time_ms: i64,
-    /// Who failed.
-    pub(crate) task: TaskId,
-    /// How.
-    pub(crate) cause: String,
-    /// Who decided to restart.
-    pub(crate) level: Level,
-}
-
-/// Restarts that a region remembers.
-const REASONS: usize = 8;
 
 /// Where a region is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,19 +52,10 @@ impl Region {
             restarts: 0,
             last_failure: None,
             recent_failures: RecentFailures::default(),
-            restart_reasons: VecDeque::new(),
             parts: None,
             ended_sources: BTreeSet::new(),
             failed_at: None,
         }
-    }
-
-    /// Remembers why it is restarted.
-    pub(crate) fn note(&mut self, reason: RestartReason) {
-        if self.restart_reasons.len() == REASONS {
-            self.restart_reasons.pop_front();
-        }
-        self.restart_reasons.push_back(reason);
     }
 
     /// When something is due for it.

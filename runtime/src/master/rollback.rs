@@ -8,7 +8,7 @@ use watershed_state::hash_key;
 use crate::config::Config;
 use crate::escalation::{Decision, Escalation, Incident, Level};
 use crate::graph::NodeKind;
-use crate::master::region::{Phase, RestartReason};
+use crate::master::region::Phase;
 use crate::master::{Master, STOP_GRACE, TaskState};
 use crate::plan::{Plan, PlannedNode};
 
@@ -30,7 +30,7 @@ fn directive_of(node: &PlannedNode, failure: &Failure) -> Directive {
         (None, FailureKind::Hung) => node.supervision.policy.directive(match node.kind {
             NodeKind::Source => Stage::Decode,
             NodeKind::Sink | NodeKind::TwoPhaseSink => Stage::Sink,
-            _ => Stage::Process,
+            NodeKind::Process => Stage::Process,
         }),
         (None, _) => Directive::Restart,
     }
@@ -57,16 +57,10 @@ impl Master {
             backoff_ms = backoff.as_millis() as u64,
             "it is rolled back to the newest checkpoint"
         );
-        let reason = RestartReason {
-            time_ms: self.host.surroundings().clock.wall_ms(),
-            task,
-            cause: failure.to_string(),
-            level,
-        };
         let restart_at = now.saturating_add(u64::try_from(backoff.as_nanos()).unwrap_or(u64::MAX));
         let regions = if level == Level::Job { 0..self.regions.len() } else { region..region + 1 };
         for region in regions.clone() {
-            self.take_down(region, restart_at, reason.clone());
+            self.take_down(region, restart_at, (task, level));
         }
         for region in regions {
             self.advance_region(region, now);
@@ -74,7 +68,9 @@ impl Master {
     }
 
     /// Fences a region and stops what is left of it; it begins anew at `restart_at` at the earliest.
-    pub(super) fn take_down(&mut self, region: usize, restart_at: u64, reason: RestartReason) {
+    ///
+    /// `why` is who has failed, in this region or in another, and who decided that this one has to come down.
+    pub(super) fn take_down(&mut self, region: usize, restart_at: u64, why: (TaskId, Level)) {
         if let Some(checkpoint) = self.ledger.collecting().map(|pending| pending.id)
             && self.regions[region].tasks.iter().any(|task| self.ledger.involves(*task))
         {
@@ -83,7 +79,10 @@ impl Master {
         self.closing = None;
         let now = self.now();
         let state = &mut self.regions[region];
-        state.note(reason);
+        let (culprit, level) = why;
+        if let Some(failure) = self.tasks[culprit.0 as usize].recent_failures.last() {
+            state.recent_failures.restarted(failure, level);
+        }
         match &mut state.phase {
             Phase::Starting { .. } | Phase::Running => {}
             // It is down already.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use watershed_actors::{Failure, TaskId, Work};
 
-use crate::master::region::{Phase, RestartReason};
+use crate::escalation::Level;
+use crate::master::region::Phase;
 use crate::master::{Master, TaskState};
 
 /// When to look again, and what was left behind.
@@ -156,10 +157,8 @@ impl Master {
             }
             // It has not failed itself, so it costs nothing of its budget.
             let cause = format!("lost its thread: `{name}` {failure}");
-            self.regions[other].last_failure = Some(cause.clone());
-            let level = crate::escalation::Level::Region;
-            let time_ms = self.host.surroundings().clock.wall_ms();
-            self.take_down(other, now, RestartReason { time_ms, task: culprit, cause, level });
+            self.regions[other].last_failure = Some(cause);
+            self.take_down(other, now, (culprit, Level::Region));
             self.advance_region(other, now);
         }
     }

@@ -34,6 +34,7 @@ fn tree(seconds: u64, node: InstanceNode) -> Tree {
         kind: "panic".to_string(),
         cause: "oh\nno".to_string(),
         key: Some("7".to_string()),
+        restarted_by: None,
     };
     let operator =
         OperatorNode { operator: "count".to_string(), kind: "process".to_string(), instances: vec![node] };
