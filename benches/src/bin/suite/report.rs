@@ -21,6 +21,7 @@ pub(crate) fn write(results: &Results, rounds: usize) -> String {
         latency(results),
         stalls(results),
         times(results),
+        regions(results),
         notes(results),
     ] {
         report.push_str(&section);
@@ -146,7 +147,9 @@ fn stalls(results: &Results) -> String {
 fn times(results: &Results) -> String {
     let mut lines = Vec::new();
     for (row, figure, meaning) in [
-        ("R1", "recovery_ms", "from a panic to the next record"),
+        ("R1-100K", "recovery_ms", "from a panic to the next record, 100,000 keys"),
+        ("R1", "recovery_ms", "the same, a million keys"),
+        ("R1-10M", "recovery_ms", "the same, ten million keys"),
         ("S1", "start_ms", "from the start of the process to the first record"),
     ] {
         for case in cases(results, row) {
@@ -157,6 +160,40 @@ fn times(results: &Results) -> String {
         }
     }
     table("Milliseconds", &names(&["row", "what", "p", "program", "ms"]), &lines)
+}
+
+/// A region beside one that crashes.
+fn regions(results: &Results) -> String {
+    let line = |case: &Case| {
+        let own = &case.series[0];
+        let median = |figure| own.median(figure);
+        let millions = |figure| number(median(figure).map(|rate| rate / 1e6));
+        let same = if median("same_output") == Some(1.0) { "yes" } else { "no" };
+        vec![
+            case.parallelism.to_string(),
+            millions("calm_records_per_s"),
+            millions("shaken_records_per_s"),
+            number(median("shaken_to_calm")),
+            number(median("calm_checkpoints")),
+            number(median("shaken_checkpoints")),
+            number(median("restarts_of_the_other")),
+            number(median("restarts")),
+            same.to_string(),
+        ]
+    };
+    let lines: Vec<_> = cases(results, "REGIONS").map(line).collect();
+    let columns = [
+        "p",
+        "M records/s beside a calm region",
+        "beside one that crashes",
+        "ratio",
+        "checkpoints",
+        "beside one that crashes",
+        "its crashes",
+        "own restarts",
+        "same output",
+    ];
+    table("REGIONS: W2 beside another region", &names(&columns), &lines)
 }
 
 /// What is wrong, and what is missing.

@@ -12,6 +12,7 @@ mod exchange;
 mod latency;
 mod marked;
 mod recovery;
+mod regions;
 mod rows;
 mod stall;
 mod sums;
@@ -34,7 +35,7 @@ use crate::rows::{Figures, NAMES, Setup};
 #[derive(Parser, Debug)]
 #[command(about = "Runs one benchmark workload and prints one line of JSON")]
 struct Options {
-    /// W0, W1, W2, W4, L1, R1, S1 or STALL; or `words`, which only writes the text of W4.
+    /// W0, W1, W2, W4, L1, R1, R1-100K, R1-10M, REGIONS, S1 or STALL; or `words`, which only writes the text of W4.
     workload: String,
     /// Instances of each actor.
     #[arg(long, default_value_t = 1)]
@@ -109,7 +110,8 @@ fn run(options: Options, since_start: Stopwatch) -> Result<String, Box<dyn Error
     }
     let row = rows::find(&options.workload).ok_or_else(|| format!("the workload is one of {NAMES}"))?;
     let parallelism = options.parallelism;
-    let mut config = Config::local().parallelism(parallelism);
+    // A run that is cut short measures nothing.
+    let mut config = Config::local().parallelism(parallelism).ignore_signals();
     let scratch = tempfile::tempdir()?;
     if let Some(interval_ms) = options.checkpoint_interval_ms.or(row.checkpoint_interval_ms) {
         config = config

@@ -7,13 +7,13 @@ use watershed::prelude::*;
 use watershed_bench::stopwatch::Stopwatch;
 
 use crate::rows::{Measured, Setup};
-use crate::sums::{KEYS, pairs, running_sums};
+use crate::sums::{pairs_of, running_sums};
 use crate::tally::LastPerKey;
 
-/// W2 with a panic in the middle: how long until the next record is processed. The checksum is the sum of the last output
+/// W2, with so many keys, with a panic in the middle: how long until the next record is processed. The checksum is the sum of the last output
 /// of each key, which the panic must not change.
-pub(crate) fn r1(setup: Setup) -> watershed::Result<Measured> {
-    let (topology, sums) = running_sums(pairs(&setup));
+pub(crate) fn r1<const KEYS: u64>(setup: Setup) -> watershed::Result<Measured> {
+    let (topology, sums) = running_sums(pairs_of::<KEYS>(&setup));
     let (last, recovery) = (LastPerKey::new(KEYS), Arc::new(Recovery::new()));
     let (sink, clock) = (last.clone(), Arc::clone(&recovery));
     let half = setup.records / 2 / setup.parallelism as u64;

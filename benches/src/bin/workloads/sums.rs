@@ -32,6 +32,11 @@ pub(crate) fn w2(setup: Setup) -> watershed::Result<Measured> {
 
 /// Records with key and value.
 pub(crate) fn pairs(setup: &Setup) -> Generator<impl Fn(u64) -> (u64, u64) + use<>> {
+    pairs_of::<KEYS>(setup)
+}
+
+/// The same with so many keys.
+pub(crate) fn pairs_of<const KEYS: u64>(setup: &Setup) -> Generator<impl Fn(u64) -> (u64, u64) + use<KEYS>> {
     Generator::bounded(setup.records, |i| (key::<KEYS>(i), value(i))).splits(setup.parallelism)
 }
 

@@ -1,0 +1,129 @@
+//! REGIONS: what a region notices of another that crashes again and again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use watershed::{Outcome, Process, prelude::*};
+use watershed_bench::stopwatch::Stopwatch;
+
+use crate::rows::{Measured, Setup};
+use crate::sums::{KEYS, RunningSum, pairs};
+use crate::tally::LastPerKey;
+
+/// How often the other region crashes.
+const CRASHES: u64 = 100;
+/// Records that it processes between two crashes, and in a second.
+const BETWEEN: u64 = 100;
+const RATE: f64 = 5_000.0;
+/// Records between two looks at the clock.
+const LOOK_RECORDS: u64 = 4096;
+
+/// W2 beside a region of its own that crashes a hundred times, and beside the same without a crash. The rate, the number of
+/// checkpoints and the checksum are those of W2.
+#[expect(clippy::needless_pass_by_value, reason = "all workloads take it like that")]
+pub(crate) fn regions(setup: Setup) -> watershed::Result<Measured> {
+    let calm = run(&setup, 0)?;
+    let shaken = run(&setup, CRASHES)?;
+    let mut measured = Measured::new(setup.records, shaken.checksum, &shaken.outcome);
+    let restarts = |operator: &str| {
+        let mut regions = shaken.outcome.tree.regions.iter();
+        let region = regions.find(|region| region.operators.iter().any(|node| node.operator == operator));
+        region.map_or(0, |region| region.restarts)
+    };
+    measured.figures.extend(
+        [
+            ("calm_records_per_s", setup.records as f64 / calm.seconds),
+            ("shaken_records_per_s", setup.records as f64 / shaken.seconds),
+            ("shaken_to_calm", calm.seconds / shaken.seconds),
+            ("calm_checkpoints", calm.outcome.checkpoints as f64),
+            ("shaken_checkpoints", shaken.outcome.checkpoints as f64),
+            ("restarts_of_the_other", f64::from(restarts("shaky"))),
+            ("restarts", f64::from(restarts("sum"))),
+            ("same_output", f64::from(u8::from(calm.checksum == shaken.checksum))),
+        ]
+        .map(|(name, figure)| (name.to_string(), figure)),
+    );
+    Ok(measured)
+}
+
+struct Run {
+    /// From the first record of W2 at its sink to the last.
+    seconds: f64,
+    checksum: u64,
+    outcome: Outcome,
+}
+
+fn run(setup: &Setup, crashes: u64) -> watershed::Result<Run> {
+    let topology = Topology::new("regions");
+    let sums = topology.source("pairs", pairs(setup)).key_by(|(key, _)| *key).actor("sum", RunningSum);
+    let (last, stretch) = (LastPerKey::new(KEYS), Arc::new(Stretch::new()));
+    let (sink, clock) = (last.clone(), Arc::clone(&stretch));
+    sums.for_each_instance(move |_| {
+        let (sink, clock, mut seen) = (sink.clone(), Arc::clone(&clock), 0u64);
+        move |(key, sum)| {
+            if seen.is_multiple_of(LOOK_RECORDS) {
+                clock.touch();
+            }
+            seen += 1;
+            sink.set(key, sum);
+        }
+    });
+    // Enough for all crashes, and for what comes again after each.
+    let others = topology.source("other", Generator::bounded(4 * CRASHES * BETWEEN, |n| n)).parallelism(1);
+    let shaky = Shaky { left: AtomicU64::new(crashes), seen: AtomicU64::new(0) };
+    others.rate(RATE).key_by(|n| n % 16).actor("shaky", shaky).parallelism(1).for_each(|_| {});
+    let restart = Restart::failure_rate(CRASHES as usize + 1, minutes(60), millis(0));
+    let outcome = topology.run(setup.config.clone().restart(restart))?;
+    Ok(Run { seconds: stretch.seconds(), checksum: last.sum(), outcome })
+}
+
+/// Counts, and panics after each stretch of records until it has done so often enough.
+struct Shaky {
+    left: AtomicU64,
+    seen: AtomicU64,
+}
+
+impl Process for Shaky {
+    type Key = u64;
+    type In = u64;
+    type Out = u64;
+    type State = u64;
+
+    fn on_record(&self, _: u64, count: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+        let seen = self.seen.fetch_add(1, Ordering::Relaxed);
+        if seen % BETWEEN == BETWEEN - 1 && self.left.load(Ordering::Relaxed) > 0 {
+            self.left.fetch_sub(1, Ordering::Relaxed);
+            // Quietly, as the message is not what is measured.
+            std::panic::resume_unwind(Box::new("a crash of the other region"));
+        }
+        *count += 1;
+        context.emit(*count);
+        Ok(())
+    }
+}
+
+/// When the first record came to the sink, and when the last.
+struct Stretch {
+    stopwatch: Stopwatch,
+    first_nanos: AtomicU64,
+    last_nanos: AtomicU64,
+}
+
+impl Stretch {
+    fn new() -> Self {
+        let (first_nanos, last_nanos) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
+        Self { stopwatch: Stopwatch::start(), first_nanos, last_nanos }
+    }
+
+    fn touch(&self) {
+        let now = self.stopwatch.nanos();
+        self.first_nanos.fetch_min(now, Ordering::Relaxed);
+        self.last_nanos.fetch_max(now, Ordering::Relaxed);
+    }
+
+    fn seconds(&self) -> f64 {
+        let (first, last) =
+            (self.first_nanos.load(Ordering::Relaxed), self.last_nanos.load(Ordering::Relaxed));
+        last.saturating_sub(first) as f64 / 1e9
+    }
+}
