@@ -1,5 +1,8 @@
 //! The thread of the control plane: an actix system with an actor round the [`Master`], and an arbiter per slot.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -64,6 +67,8 @@ impl Drop for Control {
     /// A control plane that panicked is dropped with its actor: whoever waits for the job has to hear of it.
     fn drop(&mut self) {
         if !self.settled {
+            // Actors go on until their threads hear of it: nothing of that may count.
+            self.master.fence();
             let error = Error::internal("the control plane panicked; the log says where");
             let _ = self.result.try_send(Err(error));
             System::current().stop();

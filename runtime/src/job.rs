@@ -161,7 +161,7 @@ impl Job {
         }
     }
 
-    fn command(&self, command: Command) -> Result<()> {
+    pub(crate) fn command(&self, command: Command) -> Result<()> {
         match &self.0 {
             Inner::Threads { commands, .. } => commands.send(command),
             Inner::Simulated(_) => Err(Error::config("a simulated job runs only while it is waited for")),

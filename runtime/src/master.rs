@@ -315,15 +315,20 @@ impl Master {
         }
     }
 
+    /// Lets nothing count any more of what is going on.
+    pub(crate) fn fence(&self) {
+        for region in &self.regions {
+            region.fence.raise(self.next_run);
+        }
+    }
+
     /// Brings everything down; `result` is how the job has ended then.
     fn end(&mut self, result: Result<End, Error>, grace: Duration) {
         if self.ending.is_some() {
             return;
         }
         let mut waiting = BTreeSet::new();
-        for region in &self.regions {
-            region.fence.raise(self.next_run);
-        }
+        self.fence();
         for (index, life) in self.tasks.iter_mut().enumerate() {
             if let Some(handle) = &life.handle {
                 (handle.0)(Control::Stop);

@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
 
 mod aborts;
+mod answers;
 mod crashes;
 mod determinism;
 mod diamonds;
+mod escalation;
 mod fixture;
 mod hangs;
 mod metrics;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -112,6 +114,44 @@ fn a_hundred_kills_at_random_moments_change_nothing() {
 #[test]
 fn kills_with_another_parallelism_in_each_life_change_nothing() {
     kill_again_and_again(100, |life| 1 + life as usize % 3);
+}
+
+/// Threads that keep all cores busy twice over, until this is dropped.
+struct Contention {
+    over: Arc<AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Contention {
+    fn begin() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let spin = |over: Arc<AtomicBool>| {
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        let threads = (0..2 * cores).map(|_| spin(Arc::clone(&over))).collect();
+        Self { over, threads }
+    }
+}
+
+impl Drop for Contention {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn kills_while_others_want_all_cores_change_nothing() {
+    let wanted = std::env::var("WATERSHED_KILLS").ok().and_then(|kills| kills.parse().ok());
+    let _contention = Contention::begin();
+    kill_again_and_again(wanted.unwrap_or(50), |life| 1 + life as usize % 2);
 }
 
 #[test]
