@@ -1,6 +1,7 @@
 //! The project's own topologies, each of which goes through the simulator. All are small: a simulated run takes some
 //! milliseconds.
 
+pub(crate) mod bugs;
 mod chains;
 mod diamond;
 mod fan_out;
@@ -45,7 +46,7 @@ const fn fixed(name: &'static str, build: fn() -> Topology, parallelism: &'stati
 /// All of them.
 pub(crate) const ALL: &[Named] = &[
     rescaling("word-count", words::topology),
-    rescaling("payments", || payments_of(20, 60)),
+    rescaling("payments", || payments_of(30, 90)),
     rescaling("sessions", sessions::topology),
     rescaling("tallies", tallies::topology),
     fixed("diamond", diamond::topology, &[1, 2]),

@@ -96,8 +96,8 @@ impl Master {
             // In the simulation every batch is a step of its own, so that the seed decides between them.
             step_nanos: if simulated { 0 } else { 1_000_000 },
             batch_records: self.config.limits.records,
-            // About 0.3 ms for integers. In the simulation much can happen between one slice and the next.
-            slice_slots: if simulated { 16 } else { 8192 },
+            // About 0.3 ms for integers.
+            slice_slots: self.config.simulation.as_ref().map_or(8192, |simulation| simulation.slice_slots),
         }
     }
 

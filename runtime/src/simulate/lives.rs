@@ -100,7 +100,7 @@ impl Stage<'_> {
         history.begin_life(life);
         history.note(begin_nanos, 0, Note::LifeBegins(settings.describe()));
         let seed = hash_key(&(self.scenario.seed, life));
-        let operations = disk.operations();
+        let (operations, renames) = (disk.operations(), disk.renames());
         let checkpoints = self.base.checkpoints.clone().unwrap_or_else(|| PathBuf::from(CHECKPOINTS));
         let simulation = Simulation::seeded(seed).on_disk(disk).at_most_steps(self.steps_max);
         let config = settings.config(self.base, simulation).checkpoints(&checkpoints);
@@ -123,7 +123,7 @@ impl Stage<'_> {
             (Ok(Ending::Died(_)), Some(FaultKind::PowerCut)) => disk.crash(),
             _ => disk.kill(),
         }
-        let finished = script.finish(disk.operations() - operations);
+        let finished = script.finish(disk.operations() - operations, disk.renames() - renames);
         played.history = finished.history;
         played.counts.add(&finished.counts);
         played.nanos = finished.nanos;
@@ -193,11 +193,12 @@ fn arm(disk: &SimulatedDisk, faults: &[Fault]) -> Option<FaultKind> {
         if fault.kind.is_death() {
             death = Some(fault.kind);
         }
-        let Place::FileOperation(at) = fault.place else { continue };
-        match fault.kind {
-            FaultKind::DiskFull => disk.full_during(at..at + fault.span),
-            FaultKind::DiskError => disk.fail_during(at..at + fault.span),
-            _ => disk.die_at_operation(at),
+        match (fault.place, fault.kind) {
+            (Place::FileOperation(at), FaultKind::DiskFull) => disk.full_during(at..at + fault.span),
+            (Place::FileOperation(at), FaultKind::DiskError) => disk.fail_during(at..at + fault.span),
+            (Place::FileOperation(at), _) => disk.die_at_operation(at),
+            (Place::Rename(at), _) => disk.die_after_rename(at),
+            _ => {}
         }
     }
     death

@@ -48,6 +48,7 @@ struct Armed {
 pub(crate) struct Counts {
     pub(crate) steps: u64,
     pub(crate) operations: u64,
+    pub(crate) renames: u64,
     pub(crate) jobs: u64,
     pub(crate) reports: u64,
     pub(crate) acknowledgements: u64,
@@ -61,6 +62,7 @@ impl Counts {
     pub(crate) fn add(&mut self, other: &Counts) {
         self.steps += other.steps;
         self.operations += other.operations;
+        self.renames += other.renames;
         self.jobs += other.jobs;
         self.reports += other.reports;
         self.acknowledgements += other.acknowledgements;
@@ -360,9 +362,10 @@ impl Script {
     }
 
     /// Takes out what is left when the life is over, after so many file operations.
-    pub(crate) fn finish(&self, operations: u64) -> Finished {
+    pub(crate) fn finish(&self, operations: u64, renames: u64) -> Finished {
         let mut state = self.lock();
         state.counts.operations = operations;
+        state.counts.renames = renames;
         let reached = |fault: &Fault| matches!(fault.place, Place::FileOperation(at) if at <= operations);
         let struck = state.armed.iter().any(|armed| armed.struck || reached(&armed.fault));
         Finished {
