@@ -67,7 +67,7 @@ impl Restart {
     /// Lets each wait be longer or shorter by up to this share of it (0), so that jobs that failed together do not all
     /// come back together. By how much is decided by the job's history, the place and the number of the failure.
     pub fn jitter(mut self, fraction: f64) -> Self {
-        self.jitter = fraction.max(0.0).min(1.0);
+        self.jitter = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
         self
     }
 

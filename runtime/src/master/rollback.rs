@@ -30,7 +30,7 @@ fn directive_of(node: &PlannedNode, failure: &Failure) -> Directive {
         (None, FailureKind::Hung) => node.supervision.policy.directive(match node.kind {
             NodeKind::Source => Stage::Decode,
             NodeKind::Sink | NodeKind::TwoPhaseSink => Stage::Sink,
-            _ => Stage::Process,
+            NodeKind::Process => Stage::Process,
         }),
         (None, _) => Directive::Restart,
     }

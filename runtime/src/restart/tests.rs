@@ -41,7 +41,7 @@ fn a_fixed_delay_stays_the_same() {
 #[test]
 fn backoff_begins_anew_only_after_a_calm_that_follows_the_last_wait() {
     let calm = 10 * SECOND;
-    let policy = policy().at_most(10, Duration::from_mins(60)).reset_after(Duration::from_nanos(calm));
+    let policy = policy().at_most(10, Duration::from_hours(1)).reset_after(Duration::from_nanos(calm));
     let mut budget = budget(policy);
     assert_eq!(budget.failed(0), after_ms(100));
     // The calm after the wait of 100 ms is one nanosecond short.
@@ -130,7 +130,7 @@ proptest::proptest! {
     ) {
         let (min, max) = (Duration::from_millis(min), Duration::from_millis(min + more));
         let policy = Restart::from_snapshot().backoff(min, max).factor(factor).jitter(jitter);
-        let mut budget = RestartBudget::new(policy.at_most(1_000, Duration::from_mins(60)), salt);
+        let mut budget = RestartBudget::new(policy.at_most(1_000, Duration::from_hours(1)), salt);
         let mut now = 0;
         for gap in gaps {
             now += gap;
