@@ -9,6 +9,8 @@ pub use route::{Broadcast, ByKey, Forward, Rebalance, Route};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use watershed_state::bug::{self, Bug};
+
 use crate::batch::{Batch, Flow};
 use crate::chain::Push;
 use crate::clock::MAX_WATERMARK;
@@ -178,7 +180,9 @@ impl<T> Sender<T> {
 
     /// Sends a signal behind everything before it.
     fn signal(&mut self, signal: Signal) {
-        self.close();
+        if !(matches!(signal, Signal::Barrier(_)) && bug::is(Bug::BarrierOvertakesBatch)) {
+            self.close();
+        }
         let message = match signal {
             Signal::Watermark(at) => {
                 self.counters.watermark_sent.raise(at);

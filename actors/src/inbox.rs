@@ -10,6 +10,8 @@ pub use valve::{Valve, ValveChange};
 
 use std::collections::VecDeque;
 
+use watershed_state::bug::{self, Bug};
+
 use crate::batch::Batch;
 use crate::error::Failure;
 use crate::link::Permit;
@@ -142,6 +144,10 @@ impl<T> Inbox<T> {
                 }
                 match self.aligner.arrive(index, barrier.checkpoint) {
                     Arrival::Complete => Ok(Some(Input::Barrier(barrier.checkpoint))),
+                    Arrival::Obsolete if bug::is(Bug::CreditOfObsoleteBarrierLost) => {
+                        std::mem::forget(permit);
+                        Ok(None)
+                    }
                     Arrival::Blocked | Arrival::Obsolete => Ok(None),
                 }
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use watershed_runtime::dead_letters::DeadLetterError;
 use watershed_runtime::remote::RemoteError;
 
 /// Why the tool ends before its work is done.
@@ -10,6 +11,8 @@ use watershed_runtime::remote::RemoteError;
 pub(crate) enum Error {
     /// The job does not answer.
     Remote(RemoteError),
+    /// There are no dead letters, or none that can be used.
+    DeadLetters(DeadLetterError),
     /// What is to be shown cannot be.
     Output(io::Error),
 }
@@ -25,6 +28,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error: &dyn std::error::Error = match self {
             Self::Remote(error) => error,
+            Self::DeadLetters(error) => error,
             Self::Output(error) => error,
         };
         write!(f, "{error}")?;
@@ -40,6 +44,12 @@ impl fmt::Display for Error {
 impl From<RemoteError> for Error {
     fn from(error: RemoteError) -> Self {
         Self::Remote(error)
+    }
+}
+
+impl From<DeadLetterError> for Error {
+    fn from(error: DeadLetterError) -> Self {
+        Self::DeadLetters(error)
     }
 }
 

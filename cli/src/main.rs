@@ -1,5 +1,6 @@
 //! `watershed`: looks at running jobs from outside.
 
+mod dead_letters;
 mod error;
 mod place;
 mod screen;
@@ -24,12 +25,14 @@ struct Options {
 enum Command {
     Tree(tree::Options),
     Tap(tap::Options),
+    DeadLetters(dead_letters::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Tree(options) => tree::run(&options),
         Command::Tap(options) => tap::run(&options),
+        Command::DeadLetters(options) => dead_letters::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

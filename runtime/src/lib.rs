@@ -6,6 +6,7 @@
 mod build;
 mod config;
 mod control;
+pub mod dead_letters;
 mod error;
 mod escalation;
 mod graph;

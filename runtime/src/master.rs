@@ -17,6 +17,7 @@ use std::time::Duration;
 use watershed_actors::{
     Control, Counters, Credits, Failure, Oversight, Report, Restored, Tap, TaskEvent, TaskId, TaskWaker,
 };
+use watershed_state::bug::{self, Bug};
 use watershed_state::{CheckpointStore, Identity, Manifest};
 
 use crate::config::Config;
@@ -70,7 +71,7 @@ pub(crate) enum Command {
     /// The tree into the log.
     LogTree,
     /// Look for requests to replay dead letters.
-    ReplayDeadLetters,
+    ReplayDeadLetters(Reply<()>),
     /// End at once, without a checkpoint.
     Cancel,
     /// End with a last checkpoint.
@@ -281,7 +282,10 @@ impl Master {
 
     fn commanded(&mut self, command: Command) {
         match command {
-            Command::ReplayDeadLetters => self.replay_dead_letters(),
+            Command::ReplayDeadLetters(reply) => {
+                self.replay_dead_letters();
+                reply(());
+            }
             Command::Tree(reply) => reply(self.tree()),
             Command::Tap(operator, reply) => reply(self.tap(&operator)),
             Command::LogTree => self.log_tree("on request"),
@@ -308,6 +312,7 @@ impl Master {
         let committed = |id: TaskId| {
             self.plan.node_of(id).kind != crate::graph::NodeKind::TwoPhaseSink
                 || self.tasks[id.0 as usize].committed >= checkpoint
+                || bug::is(Bug::EndsBeforeCommits)
                 || self.regions[self.plan.task(id).region].phase != Phase::Running
         };
         if (0..self.tasks.len()).all(|index| committed(TaskId(index as u32))) {

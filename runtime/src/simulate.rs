@@ -201,6 +201,18 @@ impl<'a> Simulator<'a> {
         self
     }
 
+    /// Runs the topology without faults, with each parallelism that a seed may pick, to have what runs are compared with.
+    /// Else that is done when it is needed first.
+    ///
+    /// # Errors
+    /// What is wrong without any fault.
+    pub fn rehearse(&mut self) -> Result<(), SimulationFailure> {
+        for parallelism in self.choices.parallelism.clone() {
+            self.run_calmly(Seed(0), parallelism)?;
+        }
+        Ok(())
+    }
+
     /// Runs the topology with this seed.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ pub struct Simulation {
     pub(crate) die_at: Option<u64>,
     pub(crate) stop_at: Option<u64>,
     pub(crate) steps_max: u64,
+    /// Slots of state that one slice of a snapshot looks at: few, as much can happen between one slice and the next.
+    pub(crate) slice_slots: usize,
     /// When the process begins, in nanoseconds of the virtual clock.
     pub(crate) begin_nanos: u64,
     /// What else is to go wrong, where the simulator runs the job.
@@ -35,6 +37,7 @@ impl Simulation {
             die_at: None,
             stop_at: None,
             steps_max: 50_000_000,
+            slice_slots: 16,
             begin_nanos: 0,
             script: None,
         }
@@ -68,6 +71,12 @@ impl Simulation {
     /// The job is asked to stop at this step: it makes a last checkpoint and ends.
     pub fn stop_at(mut self, step: u64) -> Self {
         self.stop_at = Some(step);
+        self
+    }
+
+    /// A slice of a snapshot looks at so many slots of the state.
+    pub(crate) fn slices_of(mut self, slots: usize) -> Self {
+        self.slice_slots = slots;
         self
     }
 

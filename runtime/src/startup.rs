@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use watershed_actors::{Clock, Restored, saved_replays, saved_splits};
+use watershed_state::bug::{self, Bug};
 use watershed_state::{
     CheckpointStore, Fs, Identity, Manifest, StoreError, hash_canary, hash_key, read_part,
 };
@@ -54,7 +55,7 @@ pub(crate) fn start(
         Some(identity) => (identity.run, identity.reserved_checkpoints),
         None => highest_used(&store)?,
     };
-    let run = run_before + 1;
+    let run = if bug::is(Bug::RunReusedByNextProcess) { 1 } else { run_before + 1 };
     if let Some(manifest) = &chosen {
         check_manifest(plan, config, manifest)?;
         store.settle(manifest.checkpoint)?;

@@ -36,6 +36,8 @@
 //! Invariants: this crate imports no other crate of the workspace, reads no clock, draws no random number,
 //! and iterates over no map whose order depends on either.
 
+#[doc(hidden)]
+pub mod bug;
 mod codec;
 mod data;
 mod error;

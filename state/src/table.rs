@@ -17,6 +17,7 @@ use ordered::TAGS;
 pub(crate) use ordered::{OrderedTable, Slot, Tagged};
 use span::Span;
 
+use crate::bug::{self, Bug};
 use crate::snapshot::{SectionWriter, next_epoch};
 use crate::{
     CodecError, Key, KeyGroups, Section, SectionKind, SliceProgress, State, decode, encode, hash_key,
@@ -260,11 +261,15 @@ impl<K: Key, S: State> MemoryTable<K, S> {
 
     #[inline(never)]
     fn insert_default(&mut self, tag: u32, key: K) -> Slot {
-        self.entries.insert(Entry { key, state: S::default(), epoch: self.epoch, tag })
+        let epoch = if bug::is(Bug::LaterEntryWritten) { NonZeroU32::MIN } else { self.epoch };
+        self.entries.insert(Entry { key, state: S::default(), epoch, tag })
     }
 
     #[inline(never)]
     fn before_change(&mut self, slot: Slot) {
+        if bug::is(Bug::ChangedEntryNotWrittenBefore) {
+            return;
+        }
         let Self { entries, sections, groups, epoch, .. } = self;
         write_once(sections, *epoch, *groups, entries.at_mut(slot));
     }

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::Parser;
 use watershed::{Seed, SimulationFailure, Topology};
 
+use topologies::bugs::{Hunt, hunt_all};
 use topologies::{ALL, Named};
+use watershed_state::bug::Bug;
 
 /// Runs seeds over the project's topologies: seed `n` runs topology `n` modulo their number.
 #[derive(Parser)]
@@ -30,6 +32,9 @@ struct Args {
     /// Threads that share the seeds.
     #[arg(long, default_value_t = 2)]
     threads: u64,
+    /// Looks for each of the bugs that can be put into the engine, with at most so many seeds.
+    #[arg(long, conflicts_with = "topology")]
+    bugs: bool,
 }
 
 /// Whole reports that are printed; of further failures only the seed.
@@ -37,6 +42,9 @@ const REPORTS: usize = 10;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.bugs {
+        return hunt_bugs(&args);
+    }
     let chosen: Vec<&Named> =
         ALL.iter().filter(|named| args.topology.as_ref().is_none_or(|name| name == named.name)).collect();
     let done = AtomicU64::new(0);
@@ -54,6 +62,36 @@ fn main() -> ExitCode {
     }
     println!("seeds: {} clean, {} failed", args.seeds - failures.len() as u64, failures.len());
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Looks for all bugs and prints what found them.
+fn hunt_bugs(args: &Args) -> ExitCode {
+    let hunts: Vec<Hunt> = std::thread::scope(|scope| {
+        let share = |share| {
+            let bugs = Bug::ALL.iter().copied().enumerate();
+            let mine = bugs.filter(move |(index, _)| *index as u64 % args.threads == share);
+            hunt_all(mine.map(|(_, bug)| bug), args.seeds)
+        };
+        let threads: Vec<_> = (0..args.threads).map(|index| scope.spawn(move || share(index))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    println!("{:<32} {:>6}  {:<12} how it shows", "bug", "seeds", "topology");
+    let mut missed = 0;
+    for bug in Bug::ALL {
+        let Some(hunt) = hunts.iter().find(|hunt| hunt.bug == *bug) else { continue };
+        let name = format!("{bug:?}");
+        match &hunt.found {
+            Some(found) => {
+                println!("{name:<32} {:>6}  {:<12} {}", found.seeds, found.topology, found.how);
+            }
+            None => {
+                missed += 1;
+                println!("{name:<32} {:>6}  missed", format!(">{}", args.seeds));
+            }
+        }
+    }
+    println!("bugs: {} found, {missed} missed", Bug::ALL.len() - missed);
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs every seed that belongs to one of the threads. Returns what failed.

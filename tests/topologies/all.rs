@@ -1,9 +1,11 @@
 //! The project's own topologies, each of which goes through the simulator. All are small: a simulated run takes some
 //! milliseconds.
 
+pub(crate) mod bugs;
 mod chains;
 mod diamond;
 mod fan_out;
+mod poison;
 mod sessions;
 mod tallies;
 mod words;
@@ -45,9 +47,10 @@ const fn fixed(name: &'static str, build: fn() -> Topology, parallelism: &'stati
 /// All of them.
 pub(crate) const ALL: &[Named] = &[
     rescaling("word-count", words::topology),
-    rescaling("payments", || payments_of(20, 60)),
+    rescaling("payments", || payments_of(30, 90)),
     rescaling("sessions", sessions::topology),
     rescaling("tallies", tallies::topology),
+    rescaling("poison", poison::topology),
     fixed("diamond", diamond::topology, &[1, 2]),
     fixed("chains", chains::topology, &[2]),
     fixed("fan-out", fan_out::topology, &[1, 2]),

@@ -21,8 +21,8 @@ impl Process for Pass {
 pub(super) fn topology() -> Topology {
     let topology = Topology::new("fan-out");
     let copies = Collector::new();
-    let numbers = topology.source("numbers", Generator::bounded(20, |n| n).splits(2)).parallelism(2);
-    let wide = numbers.flat_map(|n| (0..5).map(move |copy| 100 * copy + n)).boxed();
+    let numbers = topology.source("numbers", Generator::bounded(60, |n| n).splits(2)).parallelism(2);
+    let wide = numbers.flat_map(|n| (0..3).map(move |copy| 100 * copy + n)).boxed();
     wide.clone()
         .broadcast()
         .actor("everywhere", Pass)
@@ -33,6 +33,7 @@ pub(super) fn topology() -> Topology {
         .partition("by-thirteen")
         .map(|n| n * 2)
         .sink_exactly_once("lines", Files::lines("/out/lines"));
-    numbers.sink("seen", SinkFn::new(|_| |_: u64| Ok(())));
+    // One instance for all, so that it seldom runs out of input.
+    wide.rebalance().sink("seen", SinkFn::new(|_| |_: u64| Ok(()))).parallelism(1);
     topology
 }

@@ -31,7 +31,7 @@ fn line(n: u64) -> String {
 pub(super) fn topology() -> Topology {
     let topology = Topology::new("word-count");
     topology
-        .source("lines", Generator::bounded(30, line).splits(3))
+        .source("lines", Generator::bounded(60, line).splits(3))
         .flat_map(|line| line.split_whitespace().map(str::to_string).collect::<Vec<_>>())
         .key_by(String::clone)
         .actor("count", Count)

@@ -1,5 +1,7 @@
 //! Barrier alignment as a state machine.
 
+use watershed_state::bug::{self, Bug};
+
 /// Waits until a checkpoint's barrier has come on every channel; channels that have brought it are blocked until then.
 ///
 /// After chapter 1.1 of Flink's `SingleCheckpointBarrierHandler`, made simpler by one decision: an ended channel still
@@ -60,7 +62,7 @@ impl Aligner {
         if std::mem::replace(&mut self.arrived[channel], true) {
             return Arrival::Obsolete;
         }
-        if missing == 1 {
+        if missing == 1 || bug::is(Bug::FirstBarrierCounts) {
             self.phase = Phase::Aligned { checkpoint };
             Arrival::Complete
         } else {
@@ -95,7 +97,7 @@ impl Aligner {
     /// Whether nothing may be taken from `channel`.
     #[inline]
     pub fn is_blocked(&self, channel: usize) -> bool {
-        self.phase != Phase::Flowing && self.arrived[channel]
+        self.phase != Phase::Flowing && self.arrived[channel] && !bug::is(Bug::AlignedChannelNotBlocked)
     }
 }
 

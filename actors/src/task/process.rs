@@ -11,6 +11,7 @@ pub use store::{InstanceStore, KeyedStore, Store};
 
 use std::sync::Arc;
 
+use watershed_state::bug::{self, Bug};
 use watershed_state::{CodecError, KeyGroups, Section, SectionKind, SliceProgress, decode, encode};
 
 use crate::batch::{Batch, Flow};
@@ -132,6 +133,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                 self.floors[usize::from(group)] = at;
             }
         }
+        let lowest = if bug::is(Bug::WatermarkNotRestored) { i64::MIN } else { lowest };
         self.watermark = lowest;
         self.real_watermark = lowest;
         self.announce = lowest > i64::MIN;
@@ -390,7 +392,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             progress = self.timers.processing.snapshot_slice(slots).map_err(text)?;
         }
         let mut sections = self.store.take_sections();
-        if progress == SliceProgress::Done {
+        if progress == SliceProgress::Done && !bug::is(Bug::TimersNotSaved) {
             sections.extend(self.timers.event.take_sections());
             sections.extend(self.timers.processing.take_sections());
         }

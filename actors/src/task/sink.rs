@@ -7,6 +7,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use watershed_state::bug::{self, Bug};
 use watershed_state::{Section, SectionKind, SliceProgress, decode, encode};
 
 use crate::batch::{Batch, Flow};
@@ -78,7 +79,9 @@ impl<S: Sink> Logic for SinkLogic<S> {
     }
 
     fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
-        self.flush()?;
+        if !bug::is(Bug::NotFlushedAtBarrier) {
+            self.flush()?;
+        }
         Ok(self.desk.aside.barrier(checkpoint)?.into_iter().collect())
     }
 
@@ -172,10 +175,10 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
         committables.sort_by_key(|(checkpoint, _)| *checkpoint);
         let keep: Vec<S::Committable> =
             committables.into_iter().map(|(_, committable)| committable).collect();
-        for committable in &keep {
+        for committable in keep.iter().filter(|_| !bug::is(Bug::NotCommittedOnRestore)) {
             sink.commit(committable, &context).map_err(user)?;
         }
-        if !restored.from_this_process && own == 0 {
+        if !restored.from_this_process && own == 0 && !bug::is(Bug::DanglingNotDiscarded) {
             sink.discard_dangling(&keep, 0..restored.process_run, None, &context).map_err(user)?;
         }
         sink.discard_dangling(&keep, restored.process_run..env.run, Some(own), &context).map_err(user)?;
@@ -210,7 +213,9 @@ impl<S: TwoPhaseSink> Commits<S> {
         }
         let mut bytes = Vec::new();
         let prepared = lock(&self.prepared);
-        let due: Vec<&(u64, S::Committable)> = prepared.iter().filter(|(id, _)| *id <= checkpoint).collect();
+        let forgotten = |id| id < checkpoint && bug::is(Bug::PreparedForAbandonedForgotten);
+        let is_due = |id| id <= checkpoint && !forgotten(id);
+        let due: Vec<&(u64, S::Committable)> = prepared.iter().filter(|(id, _)| is_due(*id)).collect();
         encode(&due, &mut bytes)?;
         Ok(Section { kind: SectionKind::Committables, group: 0, entries: due.len() as u32, bytes })
     }
@@ -232,8 +237,8 @@ impl<S: TwoPhaseSink> Commits<S> {
     fn commit(&self, checkpoint: u64) -> crate::error::UserResult {
         let _turn = lock(&self.committing);
         let _work = self.env.at_work(Work::Commit);
-        let mut due: Vec<_> =
-            lock(&self.prepared).iter().filter(|(id, _)| *id <= checkpoint).cloned().collect();
+        let is_due = |id| id <= checkpoint || bug::is(Bug::CommitsBeyondCheckpoint);
+        let mut due: Vec<_> = lock(&self.prepared).iter().filter(|(id, _)| is_due(*id)).cloned().collect();
         due.sort_by_key(|(id, _)| *id);
         let context = self.env.sink_context();
         for (id, committable) in due {

@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use watershed_state::bug::{self, Bug};
 use watershed_state::{CodecError, Section, SectionKind, decode, encode};
 
 use crate::batch::{Batch, Flow};
@@ -181,9 +182,11 @@ impl<S: Source> SourceTask<S> {
         for (index, split) in setup.splits.iter().enumerate() {
             let mine = if takes_back { &mut unfinished } else { &mut dealt };
             match saved.remove(&split.id()) {
-                Some(Progress::Finished) => finished.push(split.id()),
+                Some(Progress::Finished) if !bug::is(Bug::FinishedSplitReadAgain) => {
+                    finished.push(split.id());
+                }
                 Some(Progress::At(position)) => mine.push((split.clone(), Some(position))),
-                Some(Progress::Unread) => mine.push((split.clone(), None)),
+                Some(Progress::Unread | Progress::Finished) => mine.push((split.clone(), None)),
                 // A region that restarts alone sees only its own part: the rest is read by others of this process.
                 None if restored.from_this_process || of_others.contains(&split.id()) => {}
                 // By its place among all of them: one that an instance had and never saved comes back to it.
@@ -443,7 +446,7 @@ impl<S: Source> SourceTask<S> {
 
     /// Sends the barrier of the triggered checkpoint, if no record is in between.
     fn cut(&mut self) -> Result<(), Failure> {
-        if self.is_interrupted() {
+        if self.is_interrupted() && !bug::is(Bug::CutInsideRecord) {
             return Ok(());
         }
         let Some(checkpoint) = self.triggered.take() else { return Ok(()) };
@@ -485,6 +488,7 @@ impl<S: Source> Task for SourceTask<S> {
     fn control(&mut self, control: Control) -> Result<(), Failure> {
         match control {
             Control::Start => self.started = true,
+            Control::Trigger(_) if self.ended && bug::is(Bug::EndedSourceDoesNotAnswer) => {}
             Control::Trigger(checkpoint) => self.triggered = Some(checkpoint),
             Control::TriggerLast(checkpoint) => {
                 self.triggered = Some(checkpoint);

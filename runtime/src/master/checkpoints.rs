@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use watershed_actors::{Control, TaskId};
+use watershed_state::bug::{self, Bug};
 use watershed_state::{InstancePart, Manifest, OperatorPart, PartFile, hash_canary};
 
 use crate::error::Error;
@@ -55,7 +56,8 @@ impl Master {
         }
         let Some(regions) = self.can_take_part() else { return };
         let all_running = regions.len() == self.regions.len();
-        let all_ended = all_running && self.sources().all(|task| self.has_ended(task));
+        let any_ended = bug::is(Bug::EndsWithFirstSource) && self.sources().any(|task| self.has_ended(task));
+        let all_ended = all_running && (any_ended || self.sources().all(|task| self.has_ended(task)));
         let retrying = self.ledger.failures() > 0 && now < self.checkpoint_due;
         let purpose = if self.stop_requested && all_running && !retrying {
             Purpose::Stop
@@ -103,7 +105,7 @@ impl Master {
 
     fn begin_checkpoint(&mut self, purpose: Purpose, regions: &[usize], now: u64) -> Result<(), Error> {
         let id = self.next_checkpoint + 1;
-        if id > self.identity.reserved_checkpoints {
+        if id > self.identity.reserved_checkpoints && !bug::is(Bug::CheckpointIdsNotReserved) {
             // Ids are reserved on disk in blocks: none is ever used twice, not even that of a checkpoint given up.
             let mut identity = self.identity.clone();
             identity.reserved_checkpoints = id + CHECKPOINT_BLOCK;
@@ -132,6 +134,9 @@ impl Master {
     /// A part is on disk; with the last one the manifest can be written.
     pub(super) fn acknowledged(&mut self, task: TaskId, checkpoint: u64, part: PartFile) {
         let Acknowledged::Complete(pending) = self.ledger.acknowledge(task, checkpoint, part) else { return };
+        if bug::is(Bug::CommitsBeforeManifest) {
+            pending.parts.keys().for_each(|task| self.tell(*task, Control::Complete(checkpoint)));
+        }
         self.store_manifest(Arc::new(self.manifest(&pending)));
     }
 
@@ -188,7 +193,7 @@ impl Master {
         }
         let before = self.regions[planned.region].parts.as_ref().and_then(|parts| parts.get(&task));
         let nothing = InstancePart { instance: planned.instance as u32, checkpoint: pending.id, file: None };
-        before.cloned().unwrap_or(nothing)
+        before.filter(|_| !bug::is(Bug::RegionThatIsDownForgotten)).cloned().unwrap_or(nothing)
     }
 
     /// The manifest is there, or is not.
@@ -232,7 +237,9 @@ impl Master {
                 continue;
             }
             let parts = tasks.iter().map(|task| (*task, self.part_of(*task, &pending))).collect();
-            self.regions[region].parts = Some(parts);
+            if self.regions[region].parts.is_none() || !bug::is(Bug::RestartsFromOlderCheckpoint) {
+                self.regions[region].parts = Some(parts);
+            }
             for task in tasks {
                 self.tell(task, Control::Complete(checkpoint));
             }
@@ -281,6 +288,7 @@ impl Master {
             return;
         }
         tracing::warn!(checkpoint, reason, "a checkpoint was given up; the job goes on");
+        self.next_checkpoint -= u64::from(bug::is(Bug::CheckpointIdReused));
         for index in 0..self.tasks.len() {
             self.tell(TaskId(index as u32), Control::Abort(checkpoint));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId, guard};
+use watershed_state::bug::{self, Bug};
 use watershed_state::{InstancePart, Section, read_part};
 
 use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
@@ -103,8 +104,8 @@ impl Master {
             // In the simulation every batch is a step of its own, so that the seed decides between them.
             step_nanos: if simulated { 0 } else { 1_000_000 },
             batch_records: self.config.limits.records,
-            // About 0.3 ms for integers. In the simulation much can happen between one slice and the next.
-            slice_slots: if simulated { 16 } else { 8192 },
+            // About 0.3 ms for integers.
+            slice_slots: self.config.simulation.as_ref().map_or(8192, |simulation| simulation.slice_slots),
         }
     }
 
@@ -192,7 +193,7 @@ impl Master {
             }
         }
         if matches!(&self.regions[region].phase, Phase::Backoff { until } if now >= *until)
-            && !self.ledger.is_storing()
+            && (!self.ledger.is_storing() || bug::is(Bug::RestartsWhileManifestIsWritten))
         {
             self.restart(region);
         }

@@ -81,6 +81,17 @@ impl Client {
         }
     }
 
+    /// Lets the job look for dead letters that are to be replayed.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn replay_dead_letters(&mut self) -> Result<(), RemoteError> {
+        match self.ask(Ask::ReplayDeadLetters)? {
+            Answer::Done => Ok(()),
+            _ => Err(RemoteError::Confused),
+        }
+    }
+
     /// Some of the records that an operator takes in, or that a source has read: so many, or without end.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ pub struct Request {
 pub enum Ask {
     /// The supervision tree as it is: answered with one [`Answer::Tree`].
     Tree,
+    /// To look for dead letters that are to be replayed: answered with [`Answer::Done`].
+    ReplayDeadLetters,
     /// Some of the records that an operator takes in, or that a source has read: answered with [`Answer::Sample`]s, until
     /// there were as many as wanted, the asker hangs up, or the job ends.
     Tap {

@@ -83,6 +83,10 @@ impl Session {
                 Ok(tree) => self.say(Answer::Tree(Box::new(tree))).await.map(Ok),
                 Err(unanswered) => Ok(Err(unanswered)),
             },
+            Ask::ReplayDeadLetters => match self.ask(Command::ReplayDeadLetters).await {
+                Ok(()) => self.say(Answer::Done).await.map(Ok),
+                Err(unanswered) => Ok(Err(unanswered)),
+            },
             Ask::Tap { operator, limit } => {
                 let name = operator.clone();
                 match self.ask(|reply| Command::Tap(name, reply)).await {

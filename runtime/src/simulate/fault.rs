@@ -80,6 +80,8 @@ pub enum FaultPlace {
     Step(u64),
     /// At this file operation.
     FileOperation(u64),
+    /// At the file operation that follows this rename.
+    Rename(u64),
     /// At this job beside the data path.
     Job(u64),
     /// At this report of something done beside the data path.
@@ -113,6 +115,7 @@ impl FaultPlace {
         match self {
             Self::Step(n)
             | Self::FileOperation(n)
+            | Self::Rename(n)
             | Self::Job(n)
             | Self::Report(n)
             | Self::Acknowledgement(n)
@@ -125,6 +128,7 @@ impl FaultPlace {
         match self {
             Self::Step(_) => Self::Step(number),
             Self::FileOperation(_) => Self::FileOperation(number),
+            Self::Rename(_) => Self::Rename(number),
             Self::Job(_) => Self::Job(number),
             Self::Report(_) => Self::Report(number),
             Self::Acknowledgement(_) => Self::Acknowledgement(number),
@@ -138,6 +142,7 @@ impl fmt::Display for FaultPlace {
         match self {
             Self::Step(n) => write!(f, "step {n}"),
             Self::FileOperation(n) => write!(f, "file operation {n}"),
+            Self::Rename(n) => write!(f, "after rename {n}"),
             Self::Job(n) => write!(f, "job {n}"),
             Self::Report(n) => write!(f, "report {n}"),
             Self::Acknowledgement(n) => write!(f, "acknowledgement {n}"),

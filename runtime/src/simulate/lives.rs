@@ -100,8 +100,8 @@ impl Stage<'_> {
         history.begin_life(life);
         history.note(begin_nanos, 0, Note::LifeBegins(settings.describe()));
         let seed = hash_key(&(self.scenario.seed, life));
-        let operations = disk.operations();
-        let checkpoints = self.base.checkpoints.clone().unwrap_or_else(|| PathBuf::from(CHECKPOINTS));
+        let (operations, renames) = (disk.operations(), disk.renames());
+        let checkpoints = self.checkpoints();
         let simulation = Simulation::seeded(seed).on_disk(disk).at_most_steps(self.steps_max);
         let config = settings.config(self.base, simulation).checkpoints(&checkpoints);
         let plan = self.topology.plan(&config);
@@ -123,7 +123,7 @@ impl Stage<'_> {
             (Ok(Ending::Died(_)), Some(FaultKind::PowerCut)) => disk.crash(),
             _ => disk.kill(),
         }
-        let finished = script.finish(disk.operations() - operations);
+        let finished = script.finish(disk.operations() - operations, disk.renames() - renames);
         played.history = finished.history;
         played.counts.add(&finished.counts);
         played.nanos = finished.nanos;
@@ -147,7 +147,12 @@ impl Stage<'_> {
 
     fn plan(&self, life: usize) -> Result<Plan, Error> {
         let simulation = Simulation::seeded(self.scenario.seed);
-        self.topology.plan(&self.scenario.settings(life).config(self.base, simulation))
+        let config = self.scenario.settings(life).config(self.base, simulation);
+        self.topology.plan(&config.checkpoints(self.checkpoints()))
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.base.checkpoints.clone().unwrap_or_else(|| PathBuf::from(CHECKPOINTS))
     }
 
     /// Every run begins from nothing, also in the sinks that are in memory.
@@ -193,11 +198,12 @@ fn arm(disk: &SimulatedDisk, faults: &[Fault]) -> Option<FaultKind> {
         if fault.kind.is_death() {
             death = Some(fault.kind);
         }
-        let FaultPlace::FileOperation(at) = fault.place else { continue };
-        match fault.kind {
-            FaultKind::DiskFull => disk.full_during(at..at + fault.span),
-            FaultKind::DiskError => disk.fail_during(at..at + fault.span),
-            _ => disk.die_at_operation(at),
+        match (fault.place, fault.kind) {
+            (FaultPlace::FileOperation(at), FaultKind::DiskFull) => disk.full_during(at..at + fault.span),
+            (FaultPlace::FileOperation(at), FaultKind::DiskError) => disk.fail_during(at..at + fault.span),
+            (FaultPlace::FileOperation(at), _) => disk.die_at_operation(at),
+            (FaultPlace::Rename(at), _) => disk.die_after_rename(at),
+            _ => {}
         }
     }
     death

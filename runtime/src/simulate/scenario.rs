@@ -41,6 +41,7 @@ pub(crate) struct Settings {
     watermark_micros: u64,
     backoff_micros: u64,
     retain: usize,
+    slice_slots: usize,
 }
 
 impl Settings {
@@ -56,6 +57,7 @@ impl Settings {
             watermark_micros: 1_000,
             backoff_micros: 100,
             retain: 3,
+            slice_slots: 16,
         }
     }
 
@@ -72,8 +74,9 @@ impl Settings {
             credits: 1 + dice.below(4) as u32,
             linger_micros: between(dice, 10, 5_000),
             watermark_micros: between(dice, 10, 5_000),
-            backoff_micros: between(dice, 1, 10_000),
+            backoff_micros: between(dice, 10, 40_000),
             retain: 1 + dice.below(3),
+            slice_slots: [1, 2, 4, 16][dice.below(4)],
         }
     }
 
@@ -81,7 +84,7 @@ impl Settings {
     pub(crate) fn config(&self, base: &Config, simulation: Simulation) -> Config {
         let micros = Duration::from_micros;
         let backoff = micros(self.backoff_micros);
-        let mut config = base.clone().with_simulation(simulation);
+        let mut config = base.clone().with_simulation(simulation.slices_of(self.slice_slots));
         config.parallelism = Some(self.parallelism);
         config.checkpoint_interval = Some(micros(self.interval_micros));
         config.checkpoint_timeout = micros(self.timeout_micros);
@@ -126,7 +129,7 @@ impl Scenario {
         let mut lives = Vec::new();
         let mut faults = Vec::new();
         let life_count = if choices.kinds.iter().any(|kind| kind.is_death() || *kind == FaultKind::Stop) {
-            1 + dice.below(3)
+            1 + dice.below(4)
         } else {
             1
         };
@@ -168,11 +171,11 @@ impl Scenario {
 fn draw_life(dice: &mut Dice, life: usize, choices: &Choices, calm: &Counts, faults: &mut Vec<Fault>) {
     let of = |death: bool| {
         let kinds = choices.kinds.iter().copied();
-        kinds.filter(|kind| kind.is_death() == death).collect::<Vec<_>>()
+        kinds.filter(|kind| kind.is_death() == death).flat_map(weighted).collect::<Vec<_>>()
     };
     let (deaths, others) = (of(true), of(false));
     if !others.is_empty() {
-        for _ in 0..dice.below(4) {
+        for _ in 0..dice.below(6) {
             let kind = others[dice.below(others.len())];
             faults.extend(draw_fault(dice, life, kind, calm));
         }
@@ -181,6 +184,11 @@ fn draw_life(dice: &mut Dice, life: usize, choices: &Choices, calm: &Counts, fau
         let kind = deaths[dice.below(deaths.len())];
         faults.extend(draw_fault(dice, life, kind, calm));
     }
+}
+
+/// What leads to a rollback comes more often: without one nothing shows.
+fn weighted(kind: FaultKind) -> impl Iterator<Item = FaultKind> {
+    std::iter::repeat_n(kind, if kind == FaultKind::Panic { 4 } else { 1 })
 }
 
 /// A number from 1 to `count`.
@@ -195,8 +203,11 @@ fn draw_fault(dice: &mut Dice, life: usize, kind: FaultKind, calm: &Counts) -> O
     let (mut span, mut micros) = (1, 0);
     let place = match kind {
         FaultKind::Panic | FaultKind::Stop => step,
-        FaultKind::Kill | FaultKind::PowerCut if dice.below(2) == 0 => step,
-        FaultKind::Kill | FaultKind::PowerCut => operation,
+        FaultKind::Kill | FaultKind::PowerCut => match dice.below(3) {
+            0 => step,
+            1 => operation,
+            _ => FaultPlace::Rename(among(dice, calm.renames)?),
+        },
         FaultKind::Stall => {
             micros = between(dice, 100, 30_000);
             step

@@ -12,7 +12,7 @@ use crate::simulate::failure::Violation;
 use crate::simulate::fault::{Fault, FaultKind, FaultPlace, SinkCall};
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
-use crate::simulate::outputs::Guarantee;
+use crate::simulate::outputs::{Guarantee, Opened};
 
 /// Asked by the scheduler, the control plane's mailbox, the pool and the sinks of a simulated process what is to go wrong
 /// now, and told what happens.
@@ -48,6 +48,7 @@ struct Armed {
 pub(crate) struct Counts {
     pub(crate) steps: u64,
     pub(crate) operations: u64,
+    pub(crate) renames: u64,
     pub(crate) jobs: u64,
     pub(crate) reports: u64,
     pub(crate) acknowledgements: u64,
@@ -61,6 +62,7 @@ impl Counts {
     pub(crate) fn add(&mut self, other: &Counts) {
         self.steps += other.steps;
         self.operations += other.operations;
+        self.renames += other.renames;
         self.jobs += other.jobs;
         self.reports += other.reports;
         self.acknowledgements += other.acknowledgements;
@@ -308,16 +310,16 @@ impl Script {
         self.lock().history.outputs.register(name, guarantee);
     }
 
-    pub(crate) fn sink_opens(&self, sink: &str, instance: usize, run: u32) {
-        self.lock().history.outputs.opened(sink, instance, run);
+    pub(crate) fn sink_opens(&self, opened: Opened) {
+        self.lock().history.outputs.opened(opened);
     }
 
     pub(crate) fn sink_discarded(&self, sink: &str, runs: &std::ops::Range<u32>, instance: Option<usize>) {
         self.lock().history.outputs.discarded(sink, runs, instance);
     }
 
-    pub(crate) fn sink_prepared(&self, sink: &str, id: Vec<u8>, checkpoint: u64, records: Vec<String>) {
-        self.lock().history.outputs.prepared(sink, id, checkpoint, records);
+    pub(crate) fn sink_prepared(&self, by: &Opened, id: Vec<u8>, checkpoint: u64, records: Vec<String>) {
+        self.lock().history.outputs.prepared(by, id, checkpoint, records);
     }
 
     /// A sink is about to make something visible. Nothing may become visible before a checkpoint that covers it is there
@@ -363,9 +365,10 @@ impl Script {
     }
 
     /// Takes out what is left when the life is over, after so many file operations.
-    pub(crate) fn finish(&self, operations: u64) -> Finished {
+    pub(crate) fn finish(&self, operations: u64, renames: u64) -> Finished {
         let mut state = self.lock();
         state.counts.operations = operations;
+        state.counts.renames = renames;
         let reached =
             |fault: &Fault| matches!(fault.place, FaultPlace::FileOperation(at) if at <= operations);
         let struck = state.armed.iter().any(|armed| armed.struck || reached(&armed.fault));

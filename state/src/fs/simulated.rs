@@ -27,13 +27,15 @@ struct Shared {
     /// Counts the crashes; handles of an earlier life fail.
     life: u64,
     operations: u64,
+    renames: u64,
     faults: Faults,
 }
 
 impl SimulatedDisk {
     /// An empty disk whose crashes follow `seed`.
     pub fn new(seed: u64) -> Self {
-        let shared = Shared { disk: Disk::new(seed), life: 0, operations: 0, faults: Faults::default() };
+        let shared =
+            Shared { disk: Disk::new(seed), life: 0, operations: 0, renames: 0, faults: Faults::default() };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -64,6 +66,11 @@ impl SimulatedDisk {
     /// How many operations were attempted since the disk was made.
     pub fn operations(&self) -> u64 {
         self.lock().operations
+    }
+
+    /// How many files have been given another name since the disk was made.
+    pub fn renames(&self) -> u64 {
+        self.lock().renames
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -151,7 +158,12 @@ impl FileSystem for SimulatedFs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.operate(|disk| disk.rename(from, to))
+        self.operate(|disk| disk.rename(from, to))?;
+        let mut shared = self.disk.lock();
+        shared.renames += 1;
+        let operation = shared.operations;
+        shared.faults.renamed(operation);
+        Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

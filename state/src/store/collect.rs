@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::CheckpointStore;
+use crate::bug::{self, Bug};
 use crate::part::failed;
 use crate::{FileInfo, Manifest, PartFile, StoreError};
 
@@ -117,7 +118,7 @@ fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64]) -> Vec<Gar
         folders.iter().filter(|folder| folder.manifest.is_some()).map(|folder| folder.checkpoint).max();
     let garbage_of = |folder: &'f Folder| {
         let Folder { checkpoint, content, .. } = folder;
-        if pinned.contains(checkpoint)
+        if pinned.contains(checkpoint) && !bug::is(Bug::CollectionRemovesPartsInUse)
             || newest.is_none_or(|newest| *checkpoint > newest)
             || unreadable.is_some_and(|unreadable| *checkpoint <= unreadable.checkpoint)
         {
@@ -126,7 +127,7 @@ fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64]) -> Vec<Gar
         let is_needed = |file: &FileInfo| {
             let path = format!("chk-{checkpoint}/{}", file.name);
             let inside = format!("{path}/");
-            needed.contains(path.as_str())
+            needed.contains(path.as_str()) && !bug::is(Bug::CollectionRemovesPartsInUse)
                 || needed.range(inside.as_str()..).next().is_some_and(|path| path.starts_with(&inside))
                 || is_manifest(file) && retained.contains(checkpoint)
         };

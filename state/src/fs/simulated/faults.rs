@@ -9,6 +9,8 @@ use super::SimulatedDisk;
 pub(super) struct Faults {
     /// From this operation on everything fails.
     dies_at: Option<u64>,
+    /// So many renames from now, everything after that one fails.
+    dies_after_renames: Option<u64>,
     /// These operations find no room for anything new.
     full: Range<u64>,
     /// These operations fail.
@@ -18,6 +20,17 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn is_dead(&self, operation: u64) -> bool {
         self.dies_at.is_some_and(|at| operation >= at)
+    }
+
+    /// A rename was made, as this operation.
+    pub(super) fn renamed(&mut self, operation: u64) {
+        if let Some(left) = &mut self.dies_after_renames {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.dies_after_renames = None;
+                self.dies_at = Some(operation + 1);
+            }
+        }
     }
 
     pub(super) fn is_full(&self, operation: u64) -> bool {
@@ -37,7 +50,13 @@ impl SimulatedDisk {
         shared.faults.dies_at = Some(shared.operations.saturating_add(n));
     }
 
-    /// Whether the operation of [`die_at_operation`](Self::die_at_operation) has come.
+    /// [`die_at_operation`](Self::die_at_operation) for the operation that follows the `n`-th further rename: when a name
+    /// is there and not yet durable.
+    pub fn die_after_rename(&self, n: u64) {
+        self.lock().faults.dies_after_renames = Some(n.max(1));
+    }
+
+    /// Whether the operation has been attempted at which the process was to die.
     pub fn is_dead(&self) -> bool {
         let shared = self.lock();
         shared.faults.is_dead(shared.operations)

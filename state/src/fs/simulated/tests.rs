@@ -327,3 +327,19 @@ fn the_fingerprint_tells_disks_apart() {
     assert_eq!(print(b"text", false), print(b"text", false));
     assert!(print(b"text", false) != print(b"tint", false) && print(b"text", false) != print(b"text", true));
 }
+
+#[test]
+fn a_process_can_be_made_to_die_when_a_name_is_not_durable_yet() {
+    let disk = SimulatedDisk::new(1);
+    let fs = disk.fs();
+    write(&fs, "/one", b"text", true);
+    disk.die_after_rename(2);
+    fs.rename(Path::new("/one"), Path::new("/two")).unwrap();
+    fs.sync_dir(Path::new("/")).unwrap();
+    fs.rename(Path::new("/two"), Path::new("/three")).unwrap();
+    assert_eq!((disk.renames(), disk.is_dead()), (2, false));
+    assert!(fs.sync_dir(Path::new("/")).is_err() && disk.is_dead());
+    disk.kill();
+    assert_eq!(read(&disk.fs(), "/three").unwrap(), b"text");
+    assert_eq!(disk.durable(Path::new("/three")), None);
+}

@@ -1,0 +1,47 @@
+//! Looks for bugs that are put into the engine on purpose.
+
+use watershed::{Seed, Simulator, Topology};
+use watershed_state::bug::{self, Bug};
+
+use super::{ALL, Named};
+
+/// What came of looking for a bug.
+pub(crate) struct Hunt {
+    pub(crate) bug: Bug,
+    /// What found it, if anything did.
+    pub(crate) found: Option<Found>,
+}
+
+pub(crate) struct Found {
+    /// How many seeds it took.
+    pub(crate) seeds: u64,
+    pub(crate) topology: &'static str,
+    /// What was wrong, in one line.
+    pub(crate) how: String,
+}
+
+/// Looks for each bug with at most so many seeds, dealt out over the topologies.
+pub(crate) fn hunt_all(bugs: impl Iterator<Item = Bug>, seeds_max: u64) -> Vec<Hunt> {
+    let built: Vec<(&Named, Topology)> = ALL.iter().map(|named| (named, named.topology())).collect();
+    let mut simulators: Vec<(&str, Simulator<'_>)> = built
+        .iter()
+        .map(|(named, topology)| {
+            let mut simulator = named.simulator(topology).without_shrinking();
+            // What runs are compared with must not have the bug.
+            simulator.rehearse().unwrap();
+            (named.name, simulator)
+        })
+        .collect();
+    bugs.map(|bug| Hunt { bug, found: hunt(bug, &mut simulators, seeds_max) }).collect()
+}
+
+fn hunt(bug: Bug, simulators: &mut [(&'static str, Simulator<'_>)], seeds_max: u64) -> Option<Found> {
+    let _seeded = bug::seed(bug);
+    (0..seeds_max).find_map(|seed| {
+        let turn = (seed % simulators.len() as u64) as usize;
+        let (topology, simulator) = &mut simulators[turn];
+        let failure = simulator.run(Seed(seed)).err()?;
+        let how = failure.violation.to_string().lines().next().unwrap_or_default().to_string();
+        Some(Found { seeds: seed + 1, topology, how })
+    })
+}
