@@ -3,6 +3,7 @@
 mod checkpoints;
 mod history;
 mod ledger;
+mod loading;
 mod picture;
 mod poison;
 mod recovery;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId, guard};
 use watershed_state::bug::{self, Bug};
-use watershed_state::{InstancePart, Section, read_part};
 
 use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
 use crate::error::Error;
 use crate::host::EventReporter;
 use crate::master::region::Phase;
-use crate::master::{Event, Master, TaskState};
+use crate::master::{Master, TaskState};
 
 impl Master {
     /// Makes all tasks of a region, the last actor first, as each needs to reach those behind it.
@@ -216,35 +215,7 @@ impl Master {
             return self.launch(region, &restored);
         };
         state.phase = Phase::Loading;
-        self.load(region, run, parts);
-    }
-
-    /// Reads the parts of a region beside the control plane.
-    fn load(&self, region: usize, run: u32, parts: BTreeMap<TaskId, InstancePart>) {
-        let (plan, store, process_run) = (Arc::clone(&self.plan), self.store.clone(), self.process_run);
-        let surroundings = self.host.surroundings().clone();
-        let pool = Arc::clone(&surroundings.pool);
-        pool.run(Box::new(move || {
-            let mut nodes: BTreeMap<usize, Vec<Vec<Section>>> = BTreeMap::new();
-            let mut failed = None;
-            for (task, part) in parts {
-                let planned = plan.task(task);
-                let instances = nodes
-                    .entry(planned.node.0)
-                    .or_insert_with(|| vec![Vec::new(); plan.nodes[planned.node.0].parallelism]);
-                let Some(file) = &part.file else { continue };
-                match read_part(store.fs(), store.root(), file) {
-                    Ok(sections) => instances[planned.instance] = sections,
-                    Err(error) => failed = Some(watershed_actors::chain_of(&error)),
-                }
-            }
-            let restored = |instances| Arc::new(Restored { instances, from_this_process: true, process_run });
-            let result = match failed {
-                None => Ok(nodes.into_iter().map(|(node, instances)| (node, restored(instances))).collect()),
-                Some(error) => Err(error),
-            };
-            surroundings.events.event(Event::Loaded { region, run, result });
-        }));
+        self.load(region, run, &parts);
     }
 
     pub(super) fn loaded(
