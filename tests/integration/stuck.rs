@@ -45,7 +45,7 @@ thread_local! {
     static FAREWELL: std::cell::RefCell<Farewell> = const { std::cell::RefCell::new(Farewell(None)) };
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn pit() -> (Pit, Rope) {
     let ((fell_at, fell), (release, released), (gone_at, gone)) = (channel(), channel(), channel());
