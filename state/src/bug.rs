@@ -46,9 +46,6 @@ pub enum Bug {
     EndsBeforeCommits,
     NoFence,
     RestartsWhileManifestIsWritten,
-    // Records that are left out.
-    ErrorNotTakenBack,
-    SkipListNotDurable,
 }
 
 #[cfg(not(feature = "__seeded_bugs"))]
@@ -104,8 +101,6 @@ mod seeded {
             Bug::EndsBeforeCommits,
             Bug::NoFence,
             Bug::RestartsWhileManifestIsWritten,
-            Bug::ErrorNotTakenBack,
-            Bug::SkipListNotDurable,
         ];
     }
 

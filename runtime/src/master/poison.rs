@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use watershed_actors::{Failure, FailureKind, Oversight, Replay, SkipEntry, Suspect, TaskId};
-use watershed_state::bug::{self, Bug};
 use watershed_state::{CheckpointStore, Fs, StoreError};
 
 use crate::master::Master;
@@ -169,7 +168,6 @@ impl Poison {
             });
         }
         if self.list.len() > before
-            && !bug::is(Bug::SkipListNotDurable)
             && let Err(error) = store.save_skips(&self.list)
         {
             self.list.truncate(before);

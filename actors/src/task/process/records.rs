@@ -3,8 +3,6 @@
 
 use std::vec::Drain;
 
-use watershed_state::bug::{self, Bug};
-
 use crate::batch::Flow;
 use crate::chain::Push;
 use crate::clock::NO_TIMESTAMP;
@@ -327,9 +325,6 @@ fn take_back<P: Process, S: Store<P>>(
     key: &P::Key,
     before: Before<P::State>,
 ) {
-    if bug::is(Bug::ErrorNotTakenBack) {
-        return;
-    }
     if store.is_keyed() && store.keys() > before.keys {
         // The key came with this record.
         store.clear(hash, key);
