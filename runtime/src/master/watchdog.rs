@@ -21,6 +21,19 @@ pub(super) struct Watchdog {
     pub(super) left_behind: Vec<String>,
 }
 
+impl Watchdog {
+    /// Whether to look now, with this timeout (nanoseconds).
+    fn is_due(&mut self, now: u64, timeout: u64) -> bool {
+        if now < self.look_at {
+            return false;
+        }
+        // Who is so late has been suspended himself, and all those whom he watches with him.
+        let suspended = self.look_at > 0 && now - self.look_at > timeout / 2;
+        self.look_at = now + (timeout / 8).clamp(LOOK_NANOS.0, LOOK_NANOS.1);
+        !suspended
+    }
+}
+
 /// How often it looks at most, and at least.
 const LOOK_NANOS: (u64, u64) = (1_000_000, 1_000_000_000);
 
@@ -31,11 +44,8 @@ impl Master {
     /// Finds instances that hang, and treats them as failed.
     pub(super) fn watch(&mut self, now: u64) {
         let Some(timeout) = self.hang_nanos() else { return };
-        if !self.is_simulated() {
-            if now < self.watchdog.look_at {
-                return;
-            }
-            self.watchdog.look_at = now + (timeout / 8).clamp(LOOK_NANOS.0, LOOK_NANOS.1);
+        if !self.is_simulated() && !self.watchdog.is_due(now, timeout) {
+            return;
         }
         for index in 0..self.tasks.len() {
             let task = TaskId(index as u32);
@@ -161,5 +171,29 @@ impl Master {
             self.take_down(other, now, (culprit, Level::Region));
             self.advance_region(other, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: u64 = 800_000_000;
+
+    #[test]
+    fn it_looks_eight_times_in_the_time_that_a_step_may_take() {
+        let mut watchdog = Watchdog::default();
+        let looks = (0..801).filter(|ms| watchdog.is_due(1 + ms * 1_000_000, TIMEOUT)).count();
+        assert_eq!(looks, 9);
+    }
+
+    #[test]
+    fn after_the_whole_process_was_suspended_everybody_gets_another_chance() {
+        let mut watchdog = Watchdog::default();
+        assert!(watchdog.is_due(1, TIMEOUT));
+        let awake = 100 * TIMEOUT;
+        assert!(!watchdog.is_due(awake, TIMEOUT));
+        assert!(!watchdog.is_due(awake + TIMEOUT / 8 - 1, TIMEOUT));
+        assert!(watchdog.is_due(awake + TIMEOUT / 8, TIMEOUT));
     }
 }
