@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use watershed::{Outcome, Process, prelude::*};
+use watershed::{Outcome, Process, Resume, prelude::*};
 use watershed_bench::stopwatch::Stopwatch;
 
 use crate::rows::{Measured, Setup};
@@ -12,9 +12,11 @@ use crate::tally::LastPerKey;
 
 /// How often the other region crashes.
 const CRASHES: u64 = 100;
-/// Records that it processes between two crashes, and in a second.
-const BETWEEN: u64 = 100;
+/// Records that it processes between two crashes, and in a second: the crashes go on for five seconds and longer.
+const BETWEEN: u64 = 250;
 const RATE: f64 = 5_000.0;
+/// Records that it has.
+const OTHERS: u64 = 20_000;
 /// Records between two looks at the clock.
 const LOOK_RECORDS: u64 = 4096;
 
@@ -68,12 +70,11 @@ fn run(setup: &Setup, crashes: u64) -> watershed::Result<Run> {
             sink.set(key, sum);
         }
     });
-    // Enough for all crashes, and for what comes again after each.
-    let others = topology.source("other", Generator::bounded(4 * CRASHES * BETWEEN, |n| n)).parallelism(1);
+    let others = topology.source("other", Generator::bounded(OTHERS, |n| n)).parallelism(1);
     let shaky = Shaky { left: AtomicU64::new(crashes), seen: AtomicU64::new(0) };
     others.rate(RATE).key_by(|n| n % 16).actor("shaky", shaky).parallelism(1).for_each(|_| {});
     let restart = Restart::failure_rate(CRASHES as usize + 1, minutes(60), millis(0));
-    let outcome = topology.run(setup.config.clone().restart(restart))?;
+    let outcome = topology.run(setup.config.clone().resume(Resume::Nothing).restart(restart))?;
     Ok(Run { seconds: stretch.seconds(), checksum: last.sum(), outcome })
 }
 
