@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use watershed_state::bug::{self, Bug};
 use watershed_state::{Data, Fs, PartFile, Section};
 
 use crate::clock::Clock;
@@ -229,7 +230,7 @@ impl std::fmt::Debug for Env {
 impl Env {
     /// Whether the run of this task is over.
     pub fn is_fenced(&self) -> bool {
-        self.fence.run() != self.run
+        self.fence.run() != self.run && !bug::is(Bug::NoFence)
     }
 
     /// Tells the control plane.

@@ -44,6 +44,10 @@ pub enum Bug {
     RegionThatIsDownForgotten,
     EndsWithFirstSource,
     EndsBeforeCommits,
+    NoFence,
+    RestartsWhileManifestIsWritten,
+    FailedManifestNotRetracted,
+    UnknownManifestTakenForFailed,
 }
 
 #[cfg(not(feature = "__seeded_bugs"))]
@@ -97,6 +101,10 @@ mod seeded {
             Bug::RegionThatIsDownForgotten,
             Bug::EndsWithFirstSource,
             Bug::EndsBeforeCommits,
+            Bug::NoFence,
+            Bug::RestartsWhileManifestIsWritten,
+            Bug::FailedManifestNotRetracted,
+            Bug::UnknownManifestTakenForFailed,
         ];
     }
 

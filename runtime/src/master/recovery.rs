@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use watershed_actors::{Control, Env, Failure, FailureKind, Instance, Restored, TaskId, guard};
+use watershed_state::bug::{self, Bug};
 use watershed_state::{InstancePart, Section, read_part};
 
 use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
@@ -222,7 +223,7 @@ impl Master {
             }
         }
         if matches!(&self.regions[region].phase, Phase::Backoff { until } if now >= *until)
-            && !self.ledger.is_storing()
+            && (!self.ledger.is_storing() || bug::is(Bug::RestartsWhileManifestIsWritten))
         {
             self.restart(region);
         }

@@ -197,6 +197,8 @@ fn arm(disk: &SimulatedDisk, faults: &[Fault]) -> Option<FaultKind> {
             (Place::FileOperation(at), FaultKind::DiskFull) => disk.full_during(at..at + fault.span),
             (Place::FileOperation(at), FaultKind::DiskError) => disk.fail_during(at..at + fault.span),
             (Place::FileOperation(at), _) => disk.die_at_operation(at),
+            (Place::Rename(at), FaultKind::DiskFull) => disk.full_after_rename(at, fault.span),
+            (Place::Rename(at), FaultKind::DiskError) => disk.fail_after_rename(at, fault.span),
             (Place::Rename(at), _) => disk.die_after_rename(at),
             _ => {}
         }

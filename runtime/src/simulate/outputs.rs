@@ -33,10 +33,10 @@ struct Prepared {
 
 /// A writer of an instance in a run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Opened {
-    sink: String,
-    instance: usize,
-    run: u32,
+pub(crate) struct Opened {
+    pub(crate) sink: String,
+    pub(crate) instance: usize,
+    pub(crate) run: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,12 +64,16 @@ impl Outputs {
         }
     }
 
-    pub(crate) fn opened(&mut self, sink: &str, instance: usize, run: u32) {
-        let opened = Opened { sink: sink.to_string(), instance, run };
+    pub(crate) fn opened(&mut self, opened: Opened) {
         self.opened.insert(opened, Left { life: self.life, settled: false });
     }
 
-    pub(crate) fn prepared(&mut self, sink: &str, id: Vec<u8>, checkpoint: u64, records: Vec<String>) {
+    /// Something was prepared; whatever was removed of this run before, there is something again.
+    pub(crate) fn prepared(&mut self, by: &Opened, id: Vec<u8>, checkpoint: u64, records: Vec<String>) {
+        if let Some(left) = self.opened.get_mut(by) {
+            left.settled = false;
+        }
+        let sink = &by.sink;
         self.prepared.insert((sink.to_string(), id), Prepared { checkpoint, records, committed: false });
     }
 
@@ -215,18 +219,25 @@ mod tests {
         assert_eq!(difference(Guarantee::ExactlyOnce, &["a", "a"], &["a", "b"], false), Some((0, 1)));
     }
 
+    fn opened(instance: usize, run: u32) -> Opened {
+        Opened { sink: "sink".to_string(), instance, run }
+    }
+
     #[test]
     fn a_run_that_was_superseded_has_to_be_cleaned_up_after() {
         let mut outputs = Outputs::default();
         outputs.begin_life();
-        outputs.opened("sink", 1, 5);
+        outputs.opened(opened(1, 5));
         assert_eq!(outputs.left_behind(), None);
-        outputs.opened("sink", 1, 6);
+        outputs.opened(opened(1, 6));
         assert!(outputs.left_behind().is_some());
         outputs.discarded("sink", &(0..6), Some(0));
         assert!(outputs.left_behind().is_some());
         outputs.discarded("sink", &(5..6), Some(1));
         assert_eq!(outputs.left_behind(), None);
+        outputs.prepared(&opened(1, 5), Vec::new(), 3, Vec::new());
+        assert!(outputs.left_behind().is_some());
+        outputs.discarded("sink", &(5..6), Some(1));
         outputs.begin_life();
         assert!(outputs.left_behind().is_some());
         outputs.discarded("sink", &(0..7), None);

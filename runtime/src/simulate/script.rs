@@ -12,7 +12,7 @@ use crate::simulate::failure::Violation;
 use crate::simulate::fault::{Fault, FaultKind, Place, SinkCall};
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
-use crate::simulate::outputs::Guarantee;
+use crate::simulate::outputs::{Guarantee, Opened};
 
 /// Asked by the scheduler, the control plane's mailbox, the pool and the sinks of a simulated process what is to go wrong
 /// now, and told what happens.
@@ -307,16 +307,16 @@ impl Script {
         self.lock().history.outputs.register(name, guarantee);
     }
 
-    pub(crate) fn sink_opens(&self, sink: &str, instance: usize, run: u32) {
-        self.lock().history.outputs.opened(sink, instance, run);
+    pub(crate) fn sink_opens(&self, opened: Opened) {
+        self.lock().history.outputs.opened(opened);
     }
 
     pub(crate) fn sink_discarded(&self, sink: &str, runs: &std::ops::Range<u32>, instance: Option<usize>) {
         self.lock().history.outputs.discarded(sink, runs, instance);
     }
 
-    pub(crate) fn sink_prepared(&self, sink: &str, id: Vec<u8>, checkpoint: u64, records: Vec<String>) {
-        self.lock().history.outputs.prepared(sink, id, checkpoint, records);
+    pub(crate) fn sink_prepared(&self, by: &Opened, id: Vec<u8>, checkpoint: u64, records: Vec<String>) {
+        self.lock().history.outputs.prepared(by, id, checkpoint, records);
     }
 
     /// A sink is about to make something visible. Nothing may become visible before a checkpoint that covers it is there
@@ -366,7 +366,11 @@ impl Script {
         let mut state = self.lock();
         state.counts.operations = operations;
         state.counts.renames = renames;
-        let reached = |fault: &Fault| matches!(fault.place, Place::FileOperation(at) if at <= operations);
+        let reached = |fault: &Fault| match fault.place {
+            Place::FileOperation(at) => at <= operations,
+            Place::Rename(at) => at <= renames,
+            _ => false,
+        };
         let struck = state.armed.iter().any(|armed| armed.struck || reached(&armed.fault));
         Finished {
             history: std::mem::take(&mut state.history),

@@ -8,7 +8,7 @@ use watershed_actors::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, Two
 use watershed_state::{Fs, encode};
 
 use crate::simulate::fault::SinkCall;
-use crate::simulate::outputs::Guarantee;
+use crate::simulate::outputs::{Guarantee, Opened};
 use crate::simulate::script::Script;
 
 /// A sink of the user's, inside a simulation.
@@ -47,9 +47,10 @@ impl<S: TwoPhaseSink> TwoPhaseSink for Scripted<S> {
     fn open(&self, context: &SinkContext) -> UserResult<Self::Writer> {
         let sink = Arc::clone(&context.instance.operator);
         self.script.sink(&sink, Guarantee::ExactlyOnce);
-        self.script.sink_opens(&sink, context.instance.index, context.run);
+        let opened = Opened { sink: sink.to_string(), instance: context.instance.index, run: context.run };
+        self.script.sink_opens(opened.clone());
         let writer = self.sink.open(context)?;
-        Ok(ScriptedTwoPhaseWriter { writer, sink, script: Arc::clone(&self.script), records: Vec::new() })
+        Ok(ScriptedTwoPhaseWriter { writer, opened, script: Arc::clone(&self.script), records: Vec::new() })
     }
 
     fn commit(&self, committable: &S::Committable, context: &SinkContext) -> UserResult {
@@ -80,7 +81,7 @@ impl<S: TwoPhaseSink> TwoPhaseSink for Scripted<S> {
 
 pub(crate) struct ScriptedTwoPhaseWriter<W> {
     writer: W,
-    sink: Arc<str>,
+    opened: Opened,
     script: Arc<Script>,
     /// Written since the last barrier.
     records: Vec<String>,
@@ -103,12 +104,12 @@ impl<W: TwoPhaseWriter<In: Serialize, Committable: Serialize + 'static>> TwoPhas
     fn prepare(&mut self, checkpoint: u64) -> UserResult<Option<Prepare<W::Committable>>> {
         self.script.sink_call(SinkCall::Prepare)?;
         let Some(prepare) = self.writer.prepare(checkpoint)? else { return Ok(None) };
-        let (script, sink) = (Arc::clone(&self.script), Arc::clone(&self.sink));
+        let (script, opened) = (Arc::clone(&self.script), self.opened.clone());
         let records = std::mem::take(&mut self.records);
         Ok(Some(Box::new(move || {
             script.sink_call(SinkCall::FinishPreparing)?;
             let committable = prepare()?;
-            script.sink_prepared(&sink, bytes(&committable), checkpoint, records);
+            script.sink_prepared(&opened, bytes(&committable), checkpoint, records);
             Ok(committable)
         })))
     }
