@@ -3,7 +3,7 @@
 # Where rustup puts cargo; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test simulate lint bench instructions
+.PHONY: help demo test simulate mutations lint bench instructions
 
 help: ## shows this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -22,6 +22,10 @@ FIRST_SEED ?= 0
 simulate: ## runs SEEDS=10000 seeds from FIRST_SEED=0 on over the project's topologies, with all that can go wrong
 	@scripts/setup.sh
 	@cargo test --quiet --test simulate -- --seeds $(SEEDS) --first $(FIRST_SEED)
+
+mutations: ## puts bugs into the engine, one after the other, and looks whether the simulator finds them with SEEDS=2000
+	@scripts/setup.sh
+	@cargo test --quiet --test simulate -- --bugs --seeds $(or $(MUTATION_SEEDS),2000)
 
 lint: ## checks format, clippy and documentation, and takes no warning
 	@scripts/setup.sh rustfmt clippy

@@ -73,6 +73,13 @@ impl<T> Batch<T> {
         self.timestamps.get(index).copied().unwrap_or(NO_TIMESTAMP)
     }
 
+    /// Keeps the first `records` and removes the others.
+    pub(crate) fn truncate(&mut self, records: usize) {
+        self.values.truncate(records);
+        self.timestamps.truncate(records);
+        self.hashes.truncate(records);
+    }
+
     /// Removes all records and keeps the memory.
     pub fn clear(&mut self) {
         self.values.clear();

@@ -16,6 +16,7 @@ pub use operation::{
 pub use tee::Tee;
 
 use crate::batch::{Batch, Flow};
+use crate::error::UserResult;
 use crate::message::Signal;
 
 /// Takes records and what stands between them.
@@ -50,6 +51,11 @@ pub trait Push<T>: Send {
 
     /// Takes back what [`Push::save`] wrote, in the same order.
     fn load(&mut self, saved: &mut dyn Iterator<Item = i64>);
+
+    /// Gives the closure with this number a record that it has rejected before. `None` if it is not in this chain.
+    fn replay(&mut self, _closure: u32, _record: &[u8], _at: i64) -> Option<UserResult<Flow>> {
+        None
+    }
 }
 
 impl<T> Push<T> for Box<dyn Push<T>> {
@@ -76,6 +82,9 @@ impl<T> Push<T> for Box<dyn Push<T>> {
     }
     fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
         (**self).load(saved);
+    }
+    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+        (**self).replay(closure, record, at)
     }
 }
 
@@ -131,5 +140,12 @@ impl<T, O: Operation<T>, N: Push<O::Out>> Push<T> for Fused<O, N> {
             self.operation.load(number);
         }
         self.next.load(saved);
+    }
+
+    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+        match self.operation.replay(closure, record) {
+            Some(record) => Some(record.map(|record| self.push(record, at))),
+            None => self.next.replay(closure, record, at),
+        }
     }
 }

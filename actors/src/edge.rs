@@ -16,6 +16,7 @@ use crate::chain::Push;
 use crate::clock::MAX_WATERMARK;
 use crate::link::Link;
 use crate::message::{Barrier, Envelope, Message, Signal};
+use crate::task::Counters;
 
 /// Where a channel ends: files an envelope with the receiving task, without waiting.
 pub trait Port<T>: Send {
@@ -57,6 +58,8 @@ pub struct Sender<T> {
     /// Records at which `building` is closed.
     limit: usize,
     max_records: usize,
+    /// What the sending task counts.
+    counters: Arc<Counters>,
     /// Messages for which there was no credit. Holds at most the outputs of one record and the signals behind them.
     waiting: VecDeque<Message<T>>,
 }
@@ -89,8 +92,15 @@ impl<T> Sender<T> {
             building: Batch::default(),
             limit: 1,
             max_records: limits.records_of::<T>(),
+            counters: Arc::default(),
             waiting: VecDeque::new(),
         }
+    }
+
+    /// Counts what is sent there.
+    pub fn counted_by(mut self, counters: &Arc<Counters>) -> Self {
+        self.counters = Arc::clone(counters);
+        self
     }
 
     /// Adds a record; sends the batch when it is full.
@@ -164,6 +174,7 @@ impl<T> Sender<T> {
         });
         let batch = std::mem::replace(&mut self.building, next);
         self.records += batch.len() as u64;
+        self.counters.sent.add::<T>(batch.len());
         self.queue(Message::Batch(batch));
     }
 
@@ -174,6 +185,7 @@ impl<T> Sender<T> {
         }
         let message = match signal {
             Signal::Watermark(at) => {
+                self.counters.watermark_sent.raise(at);
                 // A watermark that still waits is overtaken by its successor, but for the one at the end: the last real one
                 // is what a later start goes on from.
                 if at != MAX_WATERMARK

@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::supervision::{Directive, Stage, Suspect};
+
 /// What user code returns: any error will do, so `?` works on everything.
 pub type UserResult<T = ()> = Result<T, UserError>;
 
@@ -20,6 +22,21 @@ pub struct Failure {
     pub kind: FailureKind,
     /// The key of the record in process, as JSON, where known.
     pub key: Option<String>,
+    /// What the operator's policy says of it, where that is not to restart.
+    pub blame: Option<Box<Blame>>,
+}
+
+/// Whose fault a failure is, as far as that can be said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blame {
+    /// The part of the operator's work that failed.
+    pub stage: Stage,
+    /// What the operator's policy says of failures there.
+    pub directive: Directive,
+    /// The record that was in process, where that is known.
+    pub suspect: Option<Suspect>,
+    /// Where it panicked.
+    pub backtrace: Option<String>,
 }
 
 /// How an instance failed.
@@ -33,6 +50,8 @@ pub enum FailureKind {
     NoSpace,
     /// What a checkpoint holds cannot be taken over: trying again would change nothing.
     State,
+    /// It did not come back from what it was doing: its thread is left behind.
+    Hung,
     /// The engine found its own protocol broken, or lost an actor.
     Internal,
 }
@@ -41,17 +60,28 @@ impl Failure {
     /// From an error that user code returned.
     pub fn user(error: &UserError) -> Self {
         let kind = if is_no_space(&**error) { FailureKind::NoSpace } else { FailureKind::Error };
-        Self { cause: chain_of(&**error), kind, key: None }
+        Self { cause: chain_of(&**error), kind, key: None, blame: None }
+    }
+
+    /// Something that the policy allows no more of: the job ends.
+    pub fn stop(stage: Stage, cause: String) -> Self {
+        let blame = Blame { stage, directive: Directive::Stop, suspect: None, backtrace: None };
+        Self { cause, kind: FailureKind::Error, key: None, blame: Some(Box::new(blame)) }
     }
 
     /// What a checkpoint holds does not fit.
     pub fn state(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), kind: FailureKind::State, key: None }
+        Self { cause: cause.into(), kind: FailureKind::State, key: None, blame: None }
+    }
+
+    /// It does not come back from what it is doing.
+    pub fn hung(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), kind: FailureKind::Hung, key: None, blame: None }
     }
 
     /// A broken protocol: always our bug.
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), kind: FailureKind::Internal, key: None }
+        Self { cause: cause.into(), kind: FailureKind::Internal, key: None, blame: None }
     }
 
     /// From what `catch_unwind` caught.
@@ -65,6 +95,7 @@ impl Failure {
                     cause: text.unwrap_or_else(|| "a panic without a message".to_string()),
                     kind: FailureKind::Panic,
                     key: None,
+                    blame: None,
                 }
             }
         }
@@ -77,6 +108,7 @@ impl fmt::Display for Failure {
             FailureKind::Panic => "panicked",
             FailureKind::Error | FailureKind::NoSpace => "failed",
             FailureKind::State => "cannot be restored",
+            FailureKind::Hung => "hung",
             FailureKind::Internal => "broke",
         };
         write!(f, "{how}: {}", self.cause)?;
@@ -89,14 +121,25 @@ impl fmt::Display for Failure {
 
 /// Whether an error says at its root that a disk is full or a quota used up.
 fn is_no_space(error: &(dyn Error + 'static)) -> bool {
+    io_error(error).is_some_and(|error| {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    })
+}
+
+/// Whether an error came from input or output of the machine.
+pub(crate) fn is_io(error: &(dyn Error + 'static)) -> bool {
+    io_error(error).is_some()
+}
+
+fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            return Some(error);
         }
         next = error.source();
     }
-    false
+    None
 }
 
 /// An error with all its sources, outermost first.

@@ -14,11 +14,14 @@ mod inbox;
 mod instance;
 mod link;
 mod message;
+mod panics;
 mod process;
 mod sink;
 pub mod sinks;
 mod source;
 pub mod sources;
+mod supervision;
+mod tap;
 mod task;
 
 pub use actor::{ActorPort, ControlMessage, Shell};
@@ -29,16 +32,22 @@ pub use chain::{
 };
 pub use clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP, SystemClock};
 pub use edge::{BatchLimits, Broadcast, ByKey, Edge, Forward, Port, Rebalance, Route, Sender};
-pub use error::{Failure, FailureKind, UserError, UserResult, chain_of};
+pub use error::{Blame, Failure, FailureKind, UserError, UserResult, chain_of};
 pub use inbox::{Aligner, Arrival, Inbox, Input, Valve, ValveChange};
 pub use instance::Instance;
-pub use link::{Link, Permit, TaskWaker};
+pub use link::{Credits, Link, Permit, TaskWaker};
 pub use message::{Barrier, Envelope, Message, Signal, Status};
 pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
+pub use supervision::{
+    DeadLetter, Directive, Evidence, LETTERS, Oversight, Place, Policy, Position, Rejecter, Rejects, Replay,
+    SkipCap, SkipEntry, Stage, Suspect,
+};
+pub use tap::{Sample, Tap, Tapper};
 pub use task::{
-    Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, OperatorTask, Pool, ProcessLogic,
-    RelayLogic, Report, Reporter, Restored, SinkLogic, SnapshotItem, SourceSetup, SourceTask, Step, Store,
-    Task, TaskCell, TaskEvent, TaskId, Tick, TwoPhaseLogic, assign_splits, guard, saved_splits,
+    Activity, Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, Meter, OperatorTask,
+    Pool, ProcessLogic, Pulse, RelayLogic, Report, Reporter, Restored, Sent, SinkLogic, SnapshotItem,
+    SourceSetup, SourceTask, Step, Store, Task, TaskCell, TaskEvent, TaskId, Tick, Times, TwoPhaseLogic,
+    WatermarkGauge, Work, assign_splits, guard, saved_replays, saved_splits,
 };

@@ -31,11 +31,22 @@ impl Wake for TaskWaker {
     }
 }
 
+/// The credits of a channel, whatever its type, for those who only look.
+pub trait Credits: Send + Sync {
+    /// Messages that may still be sent before one has to be processed.
+    fn free(&self) -> u32;
+
+    /// Messages that may be on their way at once.
+    fn total(&self) -> u32;
+}
+
 /// What sender and receiver of one channel share.
 #[derive(Debug)]
 pub struct Link<T> {
     /// Messages that may still be sent before one has to be processed.
     credits: AtomicU32,
+    /// Credits there are.
+    total: u32,
     /// Records a batch should have, as the receiver found from its time per record.
     batch_records: AtomicU32,
     /// Emptied batches on their way back to the sender.
@@ -49,6 +60,7 @@ impl<T> Link<T> {
     pub fn new(credits: u32, sender: Arc<TaskWaker>) -> Arc<Self> {
         Arc::new(Self {
             credits: AtomicU32::new(credits),
+            total: credits,
             batch_records: AtomicU32::new(1),
             spare: ArrayQueue::new(credits.max(1) as usize),
             sender,
@@ -78,6 +90,16 @@ impl<T> Link<T> {
     /// An emptied batch to fill again.
     pub fn take_spare(&self) -> Option<Batch<T>> {
         self.spare.pop()
+    }
+}
+
+impl<T: Send> Credits for Link<T> {
+    fn free(&self) -> u32 {
+        self.credits()
+    }
+
+    fn total(&self) -> u32 {
+        self.total
     }
 }
 

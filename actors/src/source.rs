@@ -8,7 +8,7 @@ use watershed_state::Data;
 
 use crate::batch::Batch;
 use crate::clock::{Clock, NO_TIMESTAMP};
-use crate::error::UserResult;
+use crate::error::{UserError, UserResult};
 use crate::instance::Instance;
 
 /// Something to read from. It is shared by all instances; each reads the splits that are assigned to it.
@@ -80,31 +80,54 @@ pub enum Polled {
 
 /// Where a reader puts its records.
 #[derive(Debug)]
-pub struct Records<'a, T>(&'a mut Batch<T>);
+pub struct Records<'a, T> {
+    batch: &'a mut Batch<T>,
+    rejected: Vec<Undecoded>,
+}
+
+/// What was read and is no record.
+#[derive(Debug)]
+pub(crate) struct Undecoded {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) error: UserError,
+    /// Records that were read before it in the same call.
+    pub(crate) after: usize,
+}
 
 impl<'a, T> Records<'a, T> {
     /// Appends to this batch.
     pub fn new(batch: &'a mut Batch<T>) -> Self {
-        Self(batch)
+        Self { batch, rejected: Vec::new() }
+    }
+
+    /// Says that what was read is no record, and why. The reader goes on behind it; whether the job does is up to the policy
+    /// of the operator for [`Stage::Decode`](crate::Stage::Decode).
+    pub fn reject(&mut self, bytes: impl Into<Vec<u8>>, error: impl Into<UserError>) {
+        let (bytes, error, after) = (bytes.into(), error.into(), self.batch.len());
+        self.rejected.push(Undecoded { bytes, error, after });
+    }
+
+    pub(crate) fn into_rejected(self) -> Vec<Undecoded> {
+        self.rejected
     }
 
     /// Adds a record.
     #[inline]
     pub fn push(&mut self, value: T) {
-        self.0.push(value, NO_TIMESTAMP);
+        self.batch.push(value, NO_TIMESTAMP);
     }
 
     /// Adds a record whose event time (milliseconds) the source knows.
     #[inline]
     pub fn push_at(&mut self, value: T, at: i64) {
-        self.0.push(value, at);
+        self.batch.push(value, at);
     }
 
     /// Adds records without event time; as fast as the iterator.
     #[inline]
     pub fn extend(&mut self, values: impl Iterator<Item = T>) {
-        if self.0.timestamps.is_empty() {
-            self.0.values.extend(values);
+        if self.batch.timestamps.is_empty() {
+            self.batch.values.extend(values);
         } else {
             values.for_each(|value| self.push(value));
         }

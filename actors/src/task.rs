@@ -3,18 +3,28 @@
 //! A shell (an actix actor, or the simulator) files what arrives and calls [`Task::step`] as long as it says that there
 //! is more to do.
 
+mod aside;
+mod care;
 mod cell;
+mod metrics;
 mod operator;
 mod pace;
 mod process;
+mod pulse;
 mod relay;
 mod sink;
 mod source;
 mod upload;
 
+use aside::{Aside, replay_into};
+pub use care::saved_replays;
+pub(crate) use care::{Attempt, Care, Exhibit, Verdict};
 pub use cell::{Boot, TaskCell, guard};
+pub use metrics::{Activity, Meter, Sent, Times, WatermarkGauge};
 pub use operator::{Logic, OperatorTask, Tick};
 pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
+use pulse::AtWork;
+pub use pulse::{Pulse, Work};
 pub use relay::RelayLogic;
 pub use sink::{SinkLogic, TwoPhaseLogic};
 pub use source::{SourceSetup, SourceTask, assign_splits, saved_splits};
@@ -29,10 +39,12 @@ use watershed_state::bug::{self, Bug};
 use watershed_state::{Data, Fs, PartFile, Section};
 
 use crate::clock::Clock;
-use crate::error::Failure;
+use crate::error::{Blame, Failure};
 use crate::instance::Instance;
 use crate::link::TaskWaker;
 use crate::message::Envelope;
+use crate::supervision::Oversight;
+use crate::tap::Tap;
 
 /// The work of one operator instance.
 pub trait Task: Send {
@@ -57,8 +69,14 @@ pub trait Task: Send {
     /// What failed; the task is dead then.
     fn step(&mut self) -> Result<Step, Failure>;
 
+    /// Whether it can do nothing before an output has room.
+    fn is_blocked(&self) -> bool;
+
     /// The key whose record or timer is in process, as JSON, for the report of a failure.
     fn current_key(&self) -> Option<String>;
+
+    /// Whom to blame for a failure, and what the policy says of it.
+    fn blame(&self, failure: &Failure) -> Option<Blame>;
 }
 
 /// What a task says after a step.
@@ -166,18 +184,64 @@ impl Fence {
     }
 }
 
-/// What an instance counts, readable from outside.
+/// What an instance counts, readable from outside. It alone writes, now and then: per step or per batch, never per record.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Records taken in; for a source, records read.
     pub records: AtomicU64,
+    /// Size of one of them in memory, without what it points to: the text of a `String` is not in it.
+    pub record_bytes: AtomicU64,
+    /// What was sent to other actors.
+    pub sent: Sent,
+    /// Records that were set aside for good, instead of being processed.
+    pub skipped: AtomicU64,
+    /// Records that wait, as their key is parked.
+    pub parked: AtomicU64,
+    /// The combined watermark of the inputs.
+    pub watermark: WatermarkGauge,
+    /// The highest watermark that was sent on.
+    pub watermark_sent: WatermarkGauge,
+    /// Where the time goes.
+    pub meter: Meter,
+    /// What the instance is at, and since when.
+    pub pulse: Pulse,
 }
 
 impl Counters {
+    /// Records taken in.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_skipped(&self, records: u64) {
+        self.skipped.store(records, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_parked(&self, records: usize) {
+        self.parked.store(records as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn add(&self, records: usize) {
-        // One writer: no need for a locked instruction.
-        let sum = self.records.load(Ordering::Relaxed) + records as u64;
-        self.records.store(sum, Ordering::Relaxed);
+        metrics::add(&self.records, records as u64);
+    }
+
+    /// Notes what type of records is counted.
+    pub(crate) fn counts<T>(&self) {
+        self.record_bytes.store(size_of::<T>() as u64, Ordering::Relaxed);
+    }
+
+    /// What the next attempt of the same instance goes on counting with. They are other ones, as a thread that is stuck in
+    /// an old attempt may still write to the old ones.
+    pub fn carry_on(&self, now_nanos: u64) -> Self {
+        Self {
+            records: metrics::copy(&self.records),
+            record_bytes: metrics::copy(&self.record_bytes),
+            sent: self.sent.carry_on(),
+            skipped: metrics::copy(&self.skipped),
+            parked: metrics::copy(&self.parked),
+            meter: self.meter.carry_on(now_nanos),
+            ..Self::default()
+        }
     }
 }
 
@@ -208,8 +272,12 @@ pub struct Env {
     pub reporter: Arc<dyn Reporter>,
     /// Wakes the task.
     pub waker: Arc<TaskWaker>,
+    /// What is done about records that make it fail.
+    pub oversight: Arc<Oversight>,
     /// What it counts.
     pub counters: Arc<Counters>,
+    /// Shows its records to whoever looks.
+    pub tap: Arc<Tap>,
     /// How long a step may take, in nanoseconds.
     pub step_nanos: u64,
     /// Records handled in one go at most.
@@ -233,9 +301,20 @@ impl Env {
         self.fence.run() != self.run && !bug::is(Bug::NoFence)
     }
 
+    /// Notes that this work begins, and that it is done when what is returned is dropped.
+    pub(crate) fn at_work(&self, work: Work) -> AtWork<'_> {
+        self.counters.pulse.begin(work, self.clock.nanos());
+        AtWork(&self.counters.pulse, work)
+    }
+
     /// Tells the control plane.
     pub fn report(&self, event: TaskEvent) {
         self.reporter.report(Report { task: self.task, run: self.run, event });
+    }
+
+    /// What the task does from now on.
+    pub(crate) fn turn_to(&self, activity: Activity) {
+        self.counters.meter.change(activity, &*self.clock);
     }
 
     /// What a sink is told.

@@ -2,12 +2,12 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use watershed_actors::{
-    BatchLimits, Boot, Env, Instance, Link, Port, Push, Restored, Sender, SideOutputs, Task, TaskCell,
-    TaskWaker, Tee,
+    BatchLimits, Boot, Counters, Credits, Env, Instance, Link, Port, Push, Rejects, Restored, Sender,
+    SideOutputs, Task, TaskCell, TaskWaker, Tee,
 };
 use watershed_state::{Data, KeyGroups};
 
@@ -33,12 +33,14 @@ pub(crate) struct EdgePlan {
 }
 
 /// Settings that the parts of a chain need.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct BuildSettings {
     pub(crate) limits: BatchLimits,
     pub(crate) credits: u32,
     pub(crate) key_groups: KeyGroups,
     pub(crate) watermark_interval: Duration,
+    /// What becomes of records that fused closures reject.
+    pub(crate) rejects: Rejects,
 }
 
 /// The outputs of one instance, while they are being put together.
@@ -47,6 +49,10 @@ pub(crate) struct InstanceBuild<'a> {
     pub(crate) instance: Instance,
     pub(crate) run: u32,
     pub(crate) waker: Arc<TaskWaker>,
+    /// What the instance counts.
+    counters: Arc<Counters>,
+    /// Channels made so far: to which instance of which actor, and their credits.
+    pub(crate) channels: Vec<(NodeId, usize, Weak<dyn Credits>)>,
     pub(crate) edges: &'a [EdgePlan],
     pub(crate) endpoints: &'a Endpoints,
     /// Consumers of each output: the main one (`None`) and the side outputs.
@@ -96,6 +102,8 @@ impl<'a> InstanceBuild<'a> {
             instance: env.instance.clone(),
             run: env.run,
             waker: Arc::clone(&env.waker),
+            counters: Arc::clone(&env.counters),
+            channels: Vec::new(),
             edges,
             endpoints,
             outputs: BTreeMap::new(),
@@ -161,21 +169,26 @@ impl<'a> InstanceBuild<'a> {
     }
 
     /// Channels of an edge, from this instance to each receiver that it reaches.
-    pub(crate) fn senders<T: Data>(&self, edge: usize) -> Vec<Sender<T>> {
+    pub(crate) fn senders<T: Data>(&mut self, edge: usize) -> Vec<Sender<T>> {
         let plan = &self.edges[edge];
         let Some(to) = plan.to else { return Vec::new() };
         let (receivers, channel) = match plan.routing {
             Routing::Forward => (self.instance.index..self.instance.index + 1, plan.first_channel),
             _ => (0..plan.receivers, plan.first_channel + self.instance.index),
         };
-        let endpoint = |receiver: usize| self.endpoints.get(&(to, receiver))?.downcast_ref::<Endpoint<T>>();
-        receivers
-            .filter_map(endpoint)
-            .map(|endpoint| {
-                let link = Link::new(self.settings.credits, Arc::clone(&self.waker));
-                Sender::new((endpoint.0)(), link, channel as u32, self.run, self.settings.limits)
-            })
-            .collect()
+        let mut senders = Vec::new();
+        for receiver in receivers {
+            let endpoint = self.endpoints.get(&(to, receiver));
+            let Some(endpoint) = endpoint.and_then(|endpoint| endpoint.downcast_ref::<Endpoint<T>>()) else {
+                continue;
+            };
+            let link = Link::new(self.settings.credits, Arc::clone(&self.waker));
+            let credits: Weak<dyn Credits> = Arc::downgrade(&link) as _;
+            self.channels.push((to, receiver, credits));
+            let sender = Sender::new((endpoint.0)(), link, channel as u32, self.run, self.settings.limits);
+            senders.push(sender.counted_by(&self.counters));
+        }
+        senders
     }
 }
 
@@ -220,7 +233,7 @@ impl Launch<'_> {
     pub(crate) fn spawn_simulated<T: Task + 'static>(self, boot: Boot<T>) {
         let Host::Simulated(host) = self.host else { return };
         let task = self.env.task;
-        let (endpoint, handle) = host.spawn(TaskCell::new(self.env, boot), task);
+        let (endpoint, handle) = host.spawn(TaskCell::new(self.env, boot), task, self.arbiter);
         self.launched.endpoint = Some(Box::new(endpoint));
         self.launched.handle = Some(handle);
     }

@@ -8,6 +8,7 @@ use watershed_state::KeyGroups;
 
 use crate::restart::Restart;
 use crate::simulation::{Dice, Simulation};
+use crate::supervision::Supervision;
 
 /// How a topology is run. The same topology runs under any of them.
 #[derive(Debug, Clone)]
@@ -23,10 +24,15 @@ pub struct Config {
     pub(crate) accept_duplicates: bool,
     pub(crate) dropped: Vec<String>,
     pub(crate) restart: Restart,
+    pub(crate) restart_job: Restart,
+    pub(crate) hang_timeout: Option<Duration>,
+    pub(crate) supervision: Supervision,
+    pub(crate) dead_letters: Option<PathBuf>,
     pub(crate) limits: BatchLimits,
     pub(crate) credits: u32,
     pub(crate) watermark_interval: Duration,
     pub(crate) signals: bool,
+    pub(crate) socket: ControlSocket,
     pub(crate) simulation: Option<Simulation>,
 }
 
@@ -39,6 +45,15 @@ pub enum Resume {
     Nothing,
     /// At this checkpoint. What comes after it is written anew, as a new history.
     From(u64),
+}
+
+/// Where a job listens for those who ask about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ControlSocket {
+    /// In the checkpoint folder, if there is one.
+    InCheckpoints,
+    At(PathBuf),
+    Nowhere,
 }
 
 impl Config {
@@ -56,10 +71,15 @@ impl Config {
             accept_duplicates: false,
             dropped: Vec::new(),
             restart: Restart::from_snapshot(),
+            restart_job: Restart::never(),
+            hang_timeout: Some(Duration::from_mins(1)),
+            supervision: Supervision::default(),
+            dead_letters: None,
             limits: BatchLimits { records: 1024, linger_nanos: 5_000_000 },
             credits: 8,
             watermark_interval: Duration::from_millis(50),
             signals: true,
+            socket: ControlSocket::InCheckpoints,
             simulation: None,
         }
     }
@@ -146,9 +166,41 @@ impl Config {
         Ok(self)
     }
 
-    /// What happens after a failure.
+    /// What becomes of failures of operators whose wiring does not say it (the region restarts).
+    pub fn supervise(mut self, supervision: impl Into<Supervision>) -> Self {
+        self.supervision = supervision.into();
+        self
+    }
+
+    /// Keeps dead letters in this folder (`dead-letters` in that of the checkpoints).
+    pub fn dead_letters(mut self, folder: impl AsRef<Path>) -> Self {
+        self.dead_letters = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Where dead letters are kept, if there is a place for them.
+    pub(crate) fn dead_letter_folder(&self) -> Option<PathBuf> {
+        let beside = || self.checkpoints.as_ref().map(|folder| folder.join("dead-letters"));
+        self.dead_letters.clone().or_else(beside)
+    }
+
+    /// When a region restarts after a failure, and how often, beside the budgets that operators have of their own.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
+        self
+    }
+
+    /// When all regions are rolled back together to the newest checkpoint, as the budget of one of them is spent (never:
+    /// the job ends then).
+    pub fn restart_job(mut self, restart: Restart) -> Self {
+        self.restart_job = restart;
+        self
+    }
+
+    /// After how long an instance that does not come back from what it is doing counts as failed, and its thread is left
+    /// behind (one minute; zero turns it off). Opening and restoring may take ten times as long.
+    pub fn hang_timeout(mut self, timeout: Duration) -> Self {
+        self.hang_timeout = (timeout > Duration::ZERO).then_some(timeout);
         self
     }
 
@@ -180,6 +232,19 @@ impl Config {
     /// two and logs the supervision tree on the third.
     pub fn ignore_signals(mut self) -> Self {
         self.signals = false;
+        self
+    }
+
+    /// Listens on this Unix socket for those who ask about the running job, as `watershed tree` does. Else the socket is
+    /// `control.sock` in the checkpoint folder, and there is none without such a folder. A simulated job has none.
+    pub fn control_socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.socket = ControlSocket::At(path.as_ref().to_path_buf());
+        self
+    }
+
+    /// Listens on no socket: nobody outside the process can ask about the job.
+    pub fn without_control_socket(mut self) -> Self {
+        self.socket = ControlSocket::Nowhere;
         self
     }
 

@@ -14,6 +14,7 @@ use crate::host::{ActorsHost, EventMessage, Host, Surroundings};
 use crate::job::Outcome;
 use crate::master::{Command, Event, Master};
 use crate::plan::Plan;
+use crate::remote::Closing;
 use crate::startup::Start;
 
 /// The way to the control plane of a job.
@@ -30,6 +31,11 @@ impl Commands {
             actix::dev::SendError::Closed(_) => Error::config("the job has ended"),
         })
     }
+
+    /// Whether the control plane is still there.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.0.connected()
+    }
 }
 
 /// The control plane as an actor: it hands events to the master and wakes it when something is due.
@@ -38,6 +44,7 @@ struct Control {
     clock: Arc<dyn Clock>,
     alarm: Option<SpawnHandle>,
     result: SyncSender<Result<Outcome>>,
+    closing: Closing,
     mailbox: usize,
     /// The result has been sent.
     settled: bool,
@@ -80,6 +87,7 @@ impl Control {
             context.cancel_future(alarm);
         }
         if let Some(result) = self.master.take_result() {
+            self.closing.say(&result);
             // Nobody may be waiting.
             let _ = self.result.try_send(result);
             self.settled = true;
@@ -110,6 +118,8 @@ pub(crate) struct Outside {
     pub(crate) signals: bool,
     /// Where the result goes.
     pub(crate) result: SyncSender<Result<Outcome>>,
+    /// Tells those who are connected to the job.
+    pub(crate) closing: Closing,
 }
 
 /// Starts the control plane on a thread of its own. Returns when it can be spoken to.
@@ -121,7 +131,7 @@ pub(crate) fn start(
 ) -> Result<(Commands, Receiver<()>)> {
     let (ready, address) = sync_channel(1);
     let (ending, ended) = sync_channel(1);
-    let Outside { clock, fs, signals, result } = outside;
+    let Outside { clock, fs, signals, result, closing } = outside;
     let signals = signals && config.signals;
     let started = std::thread::Builder::new().name("watershed-control".to_string()).spawn(move || {
         // Dropped when the thread ends, whichever way.
@@ -141,6 +151,7 @@ pub(crate) fn start(
                     clock,
                     alarm: None,
                     result,
+                    closing,
                     mailbox,
                     settled: false,
                 }

@@ -8,6 +8,7 @@ use watershed_state::Fs;
 
 use crate::build::{InstanceBuild, Launch};
 use crate::error::Error;
+use crate::supervision::Supervision;
 
 /// Number of an actor within the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +24,7 @@ impl SharedGraph {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) edges: Vec<EdgeSpec>,
@@ -32,6 +33,7 @@ pub(crate) struct Graph {
 }
 
 /// A named actor.
+#[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) kind: NodeKind,
@@ -40,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) keyed: bool,
     /// Records per second, for a source.
     pub(crate) rate: Option<f64>,
+    /// What becomes of its failures; what the configuration says if nothing is said.
+    pub(crate) supervision: Option<Supervision>,
     pub(crate) build: Arc<dyn NodeBuild>,
 }
 
@@ -87,6 +91,7 @@ impl Routing {
 }
 
 /// A way from one actor: to another one, or into a closure.
+#[derive(Clone)]
 pub(crate) struct EdgeSpec {
     pub(crate) from: NodeId,
     /// `None` for a chain that ends in a closure.
@@ -106,6 +111,7 @@ pub(crate) struct EdgeSpec {
 pub(crate) type Attach = Arc<dyn Fn(&mut InstanceBuild<'_>) + Send + Sync>;
 
 /// A stream that someone held in a variable.
+#[derive(Clone)]
 pub(crate) struct PointSpec {
     pub(crate) origin: NodeId,
     pub(crate) fused: Vec<&'static str>,

@@ -12,6 +12,7 @@ use watershed_actors::{Boot, Clock, Control, Env, Pool, Report, Reporter, Task, 
 use watershed_state::Fs;
 
 use crate::build::Endpoint;
+use crate::error::Result;
 use crate::master::Event;
 
 /// Runs tasks.
@@ -54,6 +55,17 @@ impl Host {
         }
     }
 
+    /// Leaves the thread of a slot behind, with all that is on it: what is started there from now on is on another one.
+    pub(crate) fn replace(&mut self, slot: usize) -> Result<()> {
+        match self {
+            Self::Actors(host) => host.replace(slot),
+            Self::Simulated(host) => {
+                host.world.replace(slot);
+                Ok(())
+            }
+        }
+    }
+
     /// Starts a task on the thread of a slot.
     pub(crate) fn spawn<T: Task + 'static>(
         &self,
@@ -66,7 +78,7 @@ impl Host {
         let cell = TaskCell::new(env, boot);
         match self {
             Self::Actors(host) => host.spawn(cell, slot, credits),
-            Self::Simulated(host) => host.spawn(cell, id),
+            Self::Simulated(host) => host.spawn(cell, id, slot),
         }
     }
 }

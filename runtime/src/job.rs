@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use watershed_state::{Fs, LocalFs, SimulatedDisk};
 
-use crate::config::Config;
+use crate::config::{Config, ControlSocket};
 use crate::control::{self, Commands, Outside};
 use crate::error::{Error, Result};
 use crate::host::simulated;
 use crate::master::Command;
 use crate::plan::Plan;
+use crate::remote::{Closing, Socket, serve, socket_in};
 use crate::startup;
 use crate::tree::Tree;
 
@@ -58,9 +59,23 @@ enum Inner {
         result: Receiver<Result<Outcome>>,
         /// Closed when the control plane's thread has ended.
         ended: Receiver<()>,
+        /// Closed when the socket is gone.
+        unheard: Option<Receiver<()>>,
     },
     /// Runs when it is waited for.
     Simulated(Box<dyn FnOnce() -> Result<Outcome> + Send>),
+}
+
+impl End {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::AlreadyFinished => "had finished before",
+            Self::Stopped => "stopped",
+            Self::Cancelled => "cancelled",
+            Self::Died => "died",
+        }
+    }
 }
 
 impl std::fmt::Debug for Inner {
@@ -85,7 +100,9 @@ impl Job {
     /// If the job has ended.
     pub fn tree(&self) -> Result<Tree> {
         let (reply, answer) = sync_channel(1);
-        self.command(Command::Tree(reply))?;
+        // Whoever asked may have gone.
+        let reply = move |tree| drop(reply.try_send(tree));
+        self.command(Command::Tree(Box::new(reply)))?;
         answer.recv_timeout(ANSWER).map_err(|error| match error {
             RecvTimeoutError::Timeout => Error::internal("the control plane does not answer"),
             RecvTimeoutError::Disconnected => Error::config("the job has ended"),
@@ -98,6 +115,15 @@ impl Job {
     /// If the job has ended.
     pub fn log_tree(&self) -> Result<()> {
         self.command(Command::LogTree)
+    }
+
+    /// Looks for dead letters that the program `watershed` has asked to replay, and replays them. A job that starts does it
+    /// by itself.
+    ///
+    /// # Errors
+    /// If the job has ended.
+    pub fn replay_dead_letters(&self) -> Result<()> {
+        self.command(Command::ReplayDeadLetters(Box::new(|()| {})))
     }
 
     /// Ends the job without a checkpoint: what came after the last one is dropped. Returns at once.
@@ -123,11 +149,13 @@ impl Job {
     pub fn wait(self) -> Result<Outcome> {
         match self.0 {
             Inner::Simulated(run) => run(),
-            Inner::Threads { result, ended, commands: _ } => {
+            Inner::Threads { result, ended, unheard, commands: _ } => {
                 let outcome =
                     result.recv().unwrap_or_else(|_| Err(Error::internal("the control plane is gone")));
                 // The thread ends when the pool's jobs have; one that hangs in code of the user's is left behind.
                 let _ = ended.recv_timeout(LEFT_BEHIND);
+                // Those who watch hear of the end before the process may be gone.
+                let _ = unheard.map(|socket| socket.recv_timeout(LEFT_BEHIND));
                 outcome
             }
         }
@@ -164,10 +192,33 @@ fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
         );
     }
     let start = startup::start((&plan, &splits), &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
+    let socket = open_socket(&config)?;
+    let (closing, closed) = Closing::new();
     let (sender, result): (SyncSender<Result<Outcome>>, _) = sync_channel(1);
     let (commands, ended) =
-        control::start(plan, config, start, Outside { clock, fs, signals, result: sender })?;
-    Ok(Job(Inner::Threads { commands, result, ended }))
+        control::start(plan, config, start, Outside { clock, fs, signals, result: sender, closing })?;
+    let unheard = socket.and_then(|socket| serve(socket, commands.clone(), closed));
+    Ok(Job(Inner::Threads { commands, result, ended, unheard }))
+}
+
+/// Where the job can be asked. Without the socket that nobody has asked for, the job runs all the same.
+fn open_socket(config: &Config) -> Result<Option<Socket>> {
+    let path = match (&config.socket, &config.checkpoints) {
+        (ControlSocket::At(path), _) => path.clone(),
+        (ControlSocket::InCheckpoints, Some(folder)) => socket_in(folder),
+        (ControlSocket::InCheckpoints, None) | (ControlSocket::Nowhere, _) => return Ok(None),
+    };
+    match Socket::bind(&path) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if config.socket == ControlSocket::InCheckpoints => {
+            tracing::warn!(path = %path.display(), %error, "the job cannot listen on its socket and cannot be asked");
+            Ok(None)
+        }
+        Err(error) => {
+            let path = path.display();
+            Err(Error::config(format!("cannot listen on the control socket {path}")).because(error.into()))
+        }
+    }
 }
 
 /// Where checkpoints go: into the folder, or into memory if there is none.

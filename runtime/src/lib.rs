@@ -1,23 +1,27 @@
 //! The control plane of Watershed: wiring, plan, deployment, supervision, checkpoints, simulation.
 //!
 //! Invariants: this crate never touches a record; nothing of actix is in its public signatures; a task is told what to
-//! do, never how.
+//! do, never how. What looks at a running job from another process is in [`remote`].
 
 mod build;
 mod config;
 mod control;
+pub mod dead_letters;
 mod error;
+mod escalation;
 mod graph;
 mod host;
 mod job;
 mod master;
 mod nodes;
 mod plan;
+pub mod remote;
 mod restart;
 mod simulate;
 mod simulation;
 mod startup;
 mod stream;
+mod supervision;
 mod topology;
 mod tree;
 
@@ -26,10 +30,12 @@ pub use error::{Error, ErrorKind, Result};
 pub use job::{End, Job, Outcome};
 pub use restart::Restart;
 pub use simulate::{
-    Difference, Fault, FaultKind, Place, Seed, Simulated, SimulationFailure, Simulations, Simulator,
+    Difference, Fault, FaultKind, FaultPlace, Seed, Simulated, SimulationFailure, Simulations, Simulator,
     SinkCall, Violation, simulate, simulate_many,
 };
 pub use simulation::Simulation;
 pub use stream::{Aggregate, Boxed, Chain, KeyedStream, SinkActor, Stream};
+pub use supervision::Supervision;
 pub use topology::Topology;
-pub use tree::{InstanceNode, OperatorNode, RegionNode, Tree};
+pub use tree::{CheckpointNode, FailureNode, InstanceNode, OperatorNode, RegionNode, Shares, TimeNode, Tree};
+pub use watershed_actors::{DeadLetter, Directive, SkipCap, Stage};

@@ -1,29 +1,38 @@
 //! The control plane: checkpoints and supervision of one job, as a plain struct that is told events.
 
 mod checkpoints;
+mod history;
 mod ledger;
 mod picture;
+mod poison;
 mod recovery;
 mod region;
+mod rollback;
+mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use watershed_actors::{Control, Counters, Failure, Report, Restored, TaskEvent, TaskId};
+use watershed_actors::{
+    Control, Counters, Credits, Failure, Oversight, Report, Restored, Tap, TaskEvent, TaskId, TaskWaker,
+};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{CheckpointStore, Identity, Manifest};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::escalation::Escalation;
 use crate::host::{Host, TaskHandle};
 use crate::job::{End, Outcome};
 use crate::plan::Plan;
 use crate::startup::Start;
-use crate::tree::Tree;
+use crate::tree::{CheckpointNode, Tree};
+use history::RecentFailures;
 use ledger::Ledger;
+pub(crate) use poison::{Finding, Poison};
 use region::{Phase, Region};
+use watchdog::Watchdog;
 
 /// What the control plane hears.
 pub(crate) enum Event {
@@ -50,12 +59,19 @@ pub(crate) enum Stored {
     Unknown(String),
 }
 
+/// Takes an answer of the control plane, without holding it up.
+pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
 /// What can be asked of a running job.
 pub(crate) enum Command {
     /// The tree as it is.
-    Tree(SyncSender<Tree>),
+    Tree(Reply<Tree>),
+    /// Where the records of the operator of this name can be looked at; else the names there are.
+    Tap(String, Reply<Result<Arc<Tap>, Vec<String>>>),
     /// The tree into the log.
     LogTree,
+    /// Look for requests to replay dead letters.
+    ReplayDeadLetters(Reply<()>),
     /// End at once, without a checkpoint.
     Cancel,
     /// End with a last checkpoint.
@@ -80,13 +96,18 @@ pub(crate) struct Master {
     next_checkpoint: u64,
     /// The newest complete checkpoint.
     newest: Option<u64>,
+    /// What is known of it.
+    newest_made: Option<CheckpointNode>,
     /// What the process began with, per actor; let go once every region has a checkpoint of this process.
     origin: BTreeMap<usize, Arc<Restored>>,
     origin_checkpoint: Option<u64>,
     already_finished: bool,
     regions: Vec<Region>,
+    escalation: Escalation,
+    watchdog: Watchdog,
     tasks: Vec<TaskLife>,
     ledger: Ledger,
+    poison: Poison,
     /// The manifest that is being written, and when to write it again if the disk does not say whether it is there.
     unsettled: Option<(Arc<Manifest>, u64)>,
     /// When the next checkpoint is due, in clock nanoseconds.
@@ -105,10 +126,17 @@ struct TaskLife {
     handle: Option<TaskHandle>,
     state: TaskState,
     counters: Arc<Counters>,
+    /// What the counter of records stood at when the run began.
+    records_before_run: u64,
+    /// What the task was told of records, and how to wake it.
+    oversight: Option<(Arc<Oversight>, Arc<TaskWaker>)>,
+    /// Its outgoing channels: to whom, and their credits.
+    channels: Vec<(TaskId, Weak<dyn Credits>)>,
     /// Up to which checkpoint its commits are done.
     committed: u64,
     failures: u32,
     last_failure: Option<Failure>,
+    recent_failures: RecentFailures,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,6 +149,8 @@ enum TaskState {
     Ended,
     Stopping,
     Failed,
+    /// Left behind with its thread, which does not come back.
+    Abandoned,
 }
 
 /// The job is on its way down.
@@ -132,11 +162,13 @@ struct Ending {
 
 impl Master {
     pub(crate) fn new(plan: Plan, config: Config, host: Host, start: Start) -> Self {
-        let regions = plan.regions.iter().map(|tasks| Region::new(tasks.clone(), start.run, config.restart));
+        let regions = plan.regions.iter().map(|tasks| Region::new(tasks.clone(), start.run));
         let interval = config.checkpoint_interval.map_or(u64::MAX, |interval| interval.as_nanos() as u64);
         let now = host.surroundings().clock.nanos();
         Self {
             regions: regions.collect(),
+            escalation: rollback::budgets(&plan, &config, &start.identity.lineage),
+            watchdog: Watchdog::default(),
             tasks: plan.tasks.iter().map(|_| TaskLife::default()).collect(),
             plan: Arc::new(plan),
             checkpoint_due: now.saturating_add(interval),
@@ -148,10 +180,12 @@ impl Master {
             process_run: start.run,
             identity: start.identity,
             newest: start.checkpoint,
+            newest_made: start.checkpoint_made,
             origin: start.restored,
             origin_checkpoint: start.checkpoint,
             already_finished: start.already_finished,
             ledger: Ledger::default(),
+            poison: start.poison,
             unsettled: None,
             collecting: false,
             stop_requested: false,
@@ -192,6 +226,7 @@ impl Master {
         if self.ending.is_some() || self.result.is_some() {
             return;
         }
+        self.watch(now);
         for region in 0..self.regions.len() {
             self.advance_region(region, now);
         }
@@ -206,7 +241,7 @@ impl Master {
             return ending.deadline;
         }
         let regions = self.regions.iter().map(|region| region.alarm(self.ledger.is_storing()));
-        regions.chain([self.checkpoint_alarm()]).min().unwrap_or(u64::MAX)
+        regions.chain([self.checkpoint_alarm(), self.watch_alarm()]).min().unwrap_or(u64::MAX)
     }
 
     /// How the job ended, once it has.
@@ -221,7 +256,7 @@ impl Master {
     fn reported(&mut self, report: Report) {
         let Report { task, run, event } = report;
         let region = self.plan.task(task).region;
-        if run != self.regions[region].run {
+        if run != self.regions[region].run || self.tasks[task.0 as usize].state == TaskState::Abandoned {
             // From a run that is over.
             return;
         }
@@ -247,10 +282,12 @@ impl Master {
 
     fn commanded(&mut self, command: Command) {
         match command {
-            Command::Tree(reply) => {
-                // Whoever asked may have gone.
-                let _ = reply.try_send(self.tree());
+            Command::ReplayDeadLetters(reply) => {
+                self.replay_dead_letters();
+                reply(());
             }
+            Command::Tree(reply) => reply(self.tree()),
+            Command::Tap(operator, reply) => reply(self.tap(&operator)),
             Command::LogTree => self.log_tree("on request"),
             Command::Cancel => {
                 tracing::info!("the job is cancelled");
@@ -261,6 +298,12 @@ impl Master {
                 self.stop_requested = true;
             }
         }
+    }
+
+    fn tap(&self, operator: &str) -> Result<Arc<Tap>, Vec<String>> {
+        let node = self.plan.nodes.iter().find(|node| *node.name == *operator);
+        let names = || self.plan.nodes.iter().map(|node| node.name.to_string()).collect();
+        node.map(|node| Arc::clone(&node.tap)).ok_or_else(names)
     }
 
     /// Ends the job once everything up to its last checkpoint is committed.
@@ -305,6 +348,9 @@ impl Master {
         }
         for region in &mut self.regions {
             region.phase = Phase::Ended;
+        }
+        for name in &self.watchdog.left_behind {
+            tracing::warn!(task = %name, "its thread was left behind; it ends with the process, if it does not before");
         }
         let stuck: Vec<String> = ending.waiting.iter().map(|task| self.plan.name_of(*task)).collect();
         self.result = Some(match ending.result {

@@ -42,8 +42,9 @@ impl<S: Source> NodeBuild for SourceNode<S> {
 
     fn launch(&self, mut launch: Launch<'_>) {
         let splits = Arc::clone(&self.splits.lock().unwrap_or_else(PoisonError::into_inner));
-        let outlet = launch.build.take_main::<S::Item>();
-        let setup = SourceSetup { source: Arc::clone(&self.source), splits, outlet, rate: launch.rate };
+        let (outlet, sides) = (launch.build.take_main::<S::Item>(), launch.build.take_sides());
+        let setup =
+            SourceSetup { source: Arc::clone(&self.source), splits, outlet, sides, rate: launch.rate };
         let (env, restored) = (launch.env.clone(), Arc::clone(&launch.restored));
         launch.spawn(Box::new(move || SourceTask::restore(env, setup, &restored)));
     }
@@ -105,10 +106,10 @@ pub(crate) struct RelayNode<T>(pub(crate) PhantomData<fn() -> T>);
 
 impl<T: Data> NodeBuild for RelayNode<T> {
     fn launch(&self, mut launch: Launch<'_>) {
-        let outlet = launch.build.take_main::<T>();
+        let (outlet, sides) = (launch.build.take_main::<T>(), launch.build.take_sides());
         let (env, restored, channels) = (launch.env.clone(), Arc::clone(&launch.restored), launch.channels);
         launch.spawn(Box::new(move || {
-            let logic = RelayLogic::restore(&env, outlet, &restored)?;
+            let logic = RelayLogic::restore(&env, outlet, sides, &restored)?;
             Ok(operator(env, channels, logic))
         }));
     }
@@ -120,24 +121,25 @@ pub(crate) struct SinkNode<S> {
 }
 
 impl<S: Sink> NodeBuild for SinkNode<S> {
-    fn launch(&self, launch: Launch<'_>) {
+    fn launch(&self, mut launch: Launch<'_>) {
         match launch.script() {
             None => {
-                let boot = sink_boot(&launch, Arc::clone(&self.sink));
+                let boot = sink_boot(&mut launch, Arc::clone(&self.sink));
                 launch.spawn(boot);
             }
             Some(script) => {
-                let boot = sink_boot(&launch, Scripted::new(&self.sink, &script));
+                let boot = sink_boot(&mut launch, Scripted::new(&self.sink, &script));
                 launch.spawn_simulated(boot);
             }
         }
     }
 }
 
-fn sink_boot<S: Sink>(launch: &Launch<'_>, sink: Arc<S>) -> Boot<OperatorTask<SinkLogic<S>>> {
+fn sink_boot<S: Sink>(launch: &mut Launch<'_>, sink: Arc<S>) -> Boot<OperatorTask<SinkLogic<S>>> {
     let (env, channels) = (launch.env.clone(), launch.channels);
+    let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
     Box::new(move || {
-        let logic = SinkLogic::<S>::open(&env, &sink)?;
+        let logic = SinkLogic::<S>::open(&env, &sink, sides, &restored)?;
         Ok(operator(env, channels, logic))
     })
 }
@@ -167,14 +169,14 @@ impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
         self.sink.forget();
     }
 
-    fn launch(&self, launch: Launch<'_>) {
+    fn launch(&self, mut launch: Launch<'_>) {
         match launch.script() {
             None => {
-                let boot = two_phase_boot(&launch, Arc::clone(&self.sink));
+                let boot = two_phase_boot(&mut launch, Arc::clone(&self.sink));
                 launch.spawn(boot);
             }
             Some(script) => {
-                let boot = two_phase_boot(&launch, Scripted::new(&self.sink, &script));
+                let boot = two_phase_boot(&mut launch, Scripted::new(&self.sink, &script));
                 launch.spawn_simulated(boot);
             }
         }
@@ -182,13 +184,13 @@ impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
 }
 
 fn two_phase_boot<S: TwoPhaseSink>(
-    launch: &Launch<'_>,
+    launch: &mut Launch<'_>,
     sink: Arc<S>,
 ) -> Boot<OperatorTask<TwoPhaseLogic<S>>> {
     let (env, channels) = (launch.env.clone(), launch.channels);
-    let restored = Arc::clone(&launch.restored);
+    let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
     Box::new(move || {
-        let logic = TwoPhaseLogic::restore(&env, &sink, &restored)?;
+        let logic = TwoPhaseLogic::restore(&env, &sink, sides, &restored)?;
         Ok(operator(env, channels, logic))
     })
 }

@@ -1,18 +1,21 @@
 //! The plan: how wide each actor is, which channels there are, what fails together.
 
 mod check;
+mod dead_letters;
 mod explain;
 
+pub(crate) use dead_letters::with_dead_letters;
 pub(crate) use explain::explain;
 
 use std::sync::Arc;
 
-use watershed_actors::TaskId;
+use watershed_actors::{Tap, TaskId};
 
 use crate::build::EdgePlan;
 use crate::config::Config;
 use crate::error::Error;
 use crate::graph::{Attach, Graph, NodeBuild, NodeId, NodeKind, Routing};
+use crate::supervision::Supervision;
 
 /// A topology with all numbers filled in.
 pub(crate) struct Plan {
@@ -32,10 +35,13 @@ pub(crate) struct PlannedNode {
     pub(crate) keyed: bool,
     pub(crate) parallelism: usize,
     pub(crate) rate: Option<f64>,
+    pub(crate) supervision: Supervision,
     pub(crate) build: Arc<dyn NodeBuild>,
     /// Attach the outputs to an instance.
     pub(crate) attach: Vec<Attach>,
     pub(crate) first_task: usize,
+    /// Where its records can be looked at.
+    pub(crate) tap: Arc<Tap>,
 }
 
 /// One instance in the plan.
@@ -70,9 +76,11 @@ impl Plan {
                 keyed: node.keyed,
                 parallelism: widths[index],
                 rate: node.rate,
+                supervision: node.supervision.unwrap_or(config.supervision),
                 build: Arc::clone(&node.build),
                 attach: outgoing.map(|edge| Arc::clone(&edge.attach)).collect(),
                 first_task: tasks.len(),
+                tap: Arc::default(),
             });
             let incoming = edges.iter().filter(|edge| edge.to == Some(NodeId(index)));
             let channels = incoming.map(EdgePlan::channels_per_receiver).sum();
@@ -100,6 +108,11 @@ impl Plan {
     /// `operator[instance]`.
     pub(crate) fn name_of(&self, id: TaskId) -> String {
         format!("{}[{}]", self.node_of(id).name, self.task(id).instance)
+    }
+
+    /// The task of an instance of an actor.
+    pub(crate) fn task_at(&self, node: NodeId, instance: usize) -> TaskId {
+        TaskId((self.nodes[node.0].first_task + instance) as u32)
     }
 
     /// The names of all tasks, by their numbers.

@@ -1,13 +1,21 @@
 //! Restart policy and the budget that enforces it, as a state machine.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What a supervisor does with a region that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use crate::simulation::Dice;
+
+/// When a supervisor restarts what has failed, and how often before it passes the failure on to the level above it.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Restart {
     backoff_min: Duration,
     backoff_max: Duration,
+    factor: f64,
+    jitter: f64,
+    reset_after: Option<Duration>,
     restarts: usize,
     within: Duration,
 }
@@ -19,38 +27,82 @@ impl Restart {
         Self {
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
+            factor: 2.0,
+            jitter: 0.0,
+            reset_after: None,
             restarts: 10,
             within: Duration::from_mins(5),
         }
     }
 
-    /// Never: the first failure ends the job.
+    /// Never: the first failure goes to the level above.
     pub fn never() -> Self {
         Self::from_snapshot().at_most(0, Duration::from_secs(1))
     }
 
-    /// Waits `min` before the first restart and twice as long before each further one, up to `max`.
+    /// As long as there are no more than so many failures within so long, each time after the same delay.
+    pub fn failure_rate(failures: usize, within: Duration, delay: Duration) -> Self {
+        Self::from_snapshot().fixed(delay).at_most(failures, within)
+    }
+
+    /// Waits as long before each restart.
+    pub fn fixed(self, delay: Duration) -> Self {
+        self.backoff(delay, delay)
+    }
+
+    /// Waits `min` before the first restart and [twice](Self::factor) as long before each further one, up to `max`.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.backoff_min = min;
         self.backoff_max = max.max(min);
         self
     }
 
-    /// The budget: so many restarts within so long. One more ends the job. Failures longer ago are forgotten, also by
-    /// the backoff. A disk that is full costs nothing of it: that is waited out.
+    /// By how much the wait grows with each failure (2).
+    pub fn factor(mut self, factor: f64) -> Self {
+        // A number that is none is no factor either.
+        self.factor = factor.max(1.0);
+        self
+    }
+
+    /// Lets each wait be longer or shorter by up to this share of it (0), so that jobs that failed together do not all
+    /// come back together. By how much is decided by the job's history, the place and the number of the failure.
+    pub fn jitter(mut self, fraction: f64) -> Self {
+        self.jitter = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
+        self
+    }
+
+    /// The wait begins anew with `min` after so long without a failure (as long as the budget looks back), counted from
+    /// the end of the last wait.
+    pub fn reset_after(mut self, calm: Duration) -> Self {
+        self.reset_after = Some(calm);
+        self
+    }
+
+    /// The budget: so many restarts within so long; failures longer ago are forgotten. One more goes to the level above.
+    /// A disk that is full costs nothing of it: that is waited out.
     pub fn at_most(mut self, restarts: usize, within: Duration) -> Self {
         self.restarts = restarts;
         self.within = within;
         self
     }
+
+    fn calm(&self) -> Duration {
+        self.reset_after.unwrap_or(self.within)
+    }
 }
 
-/// Counts failures of a region against its policy.
+/// Counts failures against a policy.
 #[derive(Debug, Clone)]
 pub(crate) struct RestartBudget {
     policy: Restart,
+    /// Decides, with the number of the failure, by how much each wait is off.
+    salt: u64,
+    /// Failures since the process began.
+    number: u64,
     /// Times of the failures within the window, in clock nanoseconds, oldest first.
     failures: VecDeque<u64>,
+    /// When the last failure was, and how long the wait after it, before jitter.
+    last: Option<(u64, Duration)>,
 }
 
 /// How long to wait for room on a disk before the next try.
@@ -62,98 +114,85 @@ pub(crate) enum Verdict {
     /// Restart after this long.
     Restart(Duration),
     /// The budget is spent.
-    GiveUp,
+    Spent,
 }
 
 impl RestartBudget {
-    /// A full budget.
-    pub(crate) fn new(policy: Restart) -> Self {
-        Self { policy, failures: VecDeque::new() }
+    /// A full budget. The salt tells it from those of other places and other jobs.
+    pub(crate) fn new(policy: Restart, salt: u64) -> Self {
+        Self { policy, salt, number: 0, failures: VecDeque::new(), last: None }
+    }
+
+    /// Fills it up again: the level above has restarted what it is for.
+    pub(crate) fn renew(&mut self) {
+        self.failures.clear();
+        self.last = None;
     }
 
     /// A disk is full: nothing in the job can help that, so it does not count, and is tried again until there is room.
     pub(crate) fn out_of_space(&self) -> Verdict {
         if self.policy.restarts == 0 {
-            return Verdict::GiveUp;
+            return Verdict::Spent;
         }
         Verdict::Restart(OUT_OF_SPACE.max(self.policy.backoff_min))
     }
 
+    /// A restart that costs nothing, as something else limits the number of them.
+    pub(crate) fn free(&self) -> Verdict {
+        Verdict::Restart(self.policy.backoff_min)
+    }
+
+    /// The same, and the last failure is forgotten: its cause is known and will not come again.
+    pub(crate) fn forgive(&mut self) -> Verdict {
+        self.failures.pop_back();
+        self.free()
+    }
+
     /// A failure at this time (clock nanoseconds).
     pub(crate) fn failed(&mut self, now_nanos: u64) -> Verdict {
-        let window = u64::try_from(self.policy.within.as_nanos()).unwrap_or(u64::MAX);
+        self.number += 1;
+        let window = nanos(self.policy.within);
         while self.failures.front().is_some_and(|at| now_nanos.saturating_sub(*at) > window) {
             self.failures.pop_front();
         }
         if self.failures.len() >= self.policy.restarts {
-            return Verdict::GiveUp;
+            return Verdict::Spent;
         }
-        let doublings = u32::try_from(self.failures.len()).unwrap_or(u32::MAX).min(31);
         self.failures.push_back(now_nanos);
-        let backoff = self.policy.backoff_min.saturating_mul(1 << doublings);
-        Verdict::Restart(backoff.min(self.policy.backoff_max))
+        let backoff = self.next_backoff(now_nanos);
+        self.last = Some((now_nanos, backoff));
+        Verdict::Restart(self.jittered(backoff))
+    }
+
+    fn next_backoff(&self, now_nanos: u64) -> Duration {
+        let Restart { backoff_min, backoff_max, factor, .. } = self.policy;
+        match self.last {
+            Some((at, backoff))
+                if now_nanos.saturating_sub(at)
+                    < nanos(self.policy.calm()).saturating_add(nanos(backoff)) =>
+            {
+                scaled(backoff, factor).min(backoff_max)
+            }
+            _ => backoff_min,
+        }
+    }
+
+    fn jittered(&self, backoff: Duration) -> Duration {
+        if self.policy.jitter == 0.0 {
+            return backoff;
+        }
+        let roll = Dice::new(self.salt ^ self.number.wrapping_mul(0x9E37_79B9_7F4A_7C15)).roll();
+        // From -1 to 1.
+        let off = (roll >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
+        scaled(backoff, 1.0 + self.policy.jitter * off).min(self.policy.backoff_max)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
-    const SECOND: u64 = 1_000_000_000;
-
-    fn policy() -> Restart {
-        Restart::from_snapshot()
-            .backoff(Duration::from_millis(100), Duration::from_millis(300))
-            .at_most(3, Duration::from_mins(1))
-    }
-
-    #[test]
-    fn backoff_doubles_up_to_its_limit_and_then_the_budget_is_spent() {
-        let mut budget = RestartBudget::new(policy());
-        let mut fail = || budget.failed(SECOND);
-        assert_eq!(fail(), Verdict::Restart(Duration::from_millis(100)));
-        assert_eq!(fail(), Verdict::Restart(Duration::from_millis(200)));
-        assert_eq!(fail(), Verdict::Restart(Duration::from_millis(300)));
-        assert_eq!(fail(), Verdict::GiveUp);
-    }
-
-    #[test]
-    fn waiting_for_room_on_a_disk_costs_nothing_of_the_budget() {
-        let mut budget = RestartBudget::new(policy());
-        for _ in 0..1_000 {
-            assert_eq!(budget.out_of_space(), Verdict::Restart(Duration::from_secs(1)));
-        }
-        assert_eq!(budget.failed(SECOND), Verdict::Restart(Duration::from_millis(100)));
-        assert_eq!(RestartBudget::new(Restart::never()).out_of_space(), Verdict::GiveUp);
-    }
-
-    #[test]
-    fn failures_outside_the_window_are_forgotten() {
-        let mut budget = RestartBudget::new(policy());
-        for minute in 0..100 {
-            assert_eq!(budget.failed(minute * 61 * SECOND), Verdict::Restart(Duration::from_millis(100)));
-        }
-    }
-
-    #[test]
-    fn never_means_that_the_first_failure_is_the_last() {
-        assert_eq!(RestartBudget::new(Restart::never()).failed(0), Verdict::GiveUp);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_window_ever_holds_more_restarts_than_the_budget(gaps in proptest::collection::vec(0..40 * SECOND, 1..200)) {
-            let mut budget = RestartBudget::new(policy());
-            let (mut now, mut restarts) = (0, Vec::new());
-            for gap in gaps {
-                now += gap;
-                if let Verdict::Restart(backoff) = budget.failed(now) {
-                    proptest::prop_assert!(backoff >= Duration::from_millis(100) && backoff <= Duration::from_millis(300));
-                    restarts.push(now);
-                }
-                let recent = restarts.iter().filter(|at| now - **at <= 60 * SECOND).count();
-                proptest::prop_assert!(recent <= 3);
-            }
-        }
-    }
+/// A duration times a factor that is not negative; the longest there is if it is too long.
+fn scaled(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }

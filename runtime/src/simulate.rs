@@ -15,7 +15,7 @@ mod scripted;
 mod shrink;
 
 pub use failure::{SimulationFailure, Violation};
-pub use fault::{Fault, FaultKind, Place, SinkCall};
+pub use fault::{Fault, FaultKind, FaultPlace, SinkCall};
 pub use outputs::Difference;
 pub(crate) use script::{Fate, Instead, Script};
 pub(crate) use scripted::Scripted;

@@ -14,6 +14,7 @@ pub struct Simulation {
     pub(crate) seed: u64,
     pub(crate) disk: SimulatedDisk,
     pub(crate) panic_at: Vec<u64>,
+    pub(crate) hang_at: Vec<u64>,
     pub(crate) die_at: Option<u64>,
     pub(crate) stop_at: Option<u64>,
     pub(crate) steps_max: u64,
@@ -32,6 +33,7 @@ impl Simulation {
             seed,
             disk: SimulatedDisk::new(seed),
             panic_at: Vec::new(),
+            hang_at: Vec::new(),
             die_at: None,
             stop_at: None,
             steps_max: 50_000_000,
@@ -50,6 +52,13 @@ impl Simulation {
     /// Some task panics at this step of the scheduler.
     pub fn panic_at(mut self, step: u64) -> Self {
         self.panic_at.push(step);
+        self
+    }
+
+    /// Some task does not come back from what it does at this step, and nothing else on its thread happens any more. After
+    /// the [hang timeout](crate::Config::hang_timeout) its thread is left behind; it comes back at any time after that.
+    pub fn hang_at(mut self, step: u64) -> Self {
+        self.hang_at.push(step);
         self
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use watershed_actors::{Clock, Restored, saved_splits};
+use watershed_actors::{Clock, Restored, saved_replays, saved_splits};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
     CheckpointStore, Fs, Identity, Manifest, StoreError, hash_canary, hash_key, read_part,
@@ -13,7 +13,9 @@ use watershed_state::{
 use crate::config::{Config, Resume};
 use crate::error::Error;
 use crate::graph::NodeKind;
+use crate::master::Poison;
 use crate::plan::Plan;
+use crate::tree::CheckpointNode;
 
 /// Run numbers reserved at once.
 pub(crate) const RUN_BLOCK: u32 = 64;
@@ -28,7 +30,11 @@ pub(crate) struct Start {
     pub(crate) run: u32,
     /// What it goes on from.
     pub(crate) checkpoint: Option<u64>,
+    /// What is known of that.
+    pub(crate) checkpoint_made: Option<CheckpointNode>,
     pub(crate) restored: BTreeMap<usize, Arc<Restored>>,
+    /// What is known of records that make operators fail.
+    pub(crate) poison: Poison,
     /// The job had finished, and there is nothing new to read.
     pub(crate) already_finished: bool,
 }
@@ -69,14 +75,45 @@ pub(crate) fn start(
     };
     let identity = Identity { lineage, run: run + RUN_BLOCK, reserved_checkpoints: reserved, began_at };
     store.save_identity(&identity)?;
-    let already_finished = chosen.as_ref().is_some_and(|manifest| manifest.finished) && !new_splits;
-    let checkpoint = chosen.map(|manifest| manifest.checkpoint);
+    let requests = config.dead_letter_folder().map(|folder| (Arc::clone(outputs), folder.join("replay")));
+    let poison = Poison::open(&store, requests)?;
+    let nothing_new = !new_splits && !any_replay(plan, &poison, &restored)?;
+    let already_finished = chosen.as_ref().is_some_and(|manifest| manifest.finished) && nothing_new;
+    let checkpoint_made = chosen.map(|manifest| CheckpointNode {
+        id: manifest.checkpoint,
+        completed_ms: manifest.created_ms,
+        duration_ms: None,
+        bytes: manifest.files().map(|part| part.len).sum(),
+    });
+    let checkpoint = checkpoint_made.as_ref().map(|made| made.id);
     // An earlier process may have died before it came to it, one after the other.
     let pinned: Vec<u64> = checkpoint.into_iter().collect();
     if let Err(error) = store.collect(config.retain, &pinned) {
         tracing::warn!(%error, "old checkpoints could not be collected");
     }
-    Ok(Start { store, identity, run, checkpoint, restored, already_finished })
+    Ok(Start { store, identity, run, checkpoint, checkpoint_made, restored, poison, already_finished })
+}
+
+/// Whether a dead letter is to be replayed that has not been.
+fn any_replay(
+    plan: &Plan,
+    poison: &Poison,
+    restored: &BTreeMap<usize, Arc<Restored>>,
+) -> Result<bool, Error> {
+    let mut any = false;
+    for operator in poison.operators() {
+        let Some(node) = plan.nodes.iter().position(|node| *node.name == *operator) else {
+            tracing::error!(
+                operator,
+                "there are dead letters to be replayed of an operator that does not exist"
+            );
+            continue;
+        };
+        let done = restored.get(&node).map_or(Ok(BTreeSet::new()), |restored| saved_replays(restored));
+        let done = done.map_err(|failure| Error::state(failure.cause))?;
+        any |= poison.replays_of(operator).iter().any(|replay| !done.contains(&replay.letter.id));
+    }
+    Ok(any)
 }
 
 fn unusable_identity(error: StoreError) -> Error {

@@ -12,15 +12,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use watershed_actors::{
-    Broadcast, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance, Map,
-    Operation, Process, Rebalance, SideOutput, Sink, TryFilterMap, TryFlatMap, TryMap, TwoPhaseSink,
-    UserResult, WatermarkStrategy,
+    Broadcast, DeadLetter, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance,
+    LETTERS, Map, Operation, Process, Rebalance, SideOutput, Sink, TryFilterMap, TryFlatMap, TryMap,
+    TwoPhaseSink, UserResult, WatermarkStrategy,
 };
 use watershed_state::Data;
 
 use crate::build::{BuildSettings, InstanceBuild};
 use crate::graph::{EdgeSpec, Node, NodeBuild, NodeId, NodeKind, PointSpec, Routing, SharedGraph};
 use crate::nodes::{InstanceNode, SinkNode, TwoPhaseNode};
+use crate::supervision::Supervision;
 use chain::{Erased, Then, Union};
 
 /// Records of type `T` on their way out of an actor.
@@ -139,45 +140,53 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         self.then("inspect", move |_| Inspect(Arc::clone(&function)))
     }
 
-    /// One record for one, or an error, which is handled as a failure of the actor.
+    /// One record for one, or an error, which is treated as [`Stream::supervise`] says.
     pub fn try_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
     where
         U: Data,
         F: Fn(T) -> UserResult<U> + Send + Sync + 'static,
     {
         let function = Arc::new(function);
-        self.then("try_map", move |_| TryMap(Arc::clone(&function)))
+        self.then("try_map", move |settings| {
+            TryMap::new(Arc::clone(&function), settings.rejects.closure("try_map"))
+        })
     }
 
-    /// Only the records for which the closure says `true`; an error is handled as a failure of the actor.
+    /// Only the records for which the closure says `true`; an error is treated as [`Stream::supervise`] says.
     pub fn try_filter<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
     where
         F: Fn(&T) -> UserResult<bool> + Send + Sync + 'static,
     {
         let function = Arc::new(move |record: T| Ok(function(&record)?.then_some(record)));
-        self.then("try_filter", move |_| TryFilterMap(Arc::clone(&function)))
+        self.then("try_filter", move |settings| {
+            TryFilterMap::new(Arc::clone(&function), settings.rejects.closure("try_filter"))
+        })
     }
 
-    /// One record or none for one, or an error, which is handled as a failure of the actor.
+    /// One record or none for one, or an error, which is treated as [`Stream::supervise`] says.
     pub fn try_filter_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
     where
         U: Data,
         F: Fn(T) -> UserResult<Option<U>> + Send + Sync + 'static,
     {
         let function = Arc::new(function);
-        self.then("try_filter_map", move |_| TryFilterMap(Arc::clone(&function)))
+        self.then("try_filter_map", move |settings| {
+            TryFilterMap::new(Arc::clone(&function), settings.rejects.closure("try_filter_map"))
+        })
     }
 
-    /// Looks at each record and lets it pass; an error is handled as a failure of the actor.
+    /// Looks at each record and lets it pass; an error is treated as [`Stream::supervise`] says.
     pub fn try_inspect<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
     where
         F: Fn(&T) -> UserResult + Send + Sync + 'static,
     {
         let function = Arc::new(move |record: T| function(&record).map(|()| Some(record)));
-        self.then("try_inspect", move |_| TryFilterMap(Arc::clone(&function)))
+        self.then("try_inspect", move |settings| {
+            TryFilterMap::new(Arc::clone(&function), settings.rejects.closure("try_inspect"))
+        })
     }
 
-    /// Any number of records for one, or an error, which is handled as a failure of the actor.
+    /// Any number of records for one, or an error, which is treated as [`Stream::supervise`] says.
     pub fn try_flat_map<I, F>(
         &self,
         function: F,
@@ -187,7 +196,9 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         F: Fn(T) -> UserResult<I> + Send + Sync + 'static,
     {
         let function = Arc::new(function);
-        self.then("try_flat_map", move |_| TryFlatMap::new(Arc::clone(&function)))
+        self.then("try_flat_map", move |settings| {
+            TryFlatMap::new(Arc::clone(&function), settings.rejects.closure("try_flat_map"))
+        })
     }
 
     /// Gives each record its event time, in milliseconds, and sends watermarks as `strategy` says.
@@ -219,6 +230,13 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         let streams = vec![one.point.used().chain, two.point.used().chain];
         let union = Boxed(Arc::new(Union(streams)) as Arc<dyn AnyChain<T>>);
         Stream::new(&self.graph, union, false).routed([one.routing, two.routing].concat())
+    }
+
+    /// The records that this actor, and what is fused into it, have left out under [`Supervision::quarantine`], with what
+    /// is known of each. They are kept beside the checkpoints as well.
+    pub fn dead_letters(&self) -> Stream<DeadLetter> {
+        let root = self.point.chain.roots()[0];
+        Stream::output(&self.graph, root, Some(LETTERS.to_string()))
     }
 
     /// What this actor sends to a side output.
@@ -255,6 +273,14 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     /// which has the same share if it has a split to read. After it was held back from outside it catches up.
     pub fn rate(self, records_per_second: f64) -> Self {
         self.set(|node| node.rate = Some(records_per_second));
+        self
+    }
+
+    /// What becomes of failures of the actor that this stream comes out of, and of the closures fused into it. Without it
+    /// the configuration decides.
+    pub fn supervise(self, supervision: impl Into<Supervision>) -> Self {
+        let supervision = supervision.into();
+        self.set(|node| node.supervision = Some(supervision));
         self
     }
 
@@ -325,7 +351,15 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     fn add_node(&self, name: &str, kind: NodeKind, build: Arc<dyn NodeBuild>) -> NodeId {
         add_node(
             &self.graph,
-            Node { name: name.to_string(), kind, parallelism: None, keyed: false, rate: None, build },
+            Node {
+                name: name.to_string(),
+                kind,
+                parallelism: None,
+                keyed: false,
+                rate: None,
+                supervision: None,
+                build,
+            },
         )
     }
 
@@ -338,7 +372,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     fn add_edges<N, M>(&self, to: Option<NodeId>, routing: &[Routing], make: M)
     where
         N: watershed_actors::Push<T> + 'static,
-        M: Fn(usize, &InstanceBuild<'_>) -> N + Send + Sync + 'static,
+        M: Fn(usize, &mut InstanceBuild<'_>) -> N + Send + Sync + 'static,
     {
         let (point, make) = (self.point.used(), Arc::new(make));
         let mut graph = self.graph.lock();
@@ -374,6 +408,17 @@ impl SinkActor {
         self.graph.lock().nodes[self.node.0].parallelism = Some(instances);
         self
     }
+
+    /// The records that the sink has left out under [`Supervision::quarantine`].
+    pub fn dead_letters(&self) -> Stream<DeadLetter> {
+        Stream::output(&self.graph, self.node, Some(LETTERS.to_string()))
+    }
+
+    /// What becomes of failures of the sink. Without it the configuration decides.
+    pub fn supervise(self, supervision: impl Into<Supervision>) -> Self {
+        self.graph.lock().nodes[self.node.0].supervision = Some(supervision.into());
+        self
+    }
 }
 
 pub(crate) fn add_node(graph: &SharedGraph, node: Node) -> NodeId {
@@ -387,7 +432,7 @@ struct AnyEdge;
 
 impl AnyEdge {
     #[expect(clippy::new_ret_no_self, reason = "it chooses between types that have only the trait in common")]
-    fn new<T: Data>(edge: usize, build: &InstanceBuild<'_>) -> Box<dyn watershed_actors::Push<T>> {
+    fn new<T: Data>(edge: usize, build: &mut InstanceBuild<'_>) -> Box<dyn watershed_actors::Push<T>> {
         let (senders, limits) = (build.senders::<T>(edge), build.settings.limits);
         match build.edges[edge].routing {
             Routing::Broadcast => Box::new(Edge::new(senders, Broadcast, limits)),

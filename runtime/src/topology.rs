@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Node, NodeKind, SharedGraph};
 use crate::job::{Job, Outcome};
 use crate::nodes::SourceNode;
-use crate::plan::{Plan, explain};
+use crate::plan::{Plan, explain, with_dead_letters};
 use crate::stream::{Stream, add_node};
 
 /// A wiring of actors. It says what happens; [`Config`] says how and where.
@@ -41,6 +41,7 @@ impl Topology {
             parallelism: None,
             keyed: false,
             rate: None,
+            supervision: None,
             build: Arc::new(SourceNode::new(source)),
         };
         let node = add_node(&self.graph, node);
@@ -60,8 +61,8 @@ impl Topology {
     /// # Errors
     /// What is wrong with the wiring.
     pub fn explain_with(&self, config: &Config) -> Result<String> {
-        let plan = self.plan(config)?;
-        Ok(explain(&plan, &self.graph.lock()))
+        let graph = with_dead_letters(&self.graph.lock(), config)?;
+        Ok(explain(&Plan::new(&self.name, &graph, config)?, &graph))
     }
 
     /// Runs the job to its end. SIGINT and SIGTERM end it with a last checkpoint, from which the next run goes on.
@@ -90,6 +91,6 @@ impl Topology {
                 "this program is built with `panic = \"abort\"`, which leaves nothing to supervise: remove it from the profile",
             ));
         }
-        Plan::new(&self.name, &self.graph.lock(), config)
+        Plan::new(&self.name, &with_dead_letters(&self.graph.lock(), config)?, config)
     }
 }

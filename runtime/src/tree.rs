@@ -1,24 +1,49 @@
 //! The supervision tree as data.
 
+mod lines;
+
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use watershed_actors::Times;
 
 /// A picture of the supervision tree: job → region → operator → instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+///
+/// What is counted is a total. A rate or a share of the last seconds is the difference of two pictures: see
+/// [`Shares::between`] and [`Tree::taken_nanos`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     /// Name of the topology.
     pub job: String,
     /// Identity of this history of the job.
     pub lineage: String,
+    /// When the picture was taken, in milliseconds since 1970.
+    pub taken_ms: i64,
+    /// The same on a clock that never goes back, in nanoseconds.
+    pub taken_nanos: u64,
     /// The newest complete checkpoint.
     pub checkpoint: Option<u64>,
+    /// What is known of it.
+    pub newest_checkpoint: Option<CheckpointNode>,
     /// What is rolled back together.
     pub regions: Vec<RegionNode>,
 }
 
+/// A complete checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointNode {
+    /// Its id.
+    pub id: u64,
+    /// When it was complete, in milliseconds since 1970.
+    pub completed_ms: i64,
+    /// How long it took from its trigger; not known of one that an earlier process has made.
+    pub duration_ms: Option<u64>,
+    /// Bytes of all of its parts.
+    pub bytes: u64,
+}
+
 /// A region of the tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegionNode {
     /// Number, from 0.
     pub region: usize,
@@ -30,12 +55,31 @@ pub struct RegionNode {
     pub restarts: u32,
     /// Why it was restarted last.
     pub last_failure: Option<String>,
+    /// The last few failures, oldest first: why it was restarted.
+    pub recent_failures: Vec<FailureNode>,
     /// Its operators.
     pub operators: Vec<OperatorNode>,
 }
 
+/// A failure, as the control plane has heard of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureNode {
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// Who failed: `operator[instance]`.
+    pub instance: String,
+    /// In which run.
+    pub run: u32,
+    /// How: `panic`, `error`, …
+    pub kind: String,
+    /// What happened, for people.
+    pub cause: String,
+    /// The key of the record in process, as JSON, where known.
+    pub key: Option<String>,
+}
+
 /// An operator of the tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorNode {
     /// Name.
     pub operator: String,
@@ -46,7 +90,7 @@ pub struct OperatorNode {
 }
 
 /// An instance of the tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceNode {
     /// Number, from 0.
     pub instance: usize,
@@ -56,103 +100,105 @@ pub struct InstanceNode {
     pub state: String,
     /// Its run; grows with each restart of its region.
     pub run: u32,
-    /// Records taken in since the process began (read, for a source).
+    /// Records taken in since the process began (read, for a source). Those that come again after a restart count again.
     pub records: u64,
+    /// Their size in memory, without what they point to: the text of a `String` is not in it.
+    pub bytes: u64,
+    /// Records sent to other actors since the process began; one that goes to two of them counts twice.
+    pub records_sent: u64,
+    /// Their size in memory, without what they point to.
+    pub bytes_sent: u64,
+    /// Records that were set aside for good, instead of being processed.
+    pub records_skipped: u64,
+    /// Records that wait, as their key is parked.
+    pub records_parked: u64,
+    /// Messages that were sent to it and are not worked off: those that wait, and the one at hand.
+    pub mailbox: u32,
+    /// How many that can be: the credits of all channels to it.
+    pub mailbox_capacity: u32,
+    /// Messages that it may send before one has to be worked off, on all of its channels together.
+    pub credits: u32,
+    /// Credits of all of its channels, those that are out included.
+    pub credits_total: u32,
+    /// Where its time went.
+    pub time: TimeNode,
+    /// How far event time has come: the combined watermark of its inputs, or the highest that it has sent if it is a source.
+    /// `i64::MAX` is the end of the input.
+    pub watermark: Option<i64>,
     /// How often it was the one that failed.
     pub failures: u32,
     /// How it failed last.
     pub last_failure: Option<String>,
+    /// Its last few failures, oldest first.
+    pub recent_failures: Vec<FailureNode>,
+}
+
+/// Where the time of an instance went since the process began. While its region is down nothing is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeNode {
+    /// At work, or waiting for its turn on its thread.
+    pub busy_nanos: u64,
+    /// Waiting for input.
+    pub idle_nanos: u64,
+    /// Waiting for room in an output.
+    pub blocked_nanos: u64,
+}
+
+/// Shares of time, in percent. Together they are 100, but for rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// At work, or waiting for its turn on its thread.
+    pub busy: u64,
+    /// Waiting for input.
+    pub idle: u64,
+    /// Waiting for room in an output: held back by those behind it.
+    pub blocked: u64,
+}
+
+impl Shares {
+    /// Shares of the time from one picture of an instance to a later one; `None` if it was not there.
+    pub fn between(before: TimeNode, after: TimeNode) -> Option<Self> {
+        let busy = after.busy_nanos.saturating_sub(before.busy_nanos);
+        let idle = after.idle_nanos.saturating_sub(before.idle_nanos);
+        let blocked = after.blocked_nanos.saturating_sub(before.blocked_nanos);
+        let whole = u128::from(busy) + u128::from(idle) + u128::from(blocked);
+        if whole == 0 {
+            return None;
+        }
+        let percent = |part: u64| ((u128::from(part) * 100 + whole / 2) / whole) as u64;
+        Some(Self { busy: percent(busy), idle: percent(idle), blocked: percent(blocked) })
+    }
+}
+
+impl From<Times> for TimeNode {
+    fn from(times: Times) -> Self {
+        let Times { busy_nanos, idle_nanos, blocked_nanos } = times;
+        Self { busy_nanos, idle_nanos, blocked_nanos }
+    }
 }
 
 impl Tree {
-    /// One line a node, in order, without line ends.
+    /// One line a node, in order, without line ends. Shares of time are those since the process began.
     pub fn lines(&self) -> Vec<String> {
-        let checkpoint = self.checkpoint.map_or("none".to_string(), |id| id.to_string());
-        let mut lines = vec![format!("job {} lineage={} checkpoint={checkpoint}", self.job, self.lineage)];
-        let failed = |failure: &Option<String>| {
-            failure.as_ref().map_or(String::new(), |failure| format!(" last_failure=\"{failure}\""))
-        };
-        for region in &self.regions {
-            lines.push(format!(
-                "  region {} state={} run={} restarts={}{}",
-                region.region,
-                region.state,
-                region.run,
-                region.restarts,
-                failed(&region.last_failure)
-            ));
-            for operator in &region.operators {
-                lines.push(format!(
-                    "    {} ({}) instances={}",
-                    operator.operator,
-                    operator.kind,
-                    operator.instances.len()
-                ));
-                for instance in &operator.instances {
-                    lines.push(format!(
-                        "      {}[{}] arbiter={} state={} run={} restarts={} failures={} records={}{}",
-                        operator.operator,
-                        instance.instance,
-                        instance.arbiter,
-                        instance.state,
-                        instance.run,
-                        region.restarts,
-                        instance.failures,
-                        instance.records,
-                        failed(&instance.last_failure)
-                    ));
-                }
-            }
-        }
-        lines
+        lines::of(self)
+    }
+
+    /// How long ago the newest checkpoint was complete, in milliseconds.
+    pub fn checkpoint_age_ms(&self) -> Option<u64> {
+        let newest = self.newest_checkpoint.as_ref()?;
+        Some(u64::try_from(self.taken_ms.saturating_sub(newest.completed_ms)).unwrap_or(0))
+    }
+
+    /// The instance of this name and number.
+    pub fn instance(&self, operator: &str, instance: usize) -> Option<&InstanceNode> {
+        let operators = self.regions.iter().flat_map(|region| &region.operators);
+        let mut found = operators.filter(|node| node.operator == operator);
+        found.next()?.instances.iter().find(|node| node.instance == instance)
     }
 }
 
 impl fmt::Display for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tree_has_a_line_for_each_node() {
-        let instance = |instance, last_failure: Option<&str>| InstanceNode {
-            instance,
-            arbiter: instance,
-            state: "running".to_string(),
-            run: 4,
-            records: 120,
-            failures: u32::from(last_failure.is_some()),
-            last_failure: last_failure.map(str::to_string),
-        };
-        let operator = OperatorNode {
-            operator: "count".to_string(),
-            kind: "process".to_string(),
-            instances: vec![instance(0, None), instance(1, Some("panicked: oh (key 7)"))],
-        };
-        let region = RegionNode {
-            region: 0,
-            state: "running".to_string(),
-            run: 4,
-            restarts: 3,
-            last_failure: Some("count[1] panicked: oh (key 7)".to_string()),
-            operators: vec![operator],
-        };
-        let (job, lineage) = ("words".to_string(), "8a".to_string());
-        let tree = Tree { job, lineage, checkpoint: Some(9), regions: vec![region] };
-        assert_eq!(
-            tree.lines(),
-            [
-                "job words lineage=8a checkpoint=9",
-                "  region 0 state=running run=4 restarts=3 last_failure=\"count[1] panicked: oh (key 7)\"",
-                "    count (process) instances=2",
-                "      count[0] arbiter=0 state=running run=4 restarts=3 failures=0 records=120",
-                "      count[1] arbiter=1 state=running run=4 restarts=3 failures=1 records=120 last_failure=\"panicked: oh (key 7)\"",
-            ]
-        );
     }
 }

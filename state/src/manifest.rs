@@ -77,7 +77,11 @@ impl Manifest {
 }
 
 /// Encodes a value into a checksummed file.
-pub(crate) fn seal<T: Serialize>(format: Format, path: &Path, value: &T) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn seal<T: Serialize + ?Sized>(
+    format: Format,
+    path: &Path,
+    value: &T,
+) -> Result<Vec<u8>, StoreError> {
     let mut body = Vec::new();
     encode(value, &mut body).map_err(|source| StoreError::Codec { path: path.to_owned(), source })?;
     Ok(frame::seal(format, &body))

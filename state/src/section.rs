@@ -20,11 +20,15 @@ pub enum SectionKind {
     InstanceState = 7,
     /// The state of what is fused into the operator.
     ChainState = 8,
+    /// What an instance has left out, and which dead letters it has replayed.
+    Supervision = 9,
+    /// Records that wait for a key to be released.
+    Parked = 10,
 }
 
 impl SectionKind {
     /// All kinds, by number.
-    pub const ALL: [SectionKind; 8] = [
+    pub const ALL: [SectionKind; 10] = [
         SectionKind::KeyedState,
         SectionKind::EventTimers,
         SectionKind::ProcessingTimers,
@@ -33,6 +37,8 @@ impl SectionKind {
         SectionKind::Committables,
         SectionKind::InstanceState,
         SectionKind::ChainState,
+        SectionKind::Supervision,
+        SectionKind::Parked,
     ];
 
     /// The kind with this number in a file, if there is one.

@@ -3,11 +3,13 @@
 //! ```text
 //! <root>/lock               held by the process that uses the folder
 //! <root>/job                the identity of the job
+//! <root>/skips              records that are left out when they come again
 //! <root>/chk-7/*.part       what the instances saved for checkpoint 7
 //! <root>/chk-7/manifest     appears last: checkpoint 7 exists
 //! ```
 
 mod collect;
+mod skips;
 #[cfg(test)]
 mod tests;
 

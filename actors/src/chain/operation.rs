@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use watershed_state::Data;
+
 use crate::batch::Flow;
 use crate::chain::Push;
-use crate::error::{UserResult, fail};
+use crate::error::UserResult;
 use crate::message::Signal;
+use crate::supervision::Rejecter;
 
 /// One fused operator: what it does with a record, given what comes after it.
 ///
@@ -44,6 +47,11 @@ pub trait Operation<T>: Send {
 
     /// Takes back what was saved.
     fn load(&mut self, _saved: i64) {}
+
+    /// A record that the closure with this number has rejected before, if this is that closure.
+    fn replay(&self, _closure: u32, _record: &[u8]) -> Option<UserResult<T>> {
+        None
+    }
 }
 
 /// One record for one.
@@ -104,34 +112,64 @@ impl<T, F: Fn(&T) + Send + Sync> Operation<T> for Inspect<F> {
 
 /// One record for one, or an error.
 #[derive(Debug)]
-pub struct TryMap<F>(pub Arc<F>);
+pub struct TryMap<F> {
+    function: Arc<F>,
+    rejecter: Rejecter,
+}
 
-impl<T, U, F: Fn(T) -> UserResult<U> + Send + Sync> Operation<T> for TryMap<F> {
+impl<F> TryMap<F> {
+    /// With the closure, and what becomes of a record that makes it fail.
+    pub fn new(function: Arc<F>, rejecter: Rejecter) -> Self {
+        Self { function, rejecter }
+    }
+}
+
+impl<T: Data, U, F: Fn(T) -> UserResult<U> + Send + Sync> Operation<T> for TryMap<F> {
     type Out = U;
 
     #[inline]
     fn apply<N: Push<U>>(&mut self, value: T, at: i64, next: &mut N) -> Flow {
-        match (self.0)(value) {
+        let kept = self.rejecter.keep(&value);
+        match (self.function)(value) {
             Ok(out) => next.push(out, at),
-            Err(error) => fail(error),
+            Err(error) => self.rejecter.rejected(kept, at, error),
         }
+    }
+
+    fn replay(&self, closure: u32, record: &[u8]) -> Option<UserResult<T>> {
+        self.rejecter.replay(closure, record)
     }
 }
 
 /// One record or none for one, or an error.
 #[derive(Debug)]
-pub struct TryFilterMap<F>(pub Arc<F>);
+pub struct TryFilterMap<F> {
+    function: Arc<F>,
+    rejecter: Rejecter,
+}
 
-impl<T, U, F: Fn(T) -> UserResult<Option<U>> + Send + Sync> Operation<T> for TryFilterMap<F> {
+impl<F> TryFilterMap<F> {
+    /// With the closure, and what becomes of a record that makes it fail.
+    pub fn new(function: Arc<F>, rejecter: Rejecter) -> Self {
+        Self { function, rejecter }
+    }
+}
+
+impl<T: Data, U, F: Fn(T) -> UserResult<Option<U>> + Send + Sync> Operation<T> for TryFilterMap<F> {
     type Out = U;
 
     #[inline]
     fn apply<N: Push<U>>(&mut self, value: T, at: i64, next: &mut N) -> Flow {
-        match (self.0)(value) {
+        let kept = self.rejecter.keep(&value);
+        match (self.function)(value) {
             Ok(Some(out)) => next.push(out, at),
             Ok(None) => Flow::Continue,
-            Err(error) => fail(error),
+            Err(error) => self.rejecter.rejected(kept, at, error),
         }
+    }
+
+    fn replay(&self, closure: u32, record: &[u8]) -> Option<UserResult<T>> {
+        self.rejecter.replay(closure, record)
     }
 }
 
@@ -196,18 +234,20 @@ where
 #[derive(Debug)]
 pub struct TryFlatMap<F, I: IntoIterator> {
     function: Arc<F>,
+    rejecter: Rejecter,
     rest: Option<(I::IntoIter, i64)>,
 }
 
 impl<F, I: IntoIterator> TryFlatMap<F, I> {
-    /// With the closure that makes the records.
-    pub fn new(function: Arc<F>) -> Self {
-        Self { function, rest: None }
+    /// With the closure that makes the records, and what becomes of a record that makes it fail.
+    pub fn new(function: Arc<F>, rejecter: Rejecter) -> Self {
+        Self { function, rejecter, rest: None }
     }
 }
 
 impl<T, I, F> Operation<T> for TryFlatMap<F, I>
 where
+    T: Data,
     I: IntoIterator,
     I::IntoIter: Send,
     F: Fn(T) -> UserResult<I> + Send + Sync,
@@ -216,10 +256,15 @@ where
 
     #[inline]
     fn apply<N: Push<I::Item>>(&mut self, value: T, at: i64, next: &mut N) -> Flow {
+        let kept = self.rejecter.keep(&value);
         match (self.function)(value) {
             Ok(items) => push_all(items.into_iter(), at, &mut self.rest, next),
-            Err(error) => fail(error),
+            Err(error) => self.rejecter.rejected(kept, at, error),
         }
+    }
+
+    fn replay(&self, closure: u32, record: &[u8]) -> Option<UserResult<T>> {
+        self.rejecter.replay(closure, record)
     }
 
     fn resume<N: Push<I::Item>>(&mut self, next: &mut N) -> Flow {

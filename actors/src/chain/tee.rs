@@ -2,6 +2,7 @@
 
 use crate::batch::{Batch, Flow};
 use crate::chain::Push;
+use crate::error::UserResult;
 use crate::message::Signal;
 
 /// Gives each record to every consumer; the last one gets the original, the others clones.
@@ -118,5 +119,12 @@ impl<T: Clone + Send> Push<T> for Tee<T> {
         for consumer in &mut self.consumers {
             consumer.push.load(saved);
         }
+    }
+
+    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+        self.consumers.iter_mut().find_map(|consumer| {
+            let replayed = consumer.push.replay(closure, record, at)?;
+            Some(replayed.inspect(|flow| consumer.note(*flow)))
+        })
     }
 }

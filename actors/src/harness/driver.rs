@@ -5,7 +5,7 @@ use std::sync::Arc;
 use watershed_state::{Data, Section};
 
 use crate::clock::Clock;
-use crate::error::Failure;
+use crate::error::{Blame, Failure};
 use crate::harness::clock::VirtualClock;
 use crate::harness::probe::Credits;
 use crate::harness::world::{Reports, World};
@@ -180,7 +180,15 @@ impl<T: Data> Task for Box<dyn Task<In = T>> {
         (**self).step()
     }
 
+    fn is_blocked(&self) -> bool {
+        (**self).is_blocked()
+    }
+
     fn current_key(&self) -> Option<String> {
         (**self).current_key()
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        (**self).blame(failure)
     }
 }

@@ -130,7 +130,10 @@ fn an_unexpected_failure_is_shown() {
 fn an_expected_failure_is_given_back() {
     let failure = sum(false, [record(1), record(13)]).expect_failure();
     let key = Some("3".to_string());
-    assert_eq!(failure, Failure { cause: "thirteen".to_string(), kind: FailureKind::Error, key });
+    assert_eq!(
+        failure,
+        Failure { cause: "thirteen".to_string(), kind: FailureKind::Error, key, blame: None }
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a process function may do.
 
-use watershed_state::TimerQueue;
+use serde::{Deserialize, Serialize};
+use watershed_state::{Key, KeyGroups, SectionKind, TimerQueue};
 
 use crate::batch::Batch;
 use crate::clock::{Clock, NO_TIMESTAMP};
@@ -70,23 +71,23 @@ impl<P: Process + ?Sized> Context<'_, P> {
 
     /// Sets a timer of this key for when the watermark reaches `at` (milliseconds). Setting it twice is setting it once.
     pub fn timer_at(&mut self, at: i64) {
-        self.timers.event.register(at, self.hash, self.key);
+        self.timers.register(TimerKind::EventTime, at, self.hash, self.key);
     }
 
     /// Takes back a timer that [`Context::timer_at`] set.
     pub fn delete_timer_at(&mut self, at: i64) {
-        self.timers.event.delete(at, self.hash, self.key);
+        self.timers.delete(TimerKind::EventTime, at, self.hash, self.key);
     }
 
     /// Sets a timer of this key for when the clock reaches `at` (milliseconds since the Unix epoch). One that is
     /// overdue after a restart fires at once; one that is not due when the input ends never fires.
     pub fn timer_at_processing_time(&mut self, at: i64) {
-        self.timers.processing.register(at, self.hash, self.key);
+        self.timers.register(TimerKind::ProcessingTime, at, self.hash, self.key);
     }
 
     /// Takes back a timer that [`Context::timer_at_processing_time`] set.
     pub fn delete_timer_at_processing_time(&mut self, at: i64) {
-        self.timers.processing.delete(at, self.hash, self.key);
+        self.timers.delete(TimerKind::ProcessingTime, at, self.hash, self.key);
     }
 
     /// Forgets the state of this key when the call returns.
@@ -106,7 +107,8 @@ pub struct Timer {
 }
 
 /// The clock a timer goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TimerKind {
     /// The watermark.
     EventTime,
@@ -119,6 +121,66 @@ pub enum TimerKind {
 pub(crate) struct TimerService<K> {
     pub(crate) event: TimerQueue<K>,
     pub(crate) processing: TimerQueue<K>,
+    /// What the record in process has changed, if it may have to be taken back.
+    changes: Vec<TimerChange>,
+    /// Whether it may.
+    keeps: bool,
+}
+
+/// A timer of the key at hand was set, or deleted.
+#[derive(Debug, Clone, Copy)]
+struct TimerChange {
+    kind: TimerKind,
+    at: i64,
+    was_set: bool,
+}
+
+impl<K: Key> TimerService<K> {
+    /// Without timers; `keeps` says whether what a record changes may have to be taken back.
+    pub(crate) fn new(groups: KeyGroups, keeps: bool) -> Self {
+        Self {
+            event: TimerQueue::new(SectionKind::EventTimers, groups),
+            processing: TimerQueue::new(SectionKind::ProcessingTimers, groups),
+            changes: Vec::new(),
+            keeps,
+        }
+    }
+
+    fn queue(&mut self, kind: TimerKind) -> &mut TimerQueue<K> {
+        match kind {
+            TimerKind::EventTime => &mut self.event,
+            TimerKind::ProcessingTime => &mut self.processing,
+        }
+    }
+
+    fn register(&mut self, kind: TimerKind, at: i64, hash: u64, key: &K) {
+        if self.queue(kind).register(at, hash, key) && self.keeps {
+            self.changes.push(TimerChange { kind, at, was_set: true });
+        }
+    }
+
+    fn delete(&mut self, kind: TimerKind, at: i64, hash: u64, key: &K) {
+        if self.queue(kind).delete(at, hash, key) && self.keeps {
+            self.changes.push(TimerChange { kind, at, was_set: false });
+        }
+    }
+
+    /// From here on, changes belong to one record and can be taken back.
+    #[inline]
+    pub(crate) fn begin_record(&mut self) {
+        self.changes.clear();
+    }
+
+    /// Takes back what was changed since [`TimerService::begin_record`], the last change first.
+    pub(crate) fn take_back(&mut self, hash: u64, key: &K) {
+        while let Some(TimerChange { kind, at, was_set }) = self.changes.pop() {
+            if was_set {
+                self.queue(kind).delete(at, hash, key);
+            } else {
+                self.queue(kind).register(at, hash, key);
+            }
+        }
+    }
 }
 
 /// What user code has emitted and nobody has taken yet.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
-use crate::error::fail;
+use crate::error::{UserResult, fail};
 use crate::message::Signal;
 
 /// Names a further output of an actor and the type of its records.
@@ -47,6 +47,8 @@ pub struct SideOutputs {
     ports: Vec<(Arc<str>, Box<dyn SidePort>)>,
     /// Records in all of them that have not been flushed.
     gathered: usize,
+    /// Number of the record in process, while what it emits may have to be taken back.
+    record: u64,
 }
 
 impl std::fmt::Debug for SideOutputs {
@@ -68,11 +70,16 @@ trait SidePort: Send {
     fn interrupted(&self) -> bool;
     fn save(&self, saved: &mut Vec<i64>);
     fn load(&mut self, saved: &mut dyn Iterator<Item = i64>);
+    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>>;
+    /// Takes back what this record has emitted. Returns how many records that were.
+    fn take_back(&mut self, record: u64) -> usize;
 }
 
 struct Gathering<T> {
     gathered: Batch<T>,
     tee: Tee<T>,
+    /// The last record that has emitted something, and what there was before it.
+    before: (u64, usize),
 }
 
 impl<T: Clone + Send + 'static> SidePort for Gathering<T> {
@@ -103,12 +110,22 @@ impl<T: Clone + Send + 'static> SidePort for Gathering<T> {
     fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
         self.tee.load(saved);
     }
+    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+        self.tee.replay(closure, record, at)
+    }
+    fn take_back(&mut self, record: u64) -> usize {
+        let (last, before) = self.before;
+        let emitted = if last == record { self.gathered.len().saturating_sub(before) } else { 0 };
+        self.gathered.truncate(self.gathered.len() - emitted);
+        emitted
+    }
 }
 
 impl SideOutputs {
     /// Connects the side output of this name.
     pub fn connect<T: Clone + Send + 'static>(&mut self, name: &str, tee: Tee<T>) {
-        self.ports.push((Arc::from(name), Box::new(Gathering { gathered: Batch::default(), tee })));
+        self.ports
+            .push((Arc::from(name), Box::new(Gathering { gathered: Batch::default(), tee, before: (0, 0) })));
     }
 
     /// Adds a record to a side output; without a consumer it is dropped. One of another type than its consumers take is a
@@ -120,11 +137,32 @@ impl SideOutputs {
                     let (name, sent, used) = (&output.name, type_name::<T>(), port.item());
                     fail(format!("side output `{name}` is sent `{sent}` but used as `{used}`").into())
                 };
+                if gathering.before.0 != self.record {
+                    gathering.before = (self.record, gathering.gathered.len());
+                }
                 gathering.gathered.push(value, at);
                 self.gathered += 1;
                 return;
             }
         }
+    }
+
+    /// From here on, what is emitted belongs to one record and can be taken back.
+    #[inline]
+    pub(crate) fn begin_record(&mut self) {
+        self.record += 1;
+    }
+
+    /// Takes back what was emitted since [`SideOutputs::begin_record`].
+    pub(crate) fn take_back(&mut self) {
+        for (_, port) in &mut self.ports {
+            self.gathered -= port.take_back(self.record);
+        }
+    }
+
+    /// See [`Push::replay`].
+    pub(crate) fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+        self.ports.iter_mut().find_map(|(_, port)| port.replay(closure, record, at))
     }
 
     /// Records that have not been flushed.

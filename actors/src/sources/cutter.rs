@@ -22,7 +22,8 @@ pub(super) struct Cutter {
 /// What to do with a line that is not UTF-8.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum InvalidUtf8 {
-    /// The source fails and says where the line is.
+    /// The line is no record, and where it is is said: what becomes of that is up to the policy of the source for
+    /// [`Stage::Decode`](crate::Stage::Decode). Without one the source fails.
     #[default]
     Fail,
     /// The line is left out and counted.
@@ -38,11 +39,20 @@ pub(super) struct Cut {
     pub(super) lines: usize,
 }
 
-/// A line that can't be given out.
+/// A line that was cut off.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    Text(String),
+    /// The byte at this index of what was cut is not part of valid UTF-8.
+    NotUtf8 {
+        line: &'a [u8],
+        at: usize,
+    },
+}
+
+/// A line that can't be cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadLine {
-    /// The byte at this index is not part of valid UTF-8.
-    NotUtf8(usize),
     /// The line that begins at this index is longer than allowed.
     TooLong(usize),
 }
@@ -59,7 +69,7 @@ impl Cutter {
         bytes: &[u8],
         lines: usize,
         before: usize,
-        mut push: impl FnMut(String),
+        mut push: impl FnMut(Line<'_>),
     ) -> Result<Cut, BadLine> {
         self.ends.clear();
         let mut start = 0;
@@ -78,15 +88,17 @@ impl Cutter {
         if let Ok(text) = str::from_utf8(&bytes[..start]) {
             // All lines are checked at once, which is much faster than one by one when lines are short.
             for &end in &self.ends {
-                push(without_return(&text[from..end]).to_owned());
+                push(Line::Text(without_return(&text[from..end]).to_owned()));
                 from = end + 1;
             }
             return Ok(cut);
         }
         for index in 0..self.ends.len() {
             let end = self.ends[index];
-            if let Some(line) = self.check(bytes, from, end)? {
-                push(without_return(line).to_owned());
+            match self.check(bytes, from, end) {
+                Some(Ok(line)) => push(Line::Text(without_return(line).to_owned())),
+                Some(Err(bad)) => push(bad),
+                None => {}
             }
             from = end + 1;
         }
@@ -94,12 +106,14 @@ impl Cutter {
     }
 
     /// Gives out all of `bytes` as the last line, the one without a line end.
-    pub(super) fn last(&mut self, bytes: &[u8], push: impl FnOnce(String)) -> Result<(), BadLine> {
+    pub(super) fn last(&mut self, bytes: &[u8], push: impl FnOnce(Line<'_>)) -> Result<(), BadLine> {
         if bytes.len() > self.longest {
             return Err(BadLine::TooLong(0));
         }
-        if let Some(line) = self.check(bytes, 0, bytes.len())? {
-            push(line.to_owned());
+        match self.check(bytes, 0, bytes.len()) {
+            Some(Ok(line)) => push(Line::Text(line.to_owned())),
+            Some(Err(bad)) => push(bad),
+            None => {}
         }
         Ok(())
     }
@@ -111,15 +125,18 @@ impl Cutter {
         }
     }
 
-    /// A line as text, or `None` if it is to be left out.
-    fn check<'a>(&mut self, bytes: &'a [u8], from: usize, end: usize) -> Result<Option<&'a str>, BadLine> {
-        match (str::from_utf8(&bytes[from..end]), self.invalid) {
-            (Ok(line), _) => Ok(Some(line)),
-            (Err(error), InvalidUtf8::Fail) => Err(BadLine::NotUtf8(from + error.valid_up_to())),
+    /// A line as text, or as bytes that are no text, or `None` if it is to be left out.
+    fn check<'a>(&mut self, bytes: &'a [u8], from: usize, end: usize) -> Option<Result<&'a str, Line<'a>>> {
+        let line = &bytes[from..end];
+        match (str::from_utf8(line), self.invalid) {
+            (Ok(line), _) => Some(Ok(line)),
+            (Err(error), InvalidUtf8::Fail) => {
+                Some(Err(Line::NotUtf8 { line, at: from + error.valid_up_to() }))
+            }
             (Err(_), InvalidUtf8::SkipAndCount) => {
                 self.skipped += 1;
                 self.skipped_in_all.fetch_add(1, Ordering::Relaxed);
-                Ok(None)
+                None
             }
         }
     }

@@ -32,7 +32,11 @@ pub(super) fn context() -> SourceContext {
 pub(super) fn poll<R: Reader>(reader: &mut R, limit: usize) -> UserResult<(Vec<R::Item>, Polled)> {
     loop {
         let mut batch = Batch::default();
-        let polled = reader.poll(&mut Records::new(&mut batch), limit)?;
+        let mut records = Records::new(&mut batch);
+        let polled = reader.poll(&mut records, limit)?;
+        if let Some(rejected) = records.into_rejected().into_iter().next() {
+            return Err(rejected.error);
+        }
         assert!(batch.len() <= limit, "more records than asked for");
         if batch.is_empty() && matches!(polled, Polled::Pending(_)) {
             thread::park();

@@ -5,9 +5,10 @@ mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::message::Envelope;
-use crate::task::{Control, Env, Step, Task, TaskEvent};
+use crate::panics;
+use crate::task::{Activity, Control, Env, Step, Task, TaskEvent, Work};
 
 /// Runs code of the user's; what it throws comes back as a failure.
 ///
@@ -15,7 +16,7 @@ use crate::task::{Control, Env, Step, Task, TaskEvent};
 /// What was thrown.
 pub fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
     // Whatever the code left half-changed is thrown away: the caller drops the task and rolls its region back.
-    catch_unwind(AssertUnwindSafe(code)).map_err(Failure::caught)
+    catch_unwind(AssertUnwindSafe(|| panics::watched(code))).map_err(Failure::caught)
 }
 
 /// Makes the task, restored, on the thread that will run it.
@@ -74,34 +75,77 @@ impl<T: Task> TaskCell<T> {
 
     /// See [`Task::step`]; a failed task says [`Step::Stopped`].
     pub fn step(&mut self) -> Step {
+        let work = self.hang();
+        let step = self.step_once();
+        self.env.counters.pulse.end(work);
+        step
+    }
+
+    /// Notes that a step begins. In tests of recovery that is all of it: the task hangs.
+    pub fn hang(&self) -> Work {
+        let work = if matches!(self.life, Life::Booting(_)) { Work::Boot } else { Work::Step };
+        self.env.counters.pulse.begin(work, self.env.clock.nanos());
+        work
+    }
+
+    /// Whether its life is over.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.life, Life::Dead)
+    }
+
+    /// The rest of a step that hung, long after the task was given up: it does not know yet that its run is over.
+    pub fn come_back(&mut self) -> Step {
+        self.step_in_life()
+    }
+
+    fn step_once(&mut self) -> Step {
         if self.env.is_fenced() {
             self.stop();
         }
+        self.step_in_life()
+    }
+
+    fn step_in_life(&mut self) -> Step {
         match &mut self.life {
             Life::Dead => Step::Stopped,
             Life::Booting(_) => self.boot(),
-            Life::Running(task) => match guard(|| task.step()) {
-                Ok(Ok(Step::Stopped)) => {
-                    self.stop();
-                    Step::Stopped
-                }
-                Ok(Ok(step)) => step,
-                Ok(Err(failure)) | Err(failure) => {
-                    self.fail(failure);
-                    Step::Stopped
-                }
-            },
+            Life::Running(_) => self.step_running(),
         }
     }
 
-    /// Lets the task fail as if its own code had, for tests of recovery.
+    fn step_running(&mut self) -> Step {
+        let Life::Running(task) = &mut self.life else { return Step::Stopped };
+        self.env.turn_to(Activity::Busy);
+        let stepped = guard(|| task.step());
+        match stepped {
+            Ok(Ok(Step::Stopped)) => {
+                self.stop();
+                Step::Stopped
+            }
+            Ok(Ok(step)) => {
+                // One that has more to do stays busy until its next turn.
+                if matches!(step, Step::Waiting(_)) {
+                    self.env.turn_to(if task.is_blocked() { Activity::Blocked } else { Activity::Idle });
+                }
+                step
+            }
+            Ok(Err(failure)) | Err(failure) => {
+                self.fail(failure);
+                Step::Stopped
+            }
+        }
+    }
+
+    /// Lets the task fail as if its own code had, for tests of recovery. No record is put under suspicion for it.
     pub fn crash(&mut self, cause: &str) {
         if !matches!(self.life, Life::Dead) {
-            self.fail(Failure {
-                cause: cause.to_string(),
-                kind: crate::error::FailureKind::Panic,
-                key: None,
-            });
+            let key = match &self.life {
+                Life::Running(task) => guard(|| task.current_key()).unwrap_or(None),
+                _ => None,
+            };
+            self.drop_task();
+            let (cause, kind) = (cause.to_string(), FailureKind::Panic);
+            self.env.report(TaskEvent::Failed(Failure { cause, kind, key, blame: None }));
         }
     }
 
@@ -126,6 +170,17 @@ impl<T: Task> TaskCell<T> {
         {
             failure.key = guard(|| task.current_key()).unwrap_or(None);
         }
+        let backtrace = panics::take_backtrace();
+        if let Life::Running(task) = &self.life
+            && failure.blame.is_none()
+        {
+            failure.blame = guard(|| task.blame(&failure)).unwrap_or(None).map(Box::new);
+        }
+        if let Some(blame) = &mut failure.blame
+            && failure.kind == FailureKind::Panic
+        {
+            blame.backtrace = backtrace;
+        }
         self.drop_task();
         self.env.report(TaskEvent::Failed(failure));
     }
@@ -139,6 +194,7 @@ impl<T: Task> TaskCell<T> {
 
     fn drop_task(&mut self) {
         let life = std::mem::replace(&mut self.life, Life::Dead);
+        self.env.turn_to(Activity::Down);
         // A panic in a user's Drop has nothing left to break.
         let _ = guard(move || drop(life));
     }

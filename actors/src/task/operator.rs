@@ -6,7 +6,7 @@ mod tests;
 use watershed_state::{Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};
-use crate::error::Failure;
+use crate::error::{Blame, Failure};
 use crate::inbox::{Inbox, Input, ValveChange};
 use crate::link::Permit;
 use crate::message::Envelope;
@@ -76,6 +76,22 @@ pub trait Logic: Send {
     fn current_key(&self) -> Option<String> {
         None
     }
+
+    /// See [`Task::blame`].
+    fn blame(&self, failure: &Failure) -> Option<Blame>;
+
+    /// Whether it has work that comes from outside of its inputs: replayed letters, records of a released key.
+    fn has_errand(&self) -> bool;
+
+    /// Does some of that work.
+    ///
+    /// # Errors
+    /// What user code returned.
+    fn run_errand(&mut self) -> Result<Flow, Failure>;
+    /// The key of a record, as JSON, for whoever looks at it; `None` without keys.
+    fn key_of(&self, _record: &Self::In) -> Option<String> {
+        None
+    }
 }
 
 /// What became of a tick.
@@ -115,6 +131,8 @@ impl<L: Logic> OperatorTask<L> {
     /// An instance with its inputs and what to do with them.
     pub fn new(env: Env, inbox: Inbox<L::In>, logic: L) -> Self {
         let pace = Pace::new(env.batch_records);
+        env.counters.counts::<L::In>();
+        env.counters.watermark.set(inbox.watermark());
         Self { env, inbox, logic, started: false, blocked: false, current: None, snapshot: None, pace }
     }
 
@@ -124,6 +142,10 @@ impl<L: Logic> OperatorTask<L> {
         let flow = self.logic.run(&mut current.batch)?;
         self.blocked = flow == Flow::Blocked;
         let now = self.env.clock.nanos();
+        if self.env.is_fenced() {
+            // Code of the user's may have taken long, and the run be over: nothing of it counts any more.
+            return Ok(now);
+        }
         // A batch counts as done only when its last output has found room: until then its permit holds back the sender.
         if current.batch.is_empty()
             && !self.blocked
@@ -142,10 +164,16 @@ impl<L: Logic> OperatorTask<L> {
         match self.inbox.pop()? {
             None => return Ok(false),
             Some(Input::Batch(batch, permit)) => {
+                if self.env.tap.is_open() {
+                    self.env.tap.show(&batch, &self.env, |record| self.logic.key_of(record));
+                }
                 let records = batch.len();
                 self.current = Some(Current { batch, permit, records, since_nanos: now });
             }
-            Some(Input::Change(change)) => self.blocked = self.logic.change(change)? == Flow::Blocked,
+            Some(Input::Change(change)) => {
+                self.env.counters.watermark.set(self.inbox.watermark());
+                self.blocked = self.logic.change(change)? == Flow::Blocked;
+            }
             Some(Input::Barrier(checkpoint)) => self.snapshot_point(checkpoint)?,
             Some(Input::End) => self.logic.end(),
         }
@@ -234,12 +262,19 @@ impl<L: Logic> Task for OperatorTask<L> {
             if self.blocked {
                 self.blocked = self.logic.resume()? == Flow::Blocked;
             }
-            if !self.blocked && self.current.is_none() && !self.take_input(now)? {
+            // Before any input, so that the end of the input finds none of it undone.
+            if !self.blocked && self.current.is_none() && self.logic.has_errand() {
+                self.blocked = self.logic.run_errand()? == Flow::Blocked;
+                now = self.env.clock.nanos();
+            } else if !self.blocked && self.current.is_none() && !self.take_input(now)? {
                 starved = true;
                 break;
             }
             if !self.blocked {
                 now = self.run_current()?;
+            }
+            if self.env.is_fenced() {
+                return Ok(Step::Stopped);
             }
             if self.blocked || now.saturating_sub(begin) >= self.env.step_nanos {
                 break;
@@ -248,11 +283,20 @@ impl<L: Logic> Task for OperatorTask<L> {
         // What a blocked channel holds is held back, not missing.
         let again = self.tick(now, starved && self.inbox.depth() == 0)?;
         let writing = self.snapshot.as_ref().is_some_and(|upload| !upload.is_full());
-        let more = writing || (!self.blocked && !starved) || self.logic.is_paused();
+        let busy = !starved || self.logic.has_errand();
+        let more = writing || (!self.blocked && busy) || self.logic.is_paused();
         Ok(if more { Step::Ready } else { Step::Waiting(again) })
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     fn current_key(&self) -> Option<String> {
         self.logic.current_key()
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        self.logic.blame(failure)
     }
 }

@@ -1,5 +1,8 @@
 //! What an actor with a [`Process`] does with its input.
 
+mod errands;
+mod parked;
+mod records;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -9,19 +12,20 @@ pub use store::{InstanceStore, KeyedStore, Store};
 use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{
-    CodecError, KeyGroups, Section, SectionKind, SliceProgress, TimerQueue, decode, encode,
-};
+use watershed_state::{CodecError, KeyGroups, Section, SectionKind, SliceProgress, decode, encode};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
 use crate::clock::{MAX_WATERMARK, NO_TIMESTAMP};
-use crate::error::{Failure, chain_of};
+use crate::error::{Blame, Failure, chain_of};
 use crate::inbox::ValveChange;
 use crate::message::Signal;
-use crate::process::{Context, Emitted, Process, SideOutputs, Timer, TimerKind, TimerService};
+use crate::process::{Emitted, Process, SideOutputs, Timer, TimerKind, TimerService};
+use crate::supervision::{Stage, letters};
 use crate::task::operator::{Logic, Tick};
-use crate::task::{Env, Restored, SnapshotItem};
+use crate::task::process::errands::Errands;
+use crate::task::process::parked::Parked;
+use crate::task::{Care, Env, Restored, SnapshotItem};
 
 /// Runs a [`Process`] over state per key or per instance.
 pub struct ProcessLogic<P: Process, S: Store<P>> {
@@ -29,6 +33,9 @@ pub struct ProcessLogic<P: Process, S: Store<P>> {
     process: Arc<P>,
     store: S,
     timers: TimerService<P::Key>,
+    care: Care,
+    parked: Parked<P::In, P::Key>,
+    errands: Errands,
     emitted: Emitted<P::Out>,
     outlet: Tee<P::Out>,
     /// How far event time has come; what was restored counts.
@@ -68,13 +75,13 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     pub fn new(env: Env, process: Arc<P>, store: S, outlet: Tee<P::Out>, sides: SideOutputs) -> Self {
         let groups = store.groups();
         Self {
+            timers: TimerService::new(groups, env.oversight.policy.leaves_out()),
+            care: Care::new(&env),
+            parked: Parked::new(),
+            errands: Errands::default(),
             env,
             process,
             store,
-            timers: TimerService {
-                event: TimerQueue::new(SectionKind::EventTimers, groups),
-                processing: TimerQueue::new(SectionKind::ProcessingTimers, groups),
-            },
             emitted: Emitted { main: Batch::default(), side: sides },
             outlet,
             watermark: i64::MIN,
@@ -130,6 +137,16 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         self.watermark = lowest;
         self.real_watermark = lowest;
         self.announce = lowest > i64::MIN;
+        for (writer, section) in restored.sections(SectionKind::Parked) {
+            if self.store.takes(writer, section.group, &instance) {
+                self.parked.restore(section).map_err(broken)?;
+            }
+        }
+        let Self { env, care, store, parked, errands, .. } = self;
+        *care = Care::restore(env, restored, |hash, writer| store.owns(hash, writer, &instance))?;
+        // Those whose release had begun.
+        parked.waiting_for(|letter| care.has_replayed(letter)).for_each(|hash| errands.release(hash));
+        env.counters.set_parked(parked.waiting());
         restore_chain(restored, &instance, |saved| {
             let mut saved = saved.iter().copied();
             self.outlet.load(&mut saved);
@@ -138,59 +155,27 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         Ok(lowest)
     }
 
-    /// Processes records until an output has no room. Returns how many were taken.
-    fn take_records(
-        &mut self,
-        values: &mut std::vec::Drain<'_, P::In>,
-        hashes: &[u64],
-        timestamps: &[i64],
-    ) -> Result<(usize, Flow), Failure> {
-        let Self { process, store, timers, emitted, outlet, env, floors, current_hash, watermark, .. } = self;
-        let groups = store.groups();
-        hashes.iter().take(PREFETCH_AHEAD).for_each(|hash| store.prefetch(*hash));
-        let mut taken = 0;
-        // Hashes first: where they end, no value has been taken out.
-        for (hash, value) in hashes.iter().zip(values) {
-            if let Some(ahead) = hashes.get(taken + PREFETCH_AHEAD) {
-                store.prefetch(*ahead);
-            }
-            let hash = store.hash(*hash);
-            *current_hash = hash;
-            let (key, state) = store.access(&value, hash);
-            let mut context = Context {
-                key,
-                hash,
-                timestamp: timestamps.get(taken).copied().unwrap_or(NO_TIMESTAMP),
-                watermark: effective_watermark(*watermark, floors, groups, hash),
-                clock: &*env.clock,
-                timers,
-                emitted,
-                cleared: false,
-            };
-            process.on_record(value, state, &mut context).map_err(|error| Failure::user(&error))?;
-            if context.cleared {
-                let key = key.clone();
-                store.clear(hash, &key);
-            }
-            taken += 1;
-            if emitted.len() >= EMIT_RECORDS {
-                let flow = outlet.batch(&mut emitted.main).and(emitted.side.flush());
-                if flow == Flow::Blocked {
-                    return Ok((taken, flow));
-                }
-            }
-        }
-        Ok((taken, Flow::Continue))
-    }
-
     /// Hands what was emitted to the chains behind.
-    fn flush(&mut self) -> Flow {
+    fn flush(&mut self) -> Result<Flow, Failure> {
         let main = if self.emitted.main.is_empty() {
             Flow::Continue
         } else {
             self.outlet.batch(&mut self.emitted.main)
         };
-        main.and(self.emitted.side.flush())
+        Ok(main.and(self.flush_sides()?))
+    }
+
+    /// Hands on what went to side outputs, and what closures have rejected meanwhile.
+    fn flush_sides(&mut self) -> Result<Flow, Failure> {
+        let Self { care, emitted, .. } = self;
+        let mut flow = Flow::Continue;
+        loop {
+            care.take_rejects(|letter| emitted.side.emit(&letters(), letter, NO_TIMESTAMP))?;
+            if emitted.side.gathered() == 0 || flow == Flow::Blocked {
+                return Ok(flow);
+            }
+            flow = emitted.side.flush();
+        }
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -215,7 +200,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                 }
             }
         }
-        let flow = self.flush();
+        let flow = self.flush()?;
         if flow == Flow::Blocked {
             return Ok(flow);
         }
@@ -228,30 +213,6 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             self.signal(Signal::Watermark(at));
         }
         Ok(Flow::Continue)
-    }
-
-    fn fire(&mut self, timer: Timer, timestamp: i64, hash: u64, key: P::Key) -> Result<Flow, Failure> {
-        self.current_hash = hash;
-        self.busy = true;
-        let watermark = effective_watermark(self.watermark, &self.floors, self.store.groups(), hash);
-        let (key, state) = self.store.access_key(hash, key);
-        let mut context = Context {
-            key,
-            hash,
-            timestamp,
-            watermark,
-            clock: &*self.env.clock,
-            timers: &mut self.timers,
-            emitted: &mut self.emitted,
-            cleared: false,
-        };
-        self.process.on_timer(timer, state, &mut context).map_err(|error| Failure::user(&error))?;
-        if context.cleared {
-            let key = key.clone();
-            self.store.clear(hash, &key);
-        }
-        self.busy = false;
-        Ok(if self.emitted.len() >= EMIT_RECORDS { self.flush() } else { Flow::Continue })
     }
 
     fn fire_processing_time(&mut self, now_ms: i64) -> Result<Flow, Failure> {
@@ -270,7 +231,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                 break;
             }
         }
-        Ok(self.flush())
+        self.flush()
     }
 
     /// Whether control has to be looked at before another timer fires.
@@ -335,7 +296,12 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let columns = (std::mem::take(&mut batch.hashes), std::mem::take(&mut batch.timestamps));
         let mut values = batch.values.drain(..);
         self.busy = true;
-        let (taken, mut flow) = self.take_records(&mut values, &columns.0, &columns.1)?;
+        let (mut taken, mut flow) = (0, Flow::Continue);
+        while flow == Flow::Continue && values.len() > 0 {
+            let timestamps = columns.1.get(taken..).unwrap_or(&[]);
+            let (more, now) = self.take_records(&mut values, &columns.0[taken..], timestamps)?;
+            (taken, flow) = (taken + more, now);
+        }
         self.busy = false;
         if values.len() == 0 {
             drop(values);
@@ -347,7 +313,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             batch.keep(rest, taken);
         }
         if flow == Flow::Continue {
-            flow = self.flush();
+            flow = self.flush()?;
         }
         Ok(flow)
     }
@@ -355,9 +321,10 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     fn resume(&mut self) -> Result<Flow, Failure> {
         self.paused = false;
         let flow = self.outlet.resume().and(self.emitted.side.resume());
-        if flow == Flow::Blocked || self.flush() == Flow::Blocked {
+        if flow == Flow::Blocked || self.flush()? == Flow::Blocked {
             return Ok(Flow::Blocked);
         }
+        self.care.done();
         self.go_on_firing()
     }
 
@@ -405,6 +372,10 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             small_section(SectionKind::ChainState, &chain)?,
             small_section(SectionKind::Watermarks, &watermarks)?,
         ];
+        items.extend(self.care.barrier(checkpoint)?);
+        let parked = self.parked.save(self.store.groups());
+        let parked = parked.map_err(|error| Failure::internal(chain_of(&error)))?;
+        items.extend(parked.into_iter().map(SnapshotItem::Section));
         items.extend(self.store.begin_snapshot()?.map(SnapshotItem::Section));
         self.timers.event.begin_snapshot();
         self.timers.processing.begin_snapshot();
@@ -434,7 +405,9 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         self.timers.processing.abort_snapshot();
     }
 
-    fn complete(&mut self, _checkpoint: u64) {}
+    fn complete(&mut self, checkpoint: u64) {
+        self.care.complete(checkpoint);
+    }
 
     fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
         let mut flow = Flow::Continue;
@@ -458,7 +431,29 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         Ok(Tick { flow, again_nanos: again_nanos.min(main).min(side) })
     }
 
+    fn key_of(&self, record: &P::In) -> Option<String> {
+        self.store.key_of(record)
+    }
+
     fn current_key(&self) -> Option<String> {
         self.busy.then(|| self.store.describe_key(self.current_hash)).flatten()
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        let mut blame = self.care.blame(Some(Stage::Process), failure)?;
+        if let Some(suspect) = &mut blame.suspect
+            && self.store.is_keyed()
+        {
+            suspect.evidence.key_hash = Some(self.current_hash);
+        }
+        Some(blame)
+    }
+
+    fn has_errand(&self) -> bool {
+        !self.errands.is_empty() || self.env.oversight.has_replays()
+    }
+
+    fn run_errand(&mut self) -> Result<Flow, Failure> {
+        self.next_errand()
     }
 }

@@ -7,17 +7,20 @@ use watershed_state::{Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
-use crate::error::Failure;
+use crate::error::{Blame, Failure};
 use crate::inbox::ValveChange;
 use crate::message::{Signal, Status};
+use crate::process::SideOutputs;
+use crate::supervision::{Place, Stage};
 use crate::task::operator::{Logic, Tick};
 use crate::task::process::{restore_chain, small_section};
-use crate::task::{Env, Restored, SnapshotItem};
+use crate::task::{Aside, Env, Exhibit, Restored, SnapshotItem, replay_into};
 
 /// Hands batches on without touching them.
 #[derive(Debug)]
 pub struct RelayLogic<T> {
     outlet: Tee<T>,
+    aside: Aside,
 }
 
 impl<T: Data> RelayLogic<T> {
@@ -25,10 +28,51 @@ impl<T: Data> RelayLogic<T> {
     ///
     /// # Errors
     /// What a snapshot holds for the chain and cannot be decoded.
-    pub fn restore(env: &Env, outlet: Tee<T>, restored: &Restored) -> Result<Self, Failure> {
-        let mut relay = Self { outlet };
-        restore_chain(restored, &env.instance, |saved| relay.outlet.load(&mut saved.iter().copied()))?;
+    pub fn restore(
+        env: &Env,
+        outlet: Tee<T>,
+        sides: SideOutputs,
+        restored: &Restored,
+    ) -> Result<Self, Failure> {
+        let mut relay = Self { outlet, aside: Aside::restore(env, sides, restored)? };
+        restore_chain(restored, &env.instance, |saved| {
+            let mut saved = saved.iter().copied();
+            relay.outlet.load(&mut saved);
+            relay.aside.load(&mut saved);
+        })?;
         Ok(relay)
+    }
+
+    /// Each record with all that comes of it before the next one.
+    fn run_one_by_one(&mut self, batch: &mut Batch<T>) -> Result<Flow, Failure> {
+        let Self { outlet, aside } = self;
+        let mut failed = None;
+        let flow = batch.drain_while(|record, at, _| {
+            let exhibit = Exhibit::new(Stage::Process, Place::Input, at);
+            let done = aside.admits(exhibit, &record).and_then(|admitted| {
+                let flow = if admitted { outlet.push(record, at) } else { Flow::Continue };
+                Ok(flow.and(aside.flush(None)?))
+            });
+            match done {
+                Ok(Flow::Continue) => {
+                    aside.care.done();
+                    Flow::Continue
+                }
+                Ok(Flow::Blocked) => Flow::Blocked,
+                Err(failure) => {
+                    failed = Some(failure);
+                    Flow::Blocked
+                }
+            }
+        });
+        failed.map_or(Ok(flow), Err)
+    }
+}
+
+impl<T: Data> RelayLogic<T> {
+    fn signal(&mut self, signal: Signal) {
+        self.outlet.signal(signal);
+        self.aside.signal(signal);
     }
 }
 
@@ -38,36 +82,48 @@ impl<T: Data> Logic for RelayLogic<T> {
     fn run(&mut self, batch: &mut Batch<T>) -> Result<Flow, Failure> {
         // Keys end here.
         batch.hashes.clear();
-        Ok(self.outlet.batch(batch))
+        if self.aside.care.is_active() {
+            return self.run_one_by_one(batch);
+        }
+        let flow = self.outlet.batch(batch);
+        Ok(flow.and(self.aside.flush(None)?))
     }
 
     fn resume(&mut self) -> Result<Flow, Failure> {
-        Ok(self.outlet.resume())
+        let mut flow = self.outlet.resume().and(self.aside.resume());
+        flow = flow.and(self.aside.flush(None)?);
+        if flow == Flow::Continue {
+            self.aside.care.done();
+        }
+        Ok(flow)
     }
 
     fn interrupted(&self) -> bool {
-        self.outlet.interrupted()
+        self.outlet.interrupted() || self.aside.interrupted()
     }
 
     fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {
         if let Some(status) = change.status.filter(|status| *status != Status::Finished) {
-            self.outlet.signal(Signal::Status(status));
+            self.signal(Signal::Status(status));
         }
         if let Some(at) = change.watermark {
-            self.outlet.signal(Signal::Watermark(at));
+            self.signal(Signal::Watermark(at));
         }
         Ok(Flow::Continue)
     }
 
     fn end(&mut self) {
-        self.outlet.signal(Signal::End);
+        self.signal(Signal::End);
     }
 
     fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
         self.outlet.signal(Signal::Barrier(checkpoint));
         let mut chain = Vec::new();
         self.outlet.save(&mut chain);
-        Ok(vec![small_section(watershed_state::SectionKind::ChainState, &chain)?])
+        self.aside.save(&mut chain);
+        let mut items = vec![small_section(watershed_state::SectionKind::ChainState, &chain)?];
+        items.extend(self.aside.barrier(checkpoint)?);
+        Ok(items)
     }
 
     fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
@@ -76,9 +132,30 @@ impl<T: Data> Logic for RelayLogic<T> {
 
     fn abort_snapshot(&mut self) {}
 
-    fn complete(&mut self, _checkpoint: u64) {}
+    fn complete(&mut self, checkpoint: u64) {
+        self.aside.care.complete(checkpoint);
+    }
 
     fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
-        Ok(Tick { flow: Flow::Continue, again_nanos: self.outlet.tick(now_nanos, starved) })
+        let again_nanos = self.outlet.tick(now_nanos, starved).min(self.aside.tick(now_nanos, starved));
+        Ok(Tick { flow: Flow::Continue, again_nanos })
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        self.aside.care.blame(Some(Stage::Process), failure)
+    }
+
+    fn has_errand(&self) -> bool {
+        self.aside.has_errand()
+    }
+
+    fn run_errand(&mut self) -> Result<Flow, Failure> {
+        if let Some(replay) = self.aside.next_replay() {
+            let outlet = &mut self.outlet;
+            self.aside.replay(&replay, Stage::Process, |aside, exhibit| {
+                replay_into(aside, outlet, exhibit, &replay.letter.evidence)
+            })?;
+        }
+        self.resume()
     }
 }

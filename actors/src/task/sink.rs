@@ -1,5 +1,6 @@
 //! What an actor with a sink does with its input.
 
+mod desk;
 #[cfg(test)]
 mod tests;
 
@@ -10,18 +11,22 @@ use watershed_state::bug::{self, Bug};
 use watershed_state::{Section, SectionKind, SliceProgress, decode, encode};
 
 use crate::batch::{Batch, Flow};
-use crate::error::{Failure, chain_of};
+use crate::error::{Blame, Failure, chain_of};
 use crate::inbox::ValveChange;
+use crate::message::Signal;
+use crate::process::SideOutputs;
 use crate::sink::{Prepare, Sink, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 use crate::task::cell::guard;
 use crate::task::operator::{Logic, Tick};
-use crate::task::{Env, Restored, SnapshotItem, TaskEvent};
+use crate::task::{Env, Restored, SnapshotItem, TaskEvent, Work};
+use desk::Desk;
 
 /// Writes records at least once.
 pub struct SinkLogic<S: Sink> {
     writer: S::Writer,
     /// Something was written since the last flush.
     dirty: bool,
+    desk: Desk,
 }
 
 impl<S: Sink> std::fmt::Debug for SinkLogic<S> {
@@ -30,30 +35,14 @@ impl<S: Sink> std::fmt::Debug for SinkLogic<S> {
     }
 }
 
-/// Hands the records of a batch to a writer.
-fn write_batch<T>(
-    batch: &mut Batch<T>,
-    mut write: impl FnMut(T) -> crate::error::UserResult,
-) -> Result<Flow, Failure> {
-    let mut failed = None;
-    let flow = batch.drain_while(|record, _, _| match write(record) {
-        Ok(()) => Flow::Continue,
-        Err(error) => {
-            failed = Some(Failure::user(&error));
-            Flow::Blocked
-        }
-    });
-    failed.map_or(Ok(flow), Err)
-}
-
 impl<S: Sink> SinkLogic<S> {
-    /// Opens the writer.
+    /// Opens the writer; records that are left out go to `sides`.
     ///
     /// # Errors
-    /// What the sink says.
-    pub fn open(env: &Env, sink: &S) -> Result<Self, Failure> {
+    /// What the sink says; what cannot be decoded.
+    pub fn open(env: &Env, sink: &S, sides: SideOutputs, restored: &Restored) -> Result<Self, Failure> {
         let writer = sink.open(&env.sink_context()).map_err(|error| Failure::user(&error))?;
-        Ok(Self { writer, dirty: false })
+        Ok(Self { writer, dirty: false, desk: Desk::restore(env, sides, restored)? })
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
@@ -69,28 +58,31 @@ impl<S: Sink> Logic for SinkLogic<S> {
 
     fn run(&mut self, batch: &mut Batch<S::In>) -> Result<Flow, Failure> {
         self.dirty |= !batch.is_empty();
-        write_batch(batch, |record| self.writer.write(record))
+        self.desk.write(batch, |record| self.writer.write(record))
     }
 
     fn resume(&mut self) -> Result<Flow, Failure> {
-        Ok(Flow::Continue)
+        self.desk.resume()
     }
 
     fn interrupted(&self) -> bool {
-        false
+        self.desk.aside.interrupted()
     }
 
-    fn change(&mut self, _change: ValveChange) -> Result<Flow, Failure> {
+    fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {
+        self.desk.change(change);
         Ok(Flow::Continue)
     }
 
-    fn end(&mut self) {}
+    fn end(&mut self) {
+        self.desk.aside.signal(Signal::End);
+    }
 
-    fn barrier(&mut self, _checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
+    fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
         if !bug::is(Bug::NotFlushedAtBarrier) {
             self.flush()?;
         }
-        Ok(Vec::new())
+        Ok(self.desk.aside.barrier(checkpoint)?.into_iter().collect())
     }
 
     fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
@@ -99,19 +91,35 @@ impl<S: Sink> Logic for SinkLogic<S> {
 
     fn abort_snapshot(&mut self) {}
 
-    fn complete(&mut self, _checkpoint: u64) {}
+    fn complete(&mut self, checkpoint: u64) {
+        self.desk.aside.care.complete(checkpoint);
+    }
 
-    fn tick(&mut self, _now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
         if starved {
             self.flush()?;
         }
-        Ok(Tick { flow: Flow::Continue, again_nanos: u64::MAX })
+        Ok(Tick { flow: Flow::Continue, again_nanos: self.desk.aside.tick(now_nanos, starved) })
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        self.desk.blame(failure)
+    }
+
+    fn has_errand(&self) -> bool {
+        self.desk.aside.has_errand()
+    }
+
+    fn run_errand(&mut self) -> Result<Flow, Failure> {
+        self.dirty = true;
+        self.desk.run_errand(|record| self.writer.write(record))
     }
 }
 
 /// Writes records exactly once, in two phases.
 pub struct TwoPhaseLogic<S: TwoPhaseSink> {
     writer: S::Writer,
+    desk: Desk,
     commits: Arc<Commits<S>>,
 }
 
@@ -142,7 +150,12 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
     ///
     /// # Errors
     /// What the sink says; what cannot be decoded.
-    pub fn restore(env: &Env, sink: &Arc<S>, restored: &Restored) -> Result<Self, Failure> {
+    pub fn restore(
+        env: &Env,
+        sink: &Arc<S>,
+        sides: SideOutputs,
+        restored: &Restored,
+    ) -> Result<Self, Failure> {
         let context = env.sink_context();
         let user = |error| Failure::user(&error);
         let own = env.instance.index;
@@ -179,7 +192,8 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
             committing: Mutex::default(),
             failure: Mutex::default(),
         };
-        Ok(Self { writer, commits: Arc::new(commits) })
+        let desk = Desk::restore(env, sides, restored)?;
+        Ok(Self { writer, desk, commits: Arc::new(commits) })
     }
 }
 
@@ -191,6 +205,7 @@ impl<S: TwoPhaseSink> Commits<S> {
     /// Everything written up to a checkpoint, prepared, as it goes into that checkpoint.
     fn section(&self, checkpoint: u64) -> crate::error::UserResult<Section> {
         let _turn = lock(&self.preparing);
+        let _work = self.env.at_work(Work::Prepare);
         loop {
             let next = lock(&self.unprepared).pop_front_if(|(id, _)| *id <= checkpoint);
             let Some((id, prepare)) = next else { break };
@@ -221,6 +236,7 @@ impl<S: TwoPhaseSink> Commits<S> {
     /// Commits everything prepared up to a checkpoint, in order.
     fn commit(&self, checkpoint: u64) -> crate::error::UserResult {
         let _turn = lock(&self.committing);
+        let _work = self.env.at_work(Work::Commit);
         let is_due = |id| id <= checkpoint || bug::is(Bug::CommitsBeyondCheckpoint);
         let mut due: Vec<_> = lock(&self.prepared).iter().filter(|(id, _)| is_due(*id)).cloned().collect();
         due.sort_by_key(|(id, _)| *id);
@@ -241,30 +257,35 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
     type In = S::In;
 
     fn run(&mut self, batch: &mut Batch<S::In>) -> Result<Flow, Failure> {
-        write_batch(batch, |record| self.writer.write(record))
+        self.desk.write(batch, |record| self.writer.write(record))
     }
 
     fn resume(&mut self) -> Result<Flow, Failure> {
-        Ok(Flow::Continue)
+        self.desk.resume()
     }
 
     fn interrupted(&self) -> bool {
-        false
+        self.desk.aside.interrupted()
     }
 
-    fn change(&mut self, _change: ValveChange) -> Result<Flow, Failure> {
+    fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {
+        self.desk.change(change);
         Ok(Flow::Continue)
     }
 
-    fn end(&mut self) {}
+    fn end(&mut self) {
+        self.desk.aside.signal(Signal::End);
+    }
 
     fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
         let prepare = self.writer.prepare(checkpoint).map_err(|error| Failure::user(&error))?;
         lock(&self.commits.unprepared).extend(prepare.map(|prepare| (checkpoint, prepare)));
         let commits = Arc::clone(&self.commits);
-        Ok(vec![SnapshotItem::Deferred(Box::new(move || {
+        let mut items: Vec<SnapshotItem> = self.desk.aside.barrier(checkpoint)?.into_iter().collect();
+        items.push(SnapshotItem::Deferred(Box::new(move || {
             commits.check(guard(|| commits.section(checkpoint)))
-        }))])
+        })));
+        Ok(items)
     }
 
     fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
@@ -274,6 +295,7 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
     fn abort_snapshot(&mut self) {}
 
     fn complete(&mut self, checkpoint: u64) {
+        self.desk.aside.care.complete(checkpoint);
         let commits = Arc::clone(&self.commits);
         self.commits.env.pool.run(Box::new(move || {
             let env = &commits.env;
@@ -283,10 +305,22 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
         }));
     }
 
-    fn tick(&mut self, _now_nanos: u64, _starved: bool) -> Result<Tick, Failure> {
+    fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
         match lock(&self.commits.failure).take() {
             Some(failure) => Err(failure),
-            None => Ok(Tick { flow: Flow::Continue, again_nanos: u64::MAX }),
+            None => Ok(Tick { flow: Flow::Continue, again_nanos: self.desk.aside.tick(now_nanos, starved) }),
         }
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        self.desk.blame(failure)
+    }
+
+    fn has_errand(&self) -> bool {
+        self.desk.aside.has_errand()
+    }
+
+    fn run_errand(&mut self) -> Result<Flow, Failure> {
+        self.desk.run_errand(|record| self.writer.write(record))
     }
 }

@@ -15,12 +15,16 @@ use watershed_state::{CodecError, Section, SectionKind, decode, encode};
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
 use crate::clock::MAX_WATERMARK;
-use crate::error::{Failure, chain_of};
+use crate::error::{Blame, Failure, chain_of};
 use crate::message::{Envelope, Signal};
-use crate::source::{Polled, Reader, Records, Source, SourceContext, Split};
+use crate::process::SideOutputs;
+use crate::source::{Polled, Reader, Records, Source, SourceContext, Split, Undecoded};
+use crate::supervision::{Evidence, Place, Position, Stage};
 use crate::task::pace::Pace;
 use crate::task::process::{restore_chain, small_section};
-use crate::task::{Control, Env, Restored, SnapshotItem, Step, Task, TaskEvent, Upload};
+use crate::task::{
+    Aside, Attempt, Control, Env, Exhibit, Restored, SnapshotItem, Step, Task, TaskEvent, Upload, replay_into,
+};
 
 /// What a source task needs beside its [`Env`].
 pub struct SourceSetup<S: Source> {
@@ -30,6 +34,8 @@ pub struct SourceSetup<S: Source> {
     pub splits: Arc<Vec<S::Split>>,
     /// Where the records go.
     pub outlet: Tee<S::Item>,
+    /// Where records go that were left out.
+    pub sides: SideOutputs,
     /// Records per second of all instances together, if limited.
     pub rate: Option<f64>,
 }
@@ -71,6 +77,7 @@ pub fn saved_splits(restored: &Restored) -> Result<Vec<(String, bool)>, CodecErr
 pub struct SourceTask<S: Source> {
     env: Env,
     setup: SourceSetup<S>,
+    aside: Aside,
     context: SourceContext,
     /// Splits that wait for their turn, with how far they have been read.
     waiting: VecDeque<(S::Split, Option<PositionOf<S>>)>,
@@ -80,6 +87,10 @@ pub struct SourceTask<S: Source> {
     /// Which reader has its turn.
     turn: usize,
     batch: Batch<S::Item>,
+    /// Where the next record of the batch stands, while that may be asked for.
+    standing: Option<Position>,
+    /// What is at work, for the report of a failure.
+    stage: Option<Stage>,
     pace: Pace,
     throttle: Option<Throttle>,
     /// The checkpoint whose barrier is to be sent at the next cut.
@@ -150,7 +161,8 @@ impl<S: Source> SourceTask<S> {
     ///
     /// # Errors
     /// What cannot be decoded; a split that was being read and is gone.
-    pub fn restore(env: Env, setup: SourceSetup<S>, restored: &Restored) -> Result<Self, Failure> {
+    pub fn restore(env: Env, mut setup: SourceSetup<S>, restored: &Restored) -> Result<Self, Failure> {
+        let aside = Aside::restore(&env, std::mem::take(&mut setup.sides), restored)?;
         let mut saved: BTreeMap<String, ProgressOf<S>> = BTreeMap::new();
         let instance = env.instance.clone();
         // With the same parallelism each instance takes back what it had, as watermarks and states stay with it too. With
@@ -205,11 +217,15 @@ impl<S: Source> SourceTask<S> {
             since: None,
             records: 0,
         });
+        env.counters.counts::<S::Item>();
         let mut task = Self {
             pace: Pace::new(env.batch_records),
             waiting: unfinished.into(),
             env,
             setup,
+            aside,
+            standing: None,
+            stage: None,
             context,
             reading: Vec::new(),
             finished,
@@ -224,7 +240,11 @@ impl<S: Source> SourceTask<S> {
             blocked: false,
             ended: false,
         };
-        restore_chain(restored, &instance, |numbers| task.setup.outlet.load(&mut numbers.iter().copied()))?;
+        restore_chain(restored, &instance, |numbers| {
+            let mut numbers = numbers.iter().copied();
+            task.setup.outlet.load(&mut numbers);
+            task.aside.load(&mut numbers);
+        })?;
         Ok(task)
     }
 
@@ -243,7 +263,7 @@ impl<S: Source> SourceTask<S> {
     /// Reads one batch.
     fn read(&mut self, now: u64) -> Result<Found, Failure> {
         self.open_readers()?;
-        let mut limit = self.pace.records();
+        let mut limit = if self.aside.care.is_active() { 1 } else { self.pace.records() };
         if let Some(throttle) = &mut self.throttle {
             match throttle.allowance(now) {
                 Ok(records) => limit = limit.min(records),
@@ -254,21 +274,24 @@ impl<S: Source> SourceTask<S> {
         for _ in 0..self.reading.len() {
             let index = self.turn % self.reading.len();
             self.turn = self.turn.wrapping_add(1);
-            let reading = &mut self.reading[index];
-            let polled = reading.reader.poll(&mut Records::new(&mut self.batch), limit);
-            match polled.map_err(|error| Failure::user(&error))? {
+            let polled = self.poll(index, limit)?;
+            if self.env.is_fenced() {
+                // The reader may have taken long, and the run be over: nobody waits for this any more.
+                return Ok(Found::Nothing(u64::MAX));
+            }
+            match polled {
                 // Ready but empty: it has only skipped something.
                 Polled::Ready => earliest = now,
                 Polled::Pending(until) => earliest = earliest.min(until.unwrap_or(u64::MAX)),
                 Polled::End => {
                     let done = self.reading.swap_remove(index);
                     self.finished.push(done.split.id());
-                    self.hand_over(now);
+                    self.hand_over(now)?;
                     return Ok(Found::Records);
                 }
             }
-            if !self.batch.is_empty() {
-                self.hand_over(now);
+            if !self.batch.is_empty() || self.blocked {
+                self.hand_over(now)?;
                 return Ok(Found::Records);
             }
         }
@@ -278,19 +301,118 @@ impl<S: Source> SourceTask<S> {
         Ok(Found::Nothing(earliest))
     }
 
+    /// Asks a reader for records. What it cannot decode is left out, if the policy says so.
+    fn poll(&mut self, index: usize, limit: usize) -> Result<Polled, Failure> {
+        let Self { reading, batch, aside, standing, stage, .. } = self;
+        let Reading { split, reader } = &mut reading[index];
+        *standing =
+            (aside.care.is_active() || aside.care.keeps(Stage::Process) || aside.care.keeps(Stage::Decode))
+                .then(|| Position {
+                    split: split.id(),
+                    position: serde_json::to_string(&reader.position()).unwrap_or_default(),
+                    record: 0,
+                });
+        *stage = Some(Stage::Decode);
+        let mut records = Records::new(batch);
+        let polled = reader.poll(&mut records, limit).map_err(|error| Failure::user(&error))?;
+        for (rejected, record) in records.into_rejected().into_iter().zip(0..) {
+            let Undecoded { bytes, error, after } = rejected;
+            if !aside.care.keeps(Stage::Decode) {
+                return Err(Failure::user(&error));
+            }
+            let mut evidence = Evidence::undecoded(&bytes);
+            evidence.position =
+                standing.clone().map(|position| Position { record: after + record, ..position });
+            let attempt = Attempt { cause: chain_of(&*error), attempts: 1, ..Attempt::default() };
+            aside.leave_out(evidence, attempt)?;
+        }
+        *stage = None;
+        if aside.flush(None)? == Flow::Blocked {
+            self.blocked = true;
+        }
+        Ok(polled)
+    }
+
     /// Gives the batch to the chain.
-    fn hand_over(&mut self, now: u64) {
+    fn hand_over(&mut self, now: u64) -> Result<(), Failure> {
         let records = self.batch.len();
         if records == 0 {
-            return;
+            return Ok(());
         }
         self.env.counters.add(records);
+        if self.env.tap.is_open() {
+            self.env.tap.show(&self.batch, &self.env, |_| None);
+        }
         if let Some(throttle) = &mut self.throttle {
             throttle.records += records as u64;
         }
         self.since = Some((now, records));
-        self.blocked = self.setup.outlet.batch(&mut self.batch) == Flow::Blocked;
+        self.push()?;
         self.settle();
+        Ok(())
+    }
+
+    /// Gives what is left of the batch to the chain: in one go, or one by one where it may be asked which one it was.
+    fn push(&mut self) -> Result<(), Failure> {
+        self.stage = Some(Stage::Process);
+        let flow = if self.standing.is_some() {
+            self.push_one_by_one()?
+        } else {
+            self.setup.outlet.batch(&mut self.batch).and(self.aside.flush(None)?)
+        };
+        if flow == Flow::Continue {
+            self.stage = None;
+        }
+        self.blocked |= flow == Flow::Blocked;
+        Ok(())
+    }
+
+    fn push_one_by_one(&mut self) -> Result<Flow, Failure> {
+        let Self { batch, aside, setup, standing, .. } = self;
+        let mut failed = None;
+        let flow = batch.drain_while(|record, at, _| {
+            let position = standing.clone();
+            let exhibit = Exhibit { position, ..Exhibit::new(Stage::Process, Place::Output, at) };
+            let done = aside.admits(exhibit, &record).and_then(|admitted| {
+                let flow = if admitted { setup.outlet.push(record, at) } else { Flow::Continue };
+                Ok(flow.and(aside.flush(standing.as_ref())?))
+            });
+            if let Some(standing) = standing {
+                standing.record += 1;
+            }
+            if let Ok(Flow::Continue) = done {
+                aside.care.done();
+            }
+            done.unwrap_or_else(|failure| {
+                failed = Some(failure);
+                Flow::Blocked
+            })
+        });
+        failed.map_or(Ok(flow), Err)
+    }
+
+    /// Goes on with what had no room.
+    fn resume(&mut self) -> Result<(), Failure> {
+        let flow = self.setup.outlet.resume().and(self.aside.resume());
+        self.blocked = flow.and(self.aside.flush(self.standing.as_ref())?) == Flow::Blocked;
+        if !self.blocked {
+            self.aside.care.done();
+            self.push()?;
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Gives the record of the next letter that is replayed back to the chain.
+    fn run_errand(&mut self) -> Result<(), Failure> {
+        if let Some(replay) = self.aside.next_replay() {
+            self.stage = Some(Stage::Process);
+            let outlet = &mut self.setup.outlet;
+            self.aside.replay(&replay, Stage::Process, |aside, exhibit| {
+                replay_into(aside, outlet, exhibit, &replay.letter.evidence)
+            })?;
+        }
+        self.resume()
     }
 
     /// Notes how long a batch took once it is through.
@@ -304,16 +426,27 @@ impl<S: Source> SourceTask<S> {
 
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
-            self.setup.outlet.tick(self.env.clock.nanos(), true);
-            self.setup.outlet.signal(Signal::Watermark(MAX_WATERMARK));
-            self.setup.outlet.signal(Signal::End);
+            self.tick(self.env.clock.nanos(), true);
+            for signal in [Signal::Watermark(MAX_WATERMARK), Signal::End] {
+                self.setup.outlet.signal(signal);
+                self.aside.signal(signal);
+            }
             self.env.report(TaskEvent::Ended);
         }
     }
 
+    /// Whether a record has been read and is not through.
+    fn is_interrupted(&self) -> bool {
+        !self.batch.is_empty() || self.setup.outlet.interrupted() || self.aside.interrupted()
+    }
+
+    fn tick(&mut self, now: u64, starved: bool) -> u64 {
+        self.setup.outlet.tick(now, starved).min(self.aside.tick(now, starved))
+    }
+
     /// Sends the barrier of the triggered checkpoint, if no record is in between.
     fn cut(&mut self) -> Result<(), Failure> {
-        if self.setup.outlet.interrupted() && !bug::is(Bug::CutInsideRecord) {
+        if self.is_interrupted() && !bug::is(Bug::CutInsideRecord) {
             return Ok(());
         }
         let Some(checkpoint) = self.triggered.take() else { return Ok(()) };
@@ -332,10 +465,12 @@ impl<S: Source> SourceTask<S> {
         let section = Section { kind: SectionKind::Splits, group: 0, entries, bytes };
         let mut chain = Vec::new();
         self.setup.outlet.save(&mut chain);
+        self.aside.save(&mut chain);
         let chain = small_section(SectionKind::ChainState, &chain)?;
         self.setup.outlet.signal(Signal::Barrier(checkpoint));
+        let care = self.aside.barrier(checkpoint)?;
         let upload = Upload::begin(&self.env, checkpoint);
-        upload.push([SnapshotItem::Section(section), chain]);
+        upload.push([SnapshotItem::Section(section), chain].into_iter().chain(care));
         upload.complete();
         self.snapshot = Some(upload);
         Ok(())
@@ -366,7 +501,8 @@ impl<S: Source> Task for SourceTask<S> {
                     upload.cancel();
                 }
             }
-            Control::Complete(_) | Control::Stop => {}
+            Control::Complete(checkpoint) => self.aside.care.complete(checkpoint),
+            Control::Stop => {}
         }
         Ok(())
     }
@@ -379,34 +515,50 @@ impl<S: Source> Task for SourceTask<S> {
         let mut now = begin;
         loop {
             if self.blocked {
-                self.blocked = self.setup.outlet.resume() == Flow::Blocked;
-                self.settle();
+                self.resume()?;
             }
             self.cut()?;
             if self.blocked {
-                return Ok(Step::Waiting(self.setup.outlet.tick(now, false)));
+                return Ok(Step::Waiting(self.tick(now, false)));
+            }
+            if self.aside.has_errand() && self.last.is_none() {
+                self.run_errand()?;
+                continue;
             }
             if self.ended || self.last.is_some() {
-                return Ok(Step::Waiting(self.setup.outlet.tick(now, self.ended)));
+                return Ok(Step::Waiting(self.tick(now, self.ended)));
             }
             let found = self.read(now)?;
+            if self.env.is_fenced() {
+                return Ok(Step::Stopped);
+            }
             now = self.env.clock.nanos();
             if let Found::Nothing(at) = found
                 && !self.ended
             {
-                let tick = self.setup.outlet.tick(now, true);
+                let tick = self.tick(now, true);
                 return Ok(if at <= now { Step::Ready } else { Step::Waiting(at.min(tick)) });
             }
             if now.saturating_sub(begin) >= self.env.step_nanos {
-                if !self.setup.outlet.interrupted() {
-                    self.setup.outlet.tick(now, false);
+                if !self.is_interrupted() {
+                    self.tick(now, false);
                 }
                 return Ok(Step::Ready);
             }
         }
     }
 
+    fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
     fn current_key(&self) -> Option<String> {
         None
+    }
+
+    fn blame(&self, failure: &Failure) -> Option<Blame> {
+        let blame = self.aside.care.blame(self.stage, failure)?;
+        // What a reader fails at before it has given a record cannot be left out: it has to be read first.
+        (blame.stage != Stage::Decode || !blame.directive.leaves_out()).then_some(blame)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, Addr, ArbiterHandle};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use watershed_actors::{ActorPort, Control, ControlMessage, Pool, Port, Shell, Task, TaskCell};
 
 use crate::build::Endpoint;
+use crate::error::{Error, Result};
 use crate::host::{EventSink, Surroundings, TaskHandle};
 use crate::master::Event;
 
@@ -16,6 +17,18 @@ pub(crate) struct ActorsHost {
 }
 
 impl ActorsHost {
+    /// Must be called on the thread of the control plane, whose system the arbiters belong to.
+    pub(crate) fn replace(&mut self, slot: usize) -> Result<()> {
+        let arbiter = Arbiter::try_new().map_err(|error| {
+            Error::internal("no thread in place of one that is stuck").because(error.into())
+        })?;
+        let slot = slot % self.arbiters.len();
+        let left = std::mem::replace(&mut self.arbiters[slot], arbiter.handle());
+        // If it ever comes back it drops its actors and ends.
+        left.stop();
+        Ok(())
+    }
+
     pub(crate) fn spawn<T: Task + 'static>(
         &self,
         cell: TaskCell<T>,

@@ -40,6 +40,10 @@ struct State {
     lates: u64,
     /// Tasks that do nothing before some time.
     stalled: BTreeMap<TaskId, u64>,
+    /// Slots whose thread is stuck: nothing on them is stepped.
+    stuck: BTreeSet<usize>,
+    /// What was on a thread that was left behind, and which of it had been stuck: it may come back at any time.
+    left_behind: Vec<Arc<Mutex<dyn SimulatedTask>>>,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -82,11 +86,17 @@ impl State {
         let late = self.late.first_key_value().map(|((at, _), _)| *at);
         alarms.chain(stalled).chain(late).min().unwrap_or(u64::MAX)
     }
+
+    /// Whether a task lives on a thread that is stuck.
+    fn is_stuck(&self, task: TaskId) -> bool {
+        self.tasks.get(&task).is_some_and(|entry| self.stuck.contains(&entry.slot))
+    }
 }
 
 struct Entry {
     cell: Arc<Mutex<dyn SimulatedTask>>,
     controls: VecDeque<Control>,
+    slot: usize,
 }
 
 /// A [`TaskCell`], whatever its type.
@@ -94,6 +104,8 @@ trait SimulatedTask: Send {
     fn step(&mut self) -> Step;
     fn control(&mut self, control: Control);
     fn crash(&mut self, cause: &str);
+    fn hang(&self) -> bool;
+    fn come_back(&mut self);
     fn wake_with(&self, waker: &Waker);
 }
 
@@ -106,6 +118,15 @@ impl<T: Task> SimulatedTask for TaskCell<T> {
     }
     fn crash(&mut self, cause: &str) {
         TaskCell::crash(self, cause);
+    }
+    fn hang(&self) -> bool {
+        TaskCell::hang(self);
+        !self.is_dead()
+    }
+    fn come_back(&mut self) {
+        TaskCell::come_back(self);
+        // By now it has seen that it is fenced.
+        TaskCell::step(self);
     }
     fn wake_with(&self, waker: &Waker) {
         self.env().waker.register(waker);
@@ -123,6 +144,20 @@ impl World {
 
     fn ready(&self, task: TaskId) {
         lock(&self.state).ready.insert(task);
+    }
+
+    /// Leaves behind all that is on a slot.
+    pub(crate) fn replace(&self, slot: usize) {
+        let mut state = lock(&self.state);
+        state.stuck.remove(&slot);
+        let lost: Vec<TaskId> =
+            state.tasks.iter().filter(|(_, entry)| entry.slot == slot).map(|(task, _)| *task).collect();
+        for task in lost {
+            state.ready.remove(&task);
+            state.alarms.remove(&task);
+            let left = state.tasks.remove(&task).map(|entry| entry.cell);
+            state.left_behind.extend(left);
+        }
     }
 }
 
@@ -195,13 +230,17 @@ impl SimulatedHost {
         &self,
         cell: TaskCell<T>,
         task: TaskId,
+        slot: usize,
     ) -> (Endpoint<T::In>, TaskHandle) {
         if let Some(script) = self.script() {
             script.launches(task, cell.env().run);
         }
         let cell = Arc::new(Mutex::new(cell));
-        let entry =
-            Entry { cell: Arc::clone(&cell) as Arc<Mutex<dyn SimulatedTask>>, controls: VecDeque::new() };
+        let entry = Entry {
+            cell: Arc::clone(&cell) as Arc<Mutex<dyn SimulatedTask>>,
+            controls: VecDeque::new(),
+            slot,
+        };
         let mut state = lock(&self.world.state);
         let before = state.tasks.insert(task, entry);
         state.ready.insert(task);
@@ -233,6 +272,8 @@ impl SimulatedHost {
 enum Turn {
     Task(TaskId),
     Job(usize),
+    /// A task of a thread that was left behind.
+    LeftBehind(usize),
     Master,
 }
 
@@ -300,6 +341,7 @@ pub(crate) fn play(mut master: Master, world: &Arc<World>, simulation: &Simulati
             Some(Instead::Die) => break Ending::Died(Some(master.outcome(End::Died))),
             Some(Instead::Stop) => master.handle(Event::Command(Command::Stop)),
             Some(Instead::Panic) => crash_one(world, turn, &mut dice),
+            Some(Instead::Hang) => hang_one(world, turn, &mut dice),
             Some(Instead::Stall(nanos)) => stall_one(world, turn, nanos, &mut dice),
             None => {
                 let operations = simulation.disk.operations();
@@ -349,6 +391,9 @@ impl World {
         if simulation.panic_at.contains(&step) {
             return Some(Instead::Panic);
         }
+        if simulation.hang_at.contains(&step) {
+            return Some(Instead::Hang);
+        }
         self.script.as_ref()?.step(turn.number(), self.clock.nanos())
     }
 }
@@ -359,6 +404,8 @@ impl Turn {
         match self {
             Self::Task(task) => 2 + u64::from(task.0),
             Self::Job(_) => 1,
+            // Whatever comes back is one and the same surprise.
+            Self::LeftBehind(_) => u64::MAX,
             Self::Master => 0,
         }
     }
@@ -369,8 +416,10 @@ fn next_turn(world: &World, master: &Master, dice: &mut Dice) -> Option<Turn> {
         let now = world.clock.nanos();
         let mut state = lock(&world.state);
         state.release(now);
-        let at_work = state.ready.iter().filter(|task| !state.stalled.contains_key(task));
+        let at_work =
+            state.ready.iter().filter(|task| !state.stalled.contains_key(task) && !state.is_stuck(**task));
         let mut turns: Vec<Turn> = at_work.map(|task| Turn::Task(*task)).collect();
+        turns.extend((0..state.left_behind.len()).map(Turn::LeftBehind));
         turns.extend((0..state.jobs.len()).map(Turn::Job));
         if !state.events.is_empty() || master.next_alarm() <= now {
             turns.push(Turn::Master);
@@ -413,6 +462,10 @@ fn take_turn(world: &Arc<World>, master: &mut Master, turn: Turn) {
                 None => master.advance(),
             }
         }
+        Turn::LeftBehind(index) => {
+            let cell = lock(&world.state).left_behind.swap_remove(index);
+            lock(&cell).come_back();
+        }
         Turn::Job(index) => {
             let job = lock(&world.state).jobs.swap_remove(index);
             job();
@@ -452,6 +505,18 @@ fn crash_one(world: &World, turn: Turn, dice: &mut Dice) {
     drop(state);
     if let Some(cell) = cell {
         lock(&cell).crash("a panic that the simulation prescribed");
+    }
+}
+
+/// Lets the task whose turn it is, or any, never come back from its step: nothing on its thread happens any more.
+fn hang_one(world: &World, turn: Turn, dice: &mut Dice) {
+    let mut state = lock(&world.state);
+    let Some(task) = task_of(turn, &state, dice).filter(|task| !state.is_stuck(*task)) else { return };
+    let Some((cell, slot)) = state.tasks.get(&task).map(|entry| (Arc::clone(&entry.cell), entry.slot)) else {
+        return;
+    };
+    if lock(&cell).hang() {
+        state.stuck.insert(slot);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::master::ledger::{Acknowledged, Pending, Purpose};
 use crate::master::region::Phase;
 use crate::master::{Event, Master, Stored};
 use crate::startup::CHECKPOINT_BLOCK;
+use crate::tree::CheckpointNode;
 
 /// How long to wait after a failed last checkpoint before the next try.
 const RETRY_NANOS: u64 = 1_000_000_000;
@@ -212,7 +213,7 @@ impl Master {
             }
             return;
         }
-        self.unsettled = None;
+        let manifest = self.unsettled.take();
         let Some(pending) = self.ledger.stored(checkpoint, stored == Stored::Complete) else { return };
         self.schedule_next(now);
         if let Stored::Failed(reason) = stored {
@@ -226,6 +227,12 @@ impl Master {
             "checkpoint complete"
         );
         self.newest = Some(checkpoint);
+        self.newest_made = Some(CheckpointNode {
+            id: checkpoint,
+            completed_ms: self.host.surroundings().clock.wall_ms(),
+            duration_ms: Some(now.saturating_sub(pending.since_nanos) / 1_000_000),
+            bytes: manifest.map_or(0, |(manifest, _)| manifest.files().map(|part| part.len).sum()),
+        });
         for region in 0..self.regions.len() {
             let tasks = self.regions[region].tasks.clone();
             if !tasks.iter().all(|task| pending.parts.contains_key(task)) {

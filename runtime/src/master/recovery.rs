@@ -1,9 +1,9 @@
 //! Supervision: launching regions, fencing those that fail, and rolling them back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use watershed_actors::{Control, Env, Failure, FailureKind, Instance, Restored, TaskId, guard};
+use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId, guard};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{InstancePart, Section, read_part};
 
@@ -11,8 +11,7 @@ use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
 use crate::error::Error;
 use crate::host::EventReporter;
 use crate::master::region::Phase;
-use crate::master::{Event, Master, STOP_GRACE, TaskState};
-use crate::restart::Verdict;
+use crate::master::{Event, Master, TaskState};
 
 impl Master {
     /// Makes all tasks of a region, the last actor first, as each needs to reach those behind it.
@@ -27,11 +26,13 @@ impl Master {
             let node = &plan.nodes[planned.node.0];
             let env = self.env(*id, region);
             self.tasks[id.0 as usize].counters = Arc::clone(&env.counters);
+            self.tasks[id.0 as usize].oversight = Some((Arc::clone(&env.oversight), Arc::clone(&env.waker)));
             let settings = BuildSettings {
                 limits: self.config.limits,
                 credits: self.config.credits,
                 key_groups: self.config.key_groups,
                 watermark_interval: self.config.watermark_interval,
+                rejects: env.oversight.rejects.clone(),
             };
             let mut build = InstanceBuild::new(settings, &env, &plan.edges, &endpoints);
             // Watermark generators and closures of instances are made here, by code of the user's.
@@ -43,6 +44,9 @@ impl Master {
                 failed = Some((*id, failure));
                 break;
             }
+            let channels = std::mem::take(&mut build.channels).into_iter();
+            let channels = channels.map(|(node, instance, credits)| (plan.task_at(node, instance), credits));
+            self.tasks[id.0 as usize].channels = channels.collect();
             let nothing = || Arc::new(Restored { process_run: self.process_run, ..Restored::default() });
             let mut launched = Launched::default();
             node.build.launch(Launch {
@@ -70,7 +74,8 @@ impl Master {
         }
     }
 
-    fn env(&self, id: TaskId, region: usize) -> Env {
+    fn env(&mut self, id: TaskId, region: usize) -> Env {
+        let oversight = Arc::new(self.oversight(id));
         let planned = self.plan.task(id);
         let node = &self.plan.nodes[planned.node.0];
         let surroundings = self.host.surroundings();
@@ -92,8 +97,10 @@ impl Master {
             checkpoints: (Arc::clone(self.store.fs()), self.store.root().to_path_buf()),
             reporter: Arc::new(EventReporter(Arc::clone(&surroundings.events))),
             waker: Arc::default(),
+            oversight,
             // A restarted task goes on counting.
-            counters: Arc::clone(&self.tasks[id.0 as usize].counters),
+            counters: Arc::new(self.tasks[id.0 as usize].counters.carry_on(self.now())),
+            tap: Arc::clone(&node.tap),
             // In the simulation every batch is a step of its own, so that the seed decides between them.
             step_nanos: if simulated { 0 } else { 1_000_000 },
             batch_records: self.config.limits.records,
@@ -134,58 +141,28 @@ impl Master {
     }
 
     pub(super) fn task_failed(&mut self, region: usize, task: TaskId, failure: &Failure) {
-        let name = self.plan.name_of(task);
         let life = &mut self.tasks[task.0 as usize];
         life.handle = None;
-        life.state = TaskState::Failed;
+        if life.state != TaskState::Abandoned {
+            life.state = TaskState::Failed;
+        }
+        self.gone(region, task);
+        self.failed(region, task, failure);
+    }
+
+    /// Something failed, be it that its actor is gone or not.
+    pub(super) fn failed(&mut self, region: usize, task: TaskId, failure: &Failure) {
+        let name = self.plan.name_of(task);
+        let life = &mut self.tasks[task.0 as usize];
         life.failures += 1;
         life.last_failure = Some(failure.clone());
-        self.gone(region, task);
+        self.remember(region, task, failure);
         if self.ending.is_some() || matches!(self.regions[region].phase, Phase::Stopping { .. }) {
             return;
         }
         tracing::warn!(task = %name, run = self.regions[region].run, %failure, "a task failed");
         self.regions[region].last_failure = Some(format!("{name} {failure}"));
         self.roll_back(region, task, failure);
-    }
-
-    /// Fences a region and stops what is left of it.
-    fn roll_back(&mut self, region: usize, task: TaskId, failure: &Failure) {
-        let now = self.now();
-        if let Some(checkpoint) = self.ledger.collecting().map(|pending| pending.id)
-            && self.ledger.involves(task)
-        {
-            self.abort_checkpoint(checkpoint, "a region that takes part in it failed");
-        }
-        let budget = &mut self.regions[region].budget;
-        let verdict = match failure.kind {
-            FailureKind::NoSpace => budget.out_of_space(),
-            FailureKind::State => Verdict::GiveUp,
-            FailureKind::Panic | FailureKind::Error | FailureKind::Internal => budget.failed(now),
-        };
-        let Verdict::Restart(backoff) = verdict else {
-            let what = match failure.kind {
-                FailureKind::State => "a restart would not change that",
-                _ => "its restart budget is spent",
-            };
-            return self.give_up(self.error_of(task, failure, what));
-        };
-        self.closing = None;
-        let state = &mut self.regions[region];
-        state.fence.raise(self.next_run);
-        state.failed_at = Some(now);
-        let mut waiting = BTreeSet::new();
-        for id in &state.tasks {
-            let life = &mut self.tasks[id.0 as usize];
-            if let Some(handle) = &life.handle {
-                (handle.0)(Control::Stop);
-                life.state = TaskState::Stopping;
-                waiting.insert(*id);
-            }
-        }
-        let restart_at = now + backoff.as_nanos() as u64;
-        state.phase = Phase::Stopping { waiting, deadline: now + STOP_GRACE.as_nanos() as u64, restart_at };
-        self.advance_region(region, now);
     }
 
     pub(super) fn task_stopped(&mut self, region: usize, task: TaskId) {
@@ -196,7 +173,7 @@ impl Master {
     }
 
     /// A task need not be waited for any more.
-    fn gone(&mut self, region: usize, task: TaskId) {
+    pub(super) fn gone(&mut self, region: usize, task: TaskId) {
         if let Some(ending) = &mut self.ending {
             ending.waiting.remove(&task);
         }
@@ -211,15 +188,8 @@ impl Master {
             if waiting.is_empty() {
                 self.regions[region].phase = Phase::Backoff { until: *restart_at };
             } else if now >= *deadline {
-                let stuck: Vec<String> = waiting.iter().map(|task| self.plan.name_of(*task)).collect();
-                let error = Error::new(
-                    crate::error::ErrorKind::User,
-                    format!(
-                        "{} did not stop within {STOP_GRACE:?} after a failure: it blocks its thread",
-                        stuck.join(", ")
-                    ),
-                );
-                return self.give_up(error);
+                let waiting = waiting.iter().copied().collect();
+                self.abandon_late(waiting, now);
             }
         }
         if matches!(&self.regions[region].phase, Phase::Backoff { until } if now >= *until)
@@ -230,6 +200,7 @@ impl Master {
     }
 
     fn restart(&mut self, region: usize) {
+        self.write_down_convicts(region);
         let run = self.next_run;
         if let Err(error) = self.reserve_run() {
             return self.give_up(error);

@@ -1,12 +1,13 @@
 //! A region: what is connected by channels, fails together and is rolled back together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use watershed_actors::{Fence, TaskId};
 use watershed_state::InstancePart;
 
-use crate::restart::{Restart, RestartBudget};
+use crate::escalation::Level;
+use crate::master::history::RecentFailures;
 
 pub(crate) struct Region {
     pub(crate) tasks: Vec<TaskId>,
@@ -14,9 +15,11 @@ pub(crate) struct Region {
     /// The run that is in force, or was last.
     pub(crate) run: u32,
     pub(crate) fence: Arc<Fence>,
-    pub(crate) budget: RestartBudget,
     pub(crate) restarts: u32,
     pub(crate) last_failure: Option<String>,
+    pub(crate) recent_failures: RecentFailures,
+    /// The last few restarts, oldest first.
+    pub(crate) restart_reasons: VecDeque<RestartReason>,
     /// Its part of the newest checkpoint of this process; `None` as long as there is none.
     pub(crate) parts: Option<BTreeMap<TaskId, InstancePart>>,
     /// Sources that have given their last record in this run.
@@ -24,6 +27,22 @@ pub(crate) struct Region {
     /// When it failed, to tell how long the recovery took.
     pub(crate) failed_at: Option<u64>,
 }
+
+/// Why a region was restarted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RestartReason {
+    /// When, in milliseconds since the Unix epoch.
+    pub(crate) time_ms: i64,
+    /// Who failed.
+    pub(crate) task: TaskId,
+    /// How.
+    pub(crate) cause: String,
+    /// Who decided to restart.
+    pub(crate) level: Level,
+}
+
+/// Restarts that a region remembers.
+const REASONS: usize = 8;
 
 /// Where a region is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,19 +62,28 @@ pub(crate) enum Phase {
 }
 
 impl Region {
-    pub(crate) fn new(tasks: Vec<TaskId>, run: u32, policy: Restart) -> Self {
+    pub(crate) fn new(tasks: Vec<TaskId>, run: u32) -> Self {
         Self {
             tasks,
             phase: Phase::Backoff { until: 0 },
             run,
             fence: Arc::new(Fence::new(run)),
-            budget: RestartBudget::new(policy),
             restarts: 0,
             last_failure: None,
+            recent_failures: RecentFailures::default(),
+            restart_reasons: VecDeque::new(),
             parts: None,
             ended_sources: BTreeSet::new(),
             failed_at: None,
         }
+    }
+
+    /// Remembers why it is restarted.
+    pub(crate) fn note(&mut self, reason: RestartReason) {
+        if self.restart_reasons.len() == REASONS {
+            self.restart_reasons.pop_front();
+        }
+        self.restart_reasons.push_back(reason);
     }
 
     /// When something is due for it.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::graph::{Graph, NodeId};
 use crate::plan::Plan;
+use crate::supervision::Supervision;
 
 /// One paragraph an actor: what it is, how wide, what is fused into it, and where its records go.
 pub(crate) fn explain(plan: &Plan, graph: &Graph) -> String {
@@ -19,6 +20,9 @@ pub(crate) fn explain(plan: &Plan, graph: &Graph) -> String {
         let keyed = if node.keyed { ", state per key" } else { "" };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{} ({} × {}{keyed})", node.name, node.kind.name(), node.parallelism);
+        if node.supervision != Supervision::default() {
+            let _ = writeln!(text, "  supervised: {}", node.supervision);
+        }
         let outgoing = graph.edges.iter().zip(&plan.edges).filter(|(spec, _)| spec.from == NodeId(index));
         for (spec, edge) in outgoing {
             let side = spec.side.as_ref().map_or(String::new(), |side| format!("side output `{side}`: "));

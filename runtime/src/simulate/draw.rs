@@ -1,6 +1,6 @@
 //! Draws the faults of a life.
 
-use crate::simulate::fault::{Fault, FaultKind, Place, SinkCall};
+use crate::simulate::fault::{Fault, FaultKind, FaultPlace, SinkCall};
 use crate::simulate::scenario::between;
 use crate::simulate::script::Counts;
 use crate::simulation::Dice;
@@ -60,23 +60,23 @@ impl Draw<'_> {
         (count > 0).then(|| 1 + count * part / PARTS + within)
     }
 
-    fn step(&mut self) -> Option<Place> {
-        Some(Place::Step(self.among(self.calm.steps)?))
+    fn step(&mut self) -> Option<FaultPlace> {
+        Some(FaultPlace::Step(self.among(self.calm.steps)?))
     }
 
     /// Any file operation, or one that follows a rename, when a name is there and not yet durable.
-    fn operation(&mut self) -> Option<Place> {
+    fn operation(&mut self) -> Option<FaultPlace> {
         Some(match self.dice.below(2) {
-            0 => Place::FileOperation(self.among(self.calm.operations)?),
-            _ => Place::Rename(self.among(self.calm.renames)?),
+            0 => FaultPlace::FileOperation(self.among(self.calm.operations)?),
+            _ => FaultPlace::Rename(self.among(self.calm.renames)?),
         })
     }
 
-    fn sink_call(&mut self) -> Option<Place> {
+    fn sink_call(&mut self) -> Option<FaultPlace> {
         let calls: Vec<(SinkCall, u64)> =
             self.calm.sink_calls.iter().map(|(call, count)| (*call, *count)).collect();
         let (call, count) = *calls.get(self.dice.below(calls.len()))?;
-        Some(Place::SinkCall(call, self.among(count)?))
+        Some(FaultPlace::SinkCall(call, self.among(count)?))
     }
 
     /// One fault, if there is something that it can strike.
@@ -102,14 +102,14 @@ impl Draw<'_> {
             FaultKind::SlowJob => {
                 span = between(self.dice, 1, 16);
                 micros = between(self.dice, 200, 30_000);
-                self.among(self.calm.jobs).map(Place::Job)
+                self.among(self.calm.jobs).map(FaultPlace::Job)
             }
             FaultKind::LateReport => {
                 micros = between(self.dice, 100, 30_000);
-                self.among(self.calm.reports).map(Place::Report)
+                self.among(self.calm.reports).map(FaultPlace::Report)
             }
             FaultKind::LostAcknowledgement => {
-                self.among(self.calm.acknowledgements).map(Place::Acknowledgement)
+                self.among(self.calm.acknowledgements).map(FaultPlace::Acknowledgement)
             }
             FaultKind::SinkError | FaultKind::SinkPanic => self.sink_call(),
         };

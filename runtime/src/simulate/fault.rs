@@ -10,7 +10,7 @@ pub struct Fault {
     /// What happens.
     pub kind: FaultKind,
     /// When or where.
-    pub place: Place,
+    pub place: FaultPlace,
     /// For how many operations, jobs or steps from there on.
     pub span: u64,
     /// How long it takes or is held back, in virtual microseconds.
@@ -75,7 +75,7 @@ impl FaultKind {
 
 /// Where in a life something happens. All numbers begin at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum FaultPlace {
     /// At this step of the scheduler.
     Step(u64),
     /// At this file operation.
@@ -109,7 +109,7 @@ pub enum SinkCall {
     AfterCommit,
 }
 
-impl Place {
+impl FaultPlace {
     /// The number in it.
     pub(crate) fn number(self) -> u64 {
         match self {
@@ -137,7 +137,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FaultPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step(n) => write!(f, "step {n}"),

@@ -12,7 +12,7 @@ use crate::host::simulated::{self, Ending};
 use crate::job::End;
 use crate::plan::Plan;
 use crate::simulate::failure::Violation;
-use crate::simulate::fault::{Fault, FaultKind, Place};
+use crate::simulate::fault::{Fault, FaultKind, FaultPlace};
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
 use crate::simulate::outputs::{Guarantee, Shown, compare};
@@ -101,7 +101,7 @@ impl Stage<'_> {
         history.note(begin_nanos, 0, Note::LifeBegins(settings.describe()));
         let seed = hash_key(&(self.scenario.seed, life));
         let (operations, renames) = (disk.operations(), disk.renames());
-        let checkpoints = self.base.checkpoints.clone().unwrap_or_else(|| PathBuf::from(CHECKPOINTS));
+        let checkpoints = self.checkpoints();
         let simulation = Simulation::seeded(seed).on_disk(disk).at_most_steps(self.steps_max);
         let config = settings.config(self.base, simulation).checkpoints(&checkpoints);
         let plan = self.topology.plan(&config);
@@ -147,7 +147,12 @@ impl Stage<'_> {
 
     fn plan(&self, life: usize) -> Result<Plan, Error> {
         let simulation = Simulation::seeded(self.scenario.seed);
-        self.topology.plan(&self.scenario.settings(life).config(self.base, simulation))
+        let config = self.scenario.settings(life).config(self.base, simulation);
+        self.topology.plan(&config.checkpoints(self.checkpoints()))
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.base.checkpoints.clone().unwrap_or_else(|| PathBuf::from(CHECKPOINTS))
     }
 
     /// Every run begins from nothing, also in the sinks that are in memory.
@@ -194,12 +199,12 @@ fn arm(disk: &SimulatedDisk, faults: &[Fault]) -> Option<FaultKind> {
             death = Some(fault.kind);
         }
         match (fault.place, fault.kind) {
-            (Place::FileOperation(at), FaultKind::DiskFull) => disk.full_during(at..at + fault.span),
-            (Place::FileOperation(at), FaultKind::DiskError) => disk.fail_during(at..at + fault.span),
-            (Place::FileOperation(at), _) => disk.die_at_operation(at),
-            (Place::Rename(at), FaultKind::DiskFull) => disk.full_after_rename(at, fault.span),
-            (Place::Rename(at), FaultKind::DiskError) => disk.fail_after_rename(at, fault.span),
-            (Place::Rename(at), _) => disk.die_after_rename(at),
+            (FaultPlace::FileOperation(at), FaultKind::DiskFull) => disk.full_during(at..at + fault.span),
+            (FaultPlace::FileOperation(at), FaultKind::DiskError) => disk.fail_during(at..at + fault.span),
+            (FaultPlace::FileOperation(at), _) => disk.die_at_operation(at),
+            (FaultPlace::Rename(at), FaultKind::DiskFull) => disk.full_after_rename(at, fault.span),
+            (FaultPlace::Rename(at), FaultKind::DiskError) => disk.fail_after_rename(at, fault.span),
+            (FaultPlace::Rename(at), _) => disk.die_after_rename(at),
             _ => {}
         }
     }

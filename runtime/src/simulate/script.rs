@@ -9,7 +9,7 @@ use watershed_state::{SimulatedDisk, hash_key};
 
 use crate::master::{Event, Stored};
 use crate::simulate::failure::Violation;
-use crate::simulate::fault::{Fault, FaultKind, Place, SinkCall};
+use crate::simulate::fault::{Fault, FaultKind, FaultPlace, SinkCall};
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
 use crate::simulate::outputs::{Guarantee, Opened};
@@ -95,6 +95,8 @@ pub(crate) enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Instead {
     Panic,
+    /// The task whose turn it is never comes back from its step.
+    Hang,
     Die,
     Stop,
     /// The task whose turn it is does nothing for so many nanoseconds.
@@ -155,7 +157,7 @@ impl Script {
         state.nanos = nanos;
         let step = state.counts.steps;
         state.history.trace(turn.wrapping_add(nanos << 16));
-        let due = |fault: &Fault| matches!(fault.place, Place::Step(at) if at <= step);
+        let due = |fault: &Fault| matches!(fault.place, FaultPlace::Step(at) if at <= step);
         let fault = state.strike(|fault| due(fault) && fault.kind != FaultKind::SlowDisk)?;
         match fault.kind {
             FaultKind::Panic => Some(Instead::Panic),
@@ -171,7 +173,8 @@ impl Script {
         let step = state.counts.steps;
         let mut nanos = 0;
         for armed in &mut state.armed {
-            let Fault { kind: FaultKind::SlowDisk, place: Place::Step(from), span, micros, .. } = armed.fault
+            let Fault { kind: FaultKind::SlowDisk, place: FaultPlace::Step(from), span, micros, .. } =
+                armed.fault
             else {
                 continue;
             };
@@ -197,7 +200,7 @@ impl Script {
         let job = state.counts.jobs;
         let slow = |fault: &Fault| {
             fault.kind == FaultKind::SlowJob
-                && matches!(fault.place, Place::Job(at) if (at..at.saturating_add(fault.span)).contains(&job))
+                && matches!(fault.place, FaultPlace::Job(at) if (at..at.saturating_add(fault.span)).contains(&job))
         };
         let armed = state.armed.iter_mut().find(|armed| slow(&armed.fault))?;
         armed.struck = true;
@@ -223,12 +226,12 @@ impl Script {
         if is_acknowledgement {
             state.counts.acknowledgements += 1;
             let at = state.counts.acknowledgements;
-            let lost = state.strike(|fault| fault.place == Place::Acknowledgement(at));
+            let lost = state.strike(|fault| fault.place == FaultPlace::Acknowledgement(at));
             if lost.is_some() {
                 return Fate::Lost;
             }
         }
-        let late = state.strike(|fault| fault.place == Place::Report(report));
+        let late = state.strike(|fault| fault.place == FaultPlace::Report(report));
         late.map_or(Fate::Arrives, |fault| Fate::Late(fault.micros * 1_000))
     }
 
@@ -292,7 +295,7 @@ impl Script {
         let mut state = self.lock();
         let count = state.counts.sink_calls.entry(call).or_default();
         *count += 1;
-        let place = Place::SinkCall(call, *count);
+        let place = FaultPlace::SinkCall(call, *count);
         let Some(fault) = state.strike(|fault| fault.place == place) else { return Ok(()) };
         drop(state);
         if fault.kind == FaultKind::SinkPanic {
@@ -367,8 +370,8 @@ impl Script {
         state.counts.operations = operations;
         state.counts.renames = renames;
         let reached = |fault: &Fault| match fault.place {
-            Place::FileOperation(at) => at <= operations,
-            Place::Rename(at) => at <= renames,
+            FaultPlace::FileOperation(at) => at <= operations,
+            FaultPlace::Rename(at) => at <= renames,
             _ => false,
         };
         let struck = state.armed.iter().any(|armed| armed.struck || reached(&armed.fault));

@@ -67,13 +67,13 @@ fn make_small(faults: &mut [Fault], index: usize, fails: &mut impl FnMut(&[Fault
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::fault::{FaultKind, Place};
+    use crate::simulate::fault::{FaultKind, FaultPlace};
 
     fn panics(steps: &[u64]) -> Vec<Fault> {
         let fault = |step: &u64| Fault {
             life: 0,
             kind: FaultKind::Panic,
-            place: Place::Step(*step),
+            place: FaultPlace::Step(*step),
             span: 9,
             micros: 0,
         };

@@ -52,7 +52,10 @@ where
     fn exchange<U: Data>(&self, name: &str, build: Arc<dyn NodeBuild>, hashes: bool) -> Stream<U> {
         let graph = &self.stream.graph;
         let (name, kind) = (name.to_string(), NodeKind::Process);
-        let node = add_node(graph, Node { name, kind, parallelism: None, keyed: true, rate: None, build });
+        let node = add_node(
+            graph,
+            Node { name, kind, parallelism: None, keyed: true, rate: None, supervision: None, build },
+        );
         let key_of = Arc::clone(&self.key_of);
         let routing = vec![Routing::ByKey; self.stream.routing.len()];
         self.stream.add_edges(Some(node), &routing, move |edge, build| {

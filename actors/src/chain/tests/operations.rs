@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::error::{Failure, FailureKind, UserResult};
+use crate::supervision::Rejecter;
 
 /// Runs `input` through one operation, with room for any number of records and for one, two and three at a time.
 fn check<O>(operation: impl Fn() -> O, input: &[u64], expected: &[O::Out])
@@ -55,17 +56,25 @@ fn inspect_sees_each_record_once() {
 
 #[test]
 fn try_map_gives_what_succeeds() {
-    check(|| TryMap(Arc::new(|n: u64| Ok(n + 1))), &[1, 2], &[2, 3]);
+    check(|| TryMap::new(Arc::new(|n: u64| Ok(n + 1)), Rejecter::default()), &[1, 2], &[2, 3]);
 }
 
 #[test]
 fn try_filter_map_gives_what_succeeds_and_is_there() {
-    check(|| TryFilterMap(Arc::new(|n: u64| Ok(n.checked_sub(2)))), &[1, 2, 3], &[0, 1]);
+    check(
+        || TryFilterMap::new(Arc::new(|n: u64| Ok(n.checked_sub(2))), Rejecter::default()),
+        &[1, 2, 3],
+        &[0, 1],
+    );
 }
 
 #[test]
 fn try_flat_map_gives_what_succeeds() {
-    check(|| TryFlatMap::new(Arc::new(|n: u64| Ok(vec![n; n as usize]))), &[1, 3, 2], &[1, 3, 3, 3, 2, 2]);
+    check(
+        || TryFlatMap::new(Arc::new(|n: u64| Ok(vec![n; n as usize])), Rejecter::default()),
+        &[1, 3, 2],
+        &[1, 3, 3, 3, 2, 2],
+    );
 }
 
 /// How a chain fails on the record 3, and what came out before.
@@ -81,12 +90,17 @@ fn an_error_of_a_closure_arrives_as_an_error_and_not_as_a_panic() {
     fn but_three<T>(n: u64, otherwise: T) -> UserResult<T> {
         if n == 3 { Err("three is not allowed".into()) } else { Ok(otherwise) }
     }
-    let expected = Failure { cause: "three is not allowed".to_string(), kind: FailureKind::Error, key: None };
-    let try_map = TryMap(Arc::new(|n| but_three(n, n)));
+    let expected = Failure {
+        cause: "three is not allowed".to_string(),
+        kind: FailureKind::Error,
+        key: None,
+        blame: None,
+    };
+    let try_map = TryMap::new(Arc::new(|n| but_three(n, n)), Rejecter::default());
     assert_eq!(failure(try_map), (expected.clone(), vec![1, 2]));
-    let try_filter_map = TryFilterMap(Arc::new(|n| but_three(n, Some(n))));
+    let try_filter_map = TryFilterMap::new(Arc::new(|n| but_three(n, Some(n))), Rejecter::default());
     assert_eq!(failure(try_filter_map), (expected.clone(), vec![1, 2]));
-    let try_flat_map = TryFlatMap::new(Arc::new(|n| but_three(n, [n])));
+    let try_flat_map = TryFlatMap::new(Arc::new(|n| but_three(n, [n])), Rejecter::default());
     assert_eq!(failure(try_flat_map), (expected, vec![1, 2]));
 }
 
@@ -96,7 +110,8 @@ fn a_panic_of_a_closure_arrives_as_a_panic() {
         assert!(n != 3, "three again");
         n
     }));
-    let expected = Failure { cause: "three again".to_string(), kind: FailureKind::Panic, key: None };
+    let expected =
+        Failure { cause: "three again".to_string(), kind: FailureKind::Panic, key: None, blame: None };
     assert_eq!(failure(map), (expected, vec![1, 2]));
 }
 
@@ -105,7 +120,7 @@ fn records_keep_their_event_time_through_a_chain_also_when_it_blocks() {
     for room in [usize::MAX, 1, 3] {
         let end = End::with_room(room);
         let twice = FlatMap::new(Arc::new(|n: u64| [n, n]));
-        let try_twice = TryFlatMap::new(Arc::new(|n: u64| Ok([n, n])));
+        let try_twice = TryFlatMap::new(Arc::new(|n: u64| Ok([n, n])), Rejecter::default());
         let mut chain =
             Fused::new(twice, Fused::new(Map(Arc::new(|n: u64| n + 1)), Fused::new(try_twice, end.clone())));
         let mut batch = Batch::default();

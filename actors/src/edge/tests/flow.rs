@@ -378,3 +378,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_sent_is_counted_with_its_size_and_the_highest_watermark() {
+    let counters = Arc::<crate::task::Counters>::default();
+    let (mut edge, receivers) = edge::<u32, _>(2, 8, Broadcast, LIMITS);
+    edge.senders = edge.senders.into_iter().map(|sender| sender.counted_by(&counters)).collect();
+    for value in 0..3 {
+        assert_eq!(edge.push(value, 0), Flow::Continue);
+    }
+    edge.tick(0, true);
+    edge.signal(Signal::Watermark(9));
+    edge.signal(Signal::Watermark(7));
+    assert_eq!(receivers[0].process_all().len(), 5);
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((count(&counters.sent.records), count(&counters.sent.bytes)), (6, 24));
+    assert_eq!(counters.watermark_sent.get(), Some(9));
+}

@@ -7,7 +7,7 @@ use super::error::LinesError;
 use super::split::LinesSplit;
 use crate::error::UserResult;
 use crate::source::{Polled, Reader, Records};
-use crate::sources::cutter::{BadLine, Cutter};
+use crate::sources::cutter::{BadLine, Cutter, Line};
 use crate::sources::window::Window;
 
 /// Reads the lines that begin in a split. Its position is the byte at which the next line begins.
@@ -31,13 +31,17 @@ impl Reader for LinesReader {
         while lines > 0 && self.window.position() < stop {
             if self.window.line_end().is_some() {
                 let before = (stop - self.window.position()) as usize;
-                let cut = self.cutter.cut(self.window.bytes(), lines, before, |line| records.push(line));
+                let (path, from) = (&self.split.path, self.window.position());
+                let give = |line: Line<'_>| give(line, path, from, records);
+                let cut = self.cutter.cut(self.window.bytes(), lines, before, give);
                 let cut = cut.map_err(|bad| self.bad_line(bad))?;
                 self.window.consume(cut.bytes);
                 lines -= cut.lines;
             } else if !self.fill()? {
                 // This is the last line of the file.
-                let last = self.cutter.last(self.window.bytes(), |line| records.push(line));
+                let (path, from) = (&self.split.path, self.window.position());
+                let give = |line: Line<'_>| give(line, path, from, records);
+                let last = self.cutter.last(self.window.bytes(), give);
                 last.map_err(|bad| self.bad_line(bad))?;
                 self.window.consume(self.window.bytes().len());
             }
@@ -103,9 +107,17 @@ impl LinesReader {
 
     fn bad_line(&self, bad: BadLine) -> LinesError {
         let path = self.split.path.clone();
-        match bad {
-            BadLine::NotUtf8(at) => LinesError::NotUtf8 { path, offset: self.window.position() + at as u64 },
-            BadLine::TooLong(at) => LinesError::TooLong { path, offset: self.window.position() + at as u64 },
+        let BadLine::TooLong(at) = bad;
+        LinesError::TooLong { path, offset: self.window.position() + at as u64 }
+    }
+}
+
+/// Gives out a line that was cut off behind byte `from` of a file.
+fn give(line: Line<'_>, path: &str, from: u64, records: &mut Records<'_, String>) {
+    match line {
+        Line::Text(line) => records.push(line),
+        Line::NotUtf8 { line, at } => {
+            records.reject(line, LinesError::NotUtf8 { path: path.to_string(), offset: from + at as u64 });
         }
     }
 }

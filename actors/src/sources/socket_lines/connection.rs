@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::error::SocketError;
 use crate::sources::InvalidUtf8;
-use crate::sources::cutter::{BadLine, Cutter};
+use crate::sources::cutter::{BadLine, Cutter, Line};
 use crate::sources::window::Window;
 
 /// A connection with a thread of its own, as waiting for a server blocks. Dropping it closes the connection, and
@@ -111,8 +111,13 @@ impl Thread {
         while self.fill(&mut window)? {
             let mut lines = Vec::new();
             if window.line_end().is_some() {
-                let cut = cutter.cut(window.bytes(), usize::MAX, usize::MAX, |line| lines.push(line));
+                let mut bad = None;
+                let from = window.position();
+                let cut = cutter.cut(window.bytes(), usize::MAX, usize::MAX, |line| {
+                    self.keep(line, from, &mut lines, &mut bad);
+                });
                 let cut = cut.map_err(|bad| self.bad_line(bad, &window))?;
+                bad.map_or(Ok(()), Err)?;
                 window.consume(cut.bytes);
             }
             if window.bytes().len() > self.terms.longest && window.line_end().is_none() {
@@ -124,8 +129,11 @@ impl Thread {
         }
         if !window.bytes().is_empty() {
             let mut lines = Vec::new();
-            let last = cutter.last(window.bytes(), |line| lines.push(line));
+            let mut bad = None;
+            let from = window.position();
+            let last = cutter.last(window.bytes(), |line| self.keep(line, from, &mut lines, &mut bad));
             last.map_err(|bad| self.bad_line(bad, &window))?;
+            bad.map_or(Ok(()), Err)?;
             self.say(Received::Lines(lines));
         }
         cutter.finish(&self.terms.address);
@@ -147,10 +155,17 @@ impl Thread {
     fn bad_line(&self, bad: BadLine, window: &Window<TcpStream>) -> SocketError {
         let address = self.terms.address.clone();
         let longest = self.terms.longest;
-        match bad {
-            BadLine::NotUtf8(at) => SocketError::NotUtf8 { address, offset: window.position() + at as u64 },
-            BadLine::TooLong(at) => {
-                SocketError::TooLong { address, longest, offset: window.position() + at as u64 }
+        let BadLine::TooLong(at) = bad;
+        SocketError::TooLong { address, longest, offset: window.position() + at as u64 }
+    }
+
+    /// Keeps a line that was cut off behind byte `from`, or the first reason not to.
+    fn keep(&self, line: Line<'_>, from: u64, lines: &mut Vec<String>, bad: &mut Option<SocketError>) {
+        match line {
+            Line::Text(line) => lines.push(line),
+            Line::NotUtf8 { at, .. } => {
+                let address = self.terms.address.clone();
+                bad.get_or_insert(SocketError::NotUtf8 { address, offset: from + at as u64 });
             }
         }
     }

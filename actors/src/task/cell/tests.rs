@@ -43,8 +43,16 @@ impl Task for Actor {
         }
     }
 
+    fn is_blocked(&self) -> bool {
+        false
+    }
+
     fn current_key(&self) -> Option<String> {
         Some("\"key\"".to_string())
+    }
+
+    fn blame(&self, _failure: &Failure) -> Option<crate::error::Blame> {
+        None
     }
 }
 
@@ -65,7 +73,7 @@ fn events(reports: &Reports) -> Vec<TaskEvent> {
 }
 
 fn failed(kind: FailureKind, cause: &str, key: Option<&str>) -> TaskEvent {
-    TaskEvent::Failed(Failure { cause: cause.to_string(), kind, key: key.map(String::from) })
+    TaskEvent::Failed(Failure { cause: cause.to_string(), kind, key: key.map(String::from), blame: None })
 }
 
 /// A cell whose task has failed in the way of `act` when `deed` was done to it.

@@ -19,18 +19,26 @@ pub trait Store<P: Process>: Send {
     fn hash(&self, hash: u64) -> u64;
     /// Key and state for a record.
     fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State);
+    /// How many keys have state.
+    fn keys(&self) -> usize;
     /// Begins to load the state of a key from memory.
     fn prefetch(&self, hash: u64);
     /// State of a key.
     fn access_key(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State);
     /// Forgets the state of a key.
     fn clear(&mut self, hash: u64, key: &P::Key);
+    /// Whether there is a state for each key, rather than one in all.
+    fn is_keyed(&self) -> bool;
     /// The key with this hash, as JSON.
     fn describe_key(&self, hash: u64) -> Option<String>;
+    /// The key of a record, as JSON; `None` without keys.
+    fn key_of(&self, record: &P::In) -> Option<String>;
     /// The key groups that keys are divided into.
     fn groups(&self) -> KeyGroups;
     /// Groups under which the instance saves its watermark.
     fn owned(&self, instance: &Instance) -> Range<u16>;
+    /// Whether a record of this key hash (if it has a key), which instance `writer` had, belongs to the instance.
+    fn owns(&self, hash: Option<u64>, writer: usize, instance: &Instance) -> bool;
     /// Whether what instance `writer` saved under this group belongs to the instance.
     fn takes(&self, writer: usize, group: u16, instance: &Instance) -> bool;
     /// Takes over its share of a snapshot.
@@ -91,6 +99,11 @@ where
     }
 
     #[inline]
+    fn keys(&self) -> usize {
+        self.table.len()
+    }
+
+    #[inline]
     fn prefetch(&self, hash: u64) {
         self.table.prefetch(hash);
     }
@@ -103,9 +116,17 @@ where
         self.table.remove(hash, key);
     }
 
+    fn is_keyed(&self) -> bool {
+        true
+    }
+
     fn describe_key(&self, hash: u64) -> Option<String> {
         let (key, _) = self.table.iter().find(|(key, _)| hash_key(*key) == hash)?;
         serde_json::to_string(key).ok()
+    }
+
+    fn key_of(&self, record: &P::In) -> Option<String> {
+        serde_json::to_string(&(self.key_of)(record)).ok()
     }
 
     fn groups(&self) -> KeyGroups {
@@ -114,6 +135,13 @@ where
 
     fn owned(&self, instance: &Instance) -> Range<u16> {
         self.groups.range(instance.index, instance.parallelism)
+    }
+
+    fn owns(&self, hash: Option<u64>, writer: usize, instance: &Instance) -> bool {
+        match hash {
+            Some(hash) => self.owned(instance).contains(&self.groups.group_of(hash)),
+            None => writer % instance.parallelism == instance.index,
+        }
     }
 
     fn takes(&self, _writer: usize, group: u16, instance: &Instance) -> bool {
@@ -223,6 +251,10 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
         (&self.key, &mut self.state)
     }
 
+    fn keys(&self) -> usize {
+        1
+    }
+
     fn prefetch(&self, _hash: u64) {}
 
     fn access_key(&mut self, _hash: u64, (): ()) -> (&(), &mut P::State) {
@@ -233,7 +265,15 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
         self.state = P::State::default();
     }
 
+    fn is_keyed(&self) -> bool {
+        false
+    }
+
     fn describe_key(&self, _hash: u64) -> Option<String> {
+        None
+    }
+
+    fn key_of(&self, _record: &P::In) -> Option<String> {
         None
     }
 
@@ -243,6 +283,10 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
 
     fn owned(&self, _instance: &Instance) -> Range<u16> {
         0..1
+    }
+
+    fn owns(&self, _hash: Option<u64>, writer: usize, instance: &Instance) -> bool {
+        writer % instance.parallelism == instance.index
     }
 
     fn takes(&self, writer: usize, _group: u16, instance: &Instance) -> bool {

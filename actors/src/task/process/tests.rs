@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::error::UserResult;
 use crate::harness::{Harness, Item, record};
-use crate::process::SideOutput;
+use crate::process::{Context, SideOutput};
 
 /// What a record tells its actor to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ fn start(world: &World, restored: &[Vec<Section>]) -> (Driver<OperatorTask<Relay
     let restored = Restored { instances: restored.to_vec(), ..Restored::default() };
     let given = env.clone();
     let boot = Box::new(move || {
-        let logic = RelayLogic::restore(&given, outlet, &restored)?;
+        let logic = RelayLogic::restore(&given, outlet, SideOutputs::default(), &restored)?;
         Ok(OperatorTask::new(given.clone(), Inbox::new(2, given.run), logic))
     });
     let driver = Driver::boot(world, env, 2, vec![Box::new(output.clone())], boot).unwrap();

@@ -58,6 +58,6 @@ impl Notes {
 }
 
 fn check_failed(world: &World, task: TaskId, kind: FailureKind, cause: &str) {
-    let failure = Failure { cause: cause.to_string(), kind, key: None };
+    let failure = Failure { cause: cause.to_string(), kind, key: None, blame: None };
     assert_eq!(world.reports.failure(task), Some(failure));
 }

@@ -183,8 +183,13 @@ fn start(world: &World, script: Script, setup: Setup) -> Result<Rig, Failure> {
         consumers.push(Box::new(probe.edge(1024, env.run)));
     }
     let splits = Arc::new(script.splits().unwrap());
-    let setup_of_task =
-        SourceSetup { source: Arc::new(script), splits, outlet: Tee::new(consumers), rate: setup.rate };
+    let setup_of_task = SourceSetup {
+        source: Arc::new(script),
+        splits,
+        outlet: Tee::new(consumers),
+        sides: SideOutputs::default(),
+        rate: setup.rate,
+    };
     let given = env.clone();
     let restored = setup.restored;
     let boot = Box::new(move || SourceTask::restore(given, setup_of_task, &restored));

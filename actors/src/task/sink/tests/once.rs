@@ -33,7 +33,7 @@ fn start(world: &World, notes: &Notes) -> Result<Rig, Failure> {
     let env = world.env("sink", 0, 1);
     let (sink, given) = (Plain(notes.clone()), env.clone());
     let boot = Box::new(move || {
-        let logic = SinkLogic::open(&given, &sink)?;
+        let logic = SinkLogic::open(&given, &sink, SideOutputs::default(), &Restored::default())?;
         Ok(OperatorTask::new(given.clone(), Inbox::new(1, given.run), logic))
     });
     Driver::boot(world, env, 1, Vec::new(), boot)

@@ -79,7 +79,7 @@ fn start_instance(
     let env = world.env("sink", index, parallelism);
     let (sink, given) = (Arc::new(Exact(notes.clone())), env.clone());
     let boot = Box::new(move || {
-        let logic = TwoPhaseLogic::restore(&given, &sink, &restored)?;
+        let logic = TwoPhaseLogic::restore(&given, &sink, SideOutputs::default(), &restored)?;
         Ok(OperatorTask::new(given.clone(), Inbox::new(1, given.run), logic))
     });
     Driver::boot(world, env, 1, Vec::new(), boot)

@@ -173,7 +173,7 @@ proptest! {
             let outlet = Tee::new(vec![Box::new(Fused::new(thrice, output.edge(1, env.run))) as Box<dyn Push<u64>>]);
             let source = script(parts());
             let splits = Arc::new(source.splits().unwrap());
-            let setup = SourceSetup { source: Arc::new(source), splits, outlet, rate: None };
+            let setup = SourceSetup { source: Arc::new(source), splits, outlet, sides: SideOutputs::default(), rate: None };
             let given = env.clone();
             let boot = Box::new(move || SourceTask::restore(given, setup, &restored));
             let driver = Driver::boot(world, env, 0, vec![Box::new(output.clone())], boot).unwrap();

@@ -50,8 +50,13 @@ fn nothing_is_read_before_the_start() {
     let env = world.env("source", 0, 1);
     let (script, output) = (script(vec![part("a", 0..3)]), Probe::new());
     let splits = Arc::new(script.splits().unwrap());
-    let setup =
-        SourceSetup { source: Arc::new(script), splits, outlet: output.outlet(8, env.run), rate: None };
+    let setup = SourceSetup {
+        source: Arc::new(script),
+        splits,
+        outlet: output.outlet(8, env.run),
+        sides: SideOutputs::default(),
+        rate: None,
+    };
     let mut task = SourceTask::restore(env, setup, &Restored::default()).unwrap();
     assert_eq!(task.step().unwrap(), Step::Waiting(u64::MAX));
     assert_eq!(output.take(), []);
@@ -105,7 +110,12 @@ fn an_error_of_a_reader_is_reported() {
     let failure = rig.driver.settle().unwrap_err();
     assert_eq!(
         failure,
-        Failure { cause: "the disk is gone".to_string(), kind: crate::FailureKind::Error, key: None }
+        Failure {
+            cause: "the disk is gone".to_string(),
+            kind: crate::FailureKind::Error,
+            key: None,
+            blame: None
+        }
     );
 }
 

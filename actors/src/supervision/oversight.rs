@@ -1,0 +1,72 @@
+//! What the control plane tells a task about the records it has to do with.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::supervision::{DeadLetter, Policy, Rejects, SkipEntry, Stage};
+
+/// The instructions for one run of an instance.
+#[derive(Debug, Default)]
+pub struct Oversight {
+    /// What is done about failures.
+    pub policy: Policy,
+    /// The checkpoint that the run begins with; 0 for the beginning.
+    pub checkpoint: u64,
+    /// Records to be taken one by one, so that a failure says which one it was.
+    pub careful_records: u64,
+    /// What has to be left out.
+    pub skips: Vec<SkipEntry>,
+    /// Errors of fused closures.
+    pub rejects: Rejects,
+    replays: Replays,
+}
+
+/// What is to be done with a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The letter.
+    pub letter: DeadLetter,
+    /// Whether it is given up: nothing is processed, but its key is released.
+    pub discarded: bool,
+}
+
+/// Letters on their way to a task.
+#[derive(Debug, Default)]
+struct Replays {
+    waiting: Mutex<Vec<Replay>>,
+    any: AtomicBool,
+}
+
+impl Oversight {
+    /// For a run that begins with this checkpoint under this policy, and takes so many records one by one.
+    pub fn new(policy: Policy, checkpoint: u64, careful_records: u64, skips: Vec<SkipEntry>) -> Self {
+        let rejects = Rejects::new(policy.directive(Stage::Process));
+        Self { policy, checkpoint, careful_records, skips, rejects, replays: Replays::default() }
+    }
+
+    /// Hands letters to the task, which has to be woken.
+    pub fn replay(&self, letters: impl IntoIterator<Item = Replay>) {
+        let mut waiting = self.replays.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend(letters);
+        self.replays.any.store(!waiting.is_empty(), Ordering::Release);
+    }
+
+    /// Whether something was handed over.
+    #[inline]
+    pub(crate) fn has_replays(&self) -> bool {
+        self.replays.any.load(Ordering::Acquire)
+    }
+
+    /// Takes what was handed over.
+    #[inline]
+    pub(crate) fn take_replays(&self) -> Vec<Replay> {
+        if !self.replays.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut waiting = self.replays.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replays.any.store(false, Ordering::Release);
+        std::mem::take(&mut waiting)
+    }
+}

@@ -1,0 +1,441 @@
+//! The care of one instance: which record is in process, which ones are left out, and what has become of those.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use watershed_state::{Data, SectionKind, decode, encode, hash_key};
+
+use crate::clock::NO_TIMESTAMP;
+use crate::error::{Blame, Failure, FailureKind, chain_of};
+use crate::supervision::{
+    DeadLetter, Directive, Evidence, Place, Position, Rejected, Replay, SkipEntry, Stage, Suspect, ToJson,
+    json_of,
+};
+use crate::task::process::small_section;
+use crate::task::{Env, Restored, SnapshotItem};
+
+/// Watches over the records of an instance.
+///
+/// After a failure records are taken one by one for a while, so that the next failure says which record it was. The same
+/// goes on as long as there are records to be left out. Else it costs a look at a number.
+#[derive(Debug)]
+pub(crate) struct Care {
+    env: Env,
+    /// Records still to be taken one by one since a failure.
+    remaining: u64,
+    /// What is to be left out and has not come yet.
+    pending: Vec<Pending>,
+    /// Entries that need not be looked for any more.
+    settled: BTreeSet<u64>,
+    /// Letters that have been replayed.
+    replayed: BTreeSet<String>,
+    /// How often each record has come since a checkpoint, while records are taken one by one.
+    counts: Vec<(u64, BTreeMap<u64, u32>)>,
+    in_process: Option<InProcess>,
+    /// Records left out, in all runs.
+    skipped: u64,
+    /// Records taken in before this run.
+    seen_before: u64,
+    /// What the counter of records stood at when this run began.
+    counted_before: u64,
+    letters: u64,
+}
+
+/// An entry of the skip list that has not come yet.
+#[derive(Debug)]
+struct Pending {
+    entry: SkipEntry,
+    /// How many such records have come since the checkpoint of the entry.
+    seen: u32,
+    /// Records of any kind that have come in this run.
+    records: u64,
+}
+
+/// The record at hand, while records are taken one by one.
+#[derive(Debug)]
+struct InProcess {
+    what: Exhibit,
+    bytes: Vec<u8>,
+    json: ToJson,
+    fingerprint: u64,
+}
+
+/// What is known of a record beside its content.
+#[derive(Debug, Clone)]
+pub(crate) struct Exhibit {
+    pub(crate) stage: Stage,
+    pub(crate) place: Place,
+    /// Event time in milliseconds, or [`NO_TIMESTAMP`].
+    pub(crate) timestamp: i64,
+    pub(crate) position: Option<Position>,
+    pub(crate) channel: Option<u32>,
+    /// The letter it is the replay of.
+    pub(crate) replay_of: Option<String>,
+}
+
+/// Whether a record may be processed.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Process,
+    /// It is on the skip list.
+    LeaveOut(Box<SkipEntry>),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attempt {
+    pub(crate) cause: String,
+    pub(crate) attempts: u32,
+    pub(crate) panicked: bool,
+    pub(crate) backtrace: Option<String>,
+    pub(crate) replay_of: Option<String>,
+}
+
+/// What is saved of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Saved {
+    #[serde(default)]
+    settled: BTreeSet<u64>,
+    #[serde(default)]
+    pending: Vec<(u64, u32)>,
+    #[serde(default)]
+    replayed: BTreeSet<String>,
+    #[serde(default)]
+    skipped: u64,
+    #[serde(default)]
+    seen: u64,
+}
+
+fn saved(restored: &Restored) -> Result<Vec<(usize, Saved)>, Failure> {
+    let sections = restored.sections(SectionKind::Supervision);
+    let decoded = sections.map(|(writer, section)| Ok((writer, decode(&mut section.bytes.as_slice())?)));
+    decoded
+        .collect::<Result<_, watershed_state::CodecError>>()
+        .map_err(|error| Failure::state(chain_of(&error)))
+}
+
+/// The letters that a checkpoint knows to be replayed.
+///
+/// # Errors
+/// What cannot be decoded.
+pub fn saved_replays(restored: &Restored) -> Result<BTreeSet<String>, Failure> {
+    Ok(saved(restored)?.into_iter().flat_map(|(_, saved)| saved.replayed).collect())
+}
+
+impl Exhibit {
+    pub(crate) fn new(stage: Stage, place: Place, timestamp: i64) -> Self {
+        Self { stage, place, timestamp, position: None, channel: None, replay_of: None }
+    }
+
+    /// Hash of the record and its place. A position in a source says more than the content.
+    fn fingerprint(&self, bytes: &[u8]) -> u64 {
+        if let Some(position) = &self.position {
+            return hash_key(&(&position.split, &position.position, position.record));
+        }
+        let place = match &self.place {
+            Place::Timer { kind, at } => (*kind as u8 + 1, *at),
+            _ => (0, 0),
+        };
+        hash_key(&(bytes, place, &self.replay_of))
+    }
+
+    /// Adds what is known to the evidence.
+    fn complete(&self, evidence: &mut Evidence) {
+        evidence.timestamp = (self.timestamp != NO_TIMESTAMP).then_some(self.timestamp);
+        evidence.position.clone_from(&self.position);
+        evidence.channel = self.channel;
+    }
+
+    /// The evidence for a record.
+    pub(crate) fn evidence<T: Data>(&self, record: &T) -> Evidence {
+        let mut evidence = Evidence::of(self.stage, self.place.clone(), record);
+        self.complete(&mut evidence);
+        evidence
+    }
+}
+
+impl Care {
+    /// For an instance that goes on from a snapshot; `owns` says which entries are for it.
+    ///
+    /// # Errors
+    /// What cannot be decoded.
+    pub(crate) fn restore(
+        env: &Env,
+        restored: &Restored,
+        owns: impl Fn(Option<u64>, usize) -> bool,
+    ) -> Result<Self, Failure> {
+        let oversight = Arc::clone(&env.oversight);
+        let mut care = Self::new(env);
+        let own = env.instance.index;
+        let same = restored.instances.len() == env.instance.parallelism;
+        let mut seen = BTreeMap::new();
+        for (writer, saved) in saved(restored)? {
+            care.settled.extend(saved.settled);
+            care.replayed.extend(saved.replayed);
+            if same && writer == own || !same && own == 0 {
+                seen.extend(saved.pending);
+                care.skipped += saved.skipped;
+                care.seen_before += saved.seen;
+            }
+        }
+        for entry in &oversight.skips {
+            if !care.settled.contains(&entry.id) && owns(entry.evidence.key_hash, entry.instance) {
+                let seen = seen.get(&entry.id).copied().unwrap_or(0);
+                care.pending.push(Pending { entry: entry.clone(), seen, records: 0 });
+            }
+        }
+        care.env.counters.set_skipped(care.skipped);
+        Ok(care)
+    }
+
+    /// For an instance that begins with nothing.
+    pub(crate) fn new(env: &Env) -> Self {
+        Self {
+            env: env.clone(),
+            remaining: env.oversight.careful_records,
+            pending: Vec::new(),
+            settled: BTreeSet::new(),
+            replayed: BTreeSet::new(),
+            counts: vec![(env.oversight.checkpoint, BTreeMap::new())],
+            in_process: None,
+            skipped: 0,
+            seen_before: 0,
+            counted_before: env.counters.records(),
+            letters: 0,
+        }
+    }
+
+    /// Whether records are to be taken one by one.
+    #[inline]
+    pub(crate) fn is_active(&self) -> bool {
+        self.remaining > 0 || !self.pending.is_empty()
+    }
+
+    /// What is done about an error in a stage.
+    #[inline]
+    pub(crate) fn directive(&self, stage: Stage) -> Directive {
+        self.env.oversight.policy.directive(stage)
+    }
+
+    /// Whether what a record writes has to be kept apart from what was there before, in case of an error.
+    #[inline]
+    pub(crate) fn keeps(&self, stage: Stage) -> bool {
+        self.directive(stage).leaves_out()
+    }
+
+    /// Looks at a record before it is processed. From here until [`Care::done`] a failure is put down to it.
+    pub(crate) fn examine<T: Data>(&mut self, what: Exhibit, record: &T) -> Verdict {
+        let mut bytes = Vec::new();
+        // What cannot be encoded is told from others by its place alone.
+        let _ = encode(record, &mut bytes);
+        let fingerprint = what.fingerprint(&bytes);
+        if let Some((_, counts)) = self.counts.last_mut() {
+            *counts.entry(fingerprint).or_default() += 1;
+        }
+        if let Some(entry) = self.find(fingerprint) {
+            return Verdict::LeaveOut(entry);
+        }
+        self.in_process = Some(InProcess { what, bytes, json: json_of::<T>, fingerprint });
+        Verdict::Process
+    }
+
+    /// The entry that such a record has met, if it is the one that is meant.
+    fn find(&mut self, fingerprint: u64) -> Option<Box<SkipEntry>> {
+        let mut met = None;
+        for (index, pending) in self.pending.iter_mut().enumerate() {
+            pending.records += 1;
+            if pending.entry.fingerprint == fingerprint {
+                pending.seen += 1;
+                if pending.seen == pending.entry.occurrence && met.is_none() {
+                    met = Some(index);
+                }
+            }
+        }
+        let met = met.map(|index| self.pending.remove(index).entry);
+        let settled = &mut self.settled;
+        settled.extend(met.as_ref().map(|entry| entry.id));
+        self.pending.retain(|pending| {
+            let waiting = pending.records < pending.entry.within_records;
+            if !waiting {
+                tracing::warn!(
+                    entry = pending.entry.id,
+                    "a record that was to be left out has not come again"
+                );
+                settled.insert(pending.entry.id);
+            }
+            waiting
+        });
+        met.map(Box::new)
+    }
+
+    /// The record at hand is through, with all that came of it.
+    #[inline]
+    pub(crate) fn done(&mut self) {
+        if self.in_process.take().is_some() {
+            self.remaining = self.remaining.saturating_sub(1);
+        }
+    }
+
+    /// Leaves a record out: counts it, and makes a letter of it if the policy says so.
+    ///
+    /// # Errors
+    /// If that was one too many.
+    pub(crate) fn leave_out(
+        &mut self,
+        evidence: Evidence,
+        attempt: Attempt,
+    ) -> Result<Option<DeadLetter>, Failure> {
+        self.in_process = None;
+        self.skipped += 1;
+        self.env.counters.set_skipped(self.skipped);
+        let policy = &self.env.oversight.policy;
+        let stage = evidence.stage;
+        if policy.cap.is_exceeded(self.skipped, self.seen()) {
+            let cause = format!(
+                "{} records of {} were left out, more than its policy allows; the last one: {}",
+                self.skipped,
+                self.seen(),
+                attempt.cause
+            );
+            return Err(Failure { key: evidence.key, ..Failure::stop(stage, cause) });
+        }
+        // The first ones, then ever fewer of them.
+        if self.skipped <= 10 || self.skipped.is_power_of_two() {
+            let (cause, key, skipped) = (&attempt.cause, &evidence.key, self.skipped);
+            tracing::warn!(%stage, cause, key, attempts = attempt.attempts, skipped, "a record is left out");
+        }
+        Ok((policy.directive(stage) == Directive::Quarantine).then(|| self.letter(evidence, attempt)))
+    }
+
+    fn letter(&mut self, evidence: Evidence, attempt: Attempt) -> DeadLetter {
+        self.letters += 1;
+        let Env { instance, lineage, run, .. } = &self.env;
+        let id = hash_key(&(lineage, &*instance.operator, instance.index, *run, self.letters));
+        let parked = self.env.oversight.policy.parks_keys && evidence.key_hash.is_some();
+        DeadLetter {
+            id: format!("{id:016x}"),
+            operator: instance.operator.to_string(),
+            instance: instance.index,
+            evidence,
+            attempts: attempt.attempts,
+            panicked: attempt.panicked,
+            cause: attempt.cause,
+            backtrace: attempt.backtrace,
+            parked,
+            replay_of: attempt.replay_of,
+            at_ms: self.env.clock.wall_ms(),
+        }
+    }
+
+    /// Leaves out what fused closures have rejected.
+    ///
+    /// # Errors
+    /// If that was one too many.
+    pub(crate) fn take_rejects(&mut self, mut each: impl FnMut(DeadLetter)) -> Result<(), Failure> {
+        for Rejected { evidence, cause } in self.env.oversight.rejects.take() {
+            let attempt = Attempt { cause, attempts: 1, ..Attempt::default() };
+            // It does not end the record that is being examined.
+            let in_process = self.in_process.take();
+            self.leave_out(evidence, attempt)?.into_iter().for_each(&mut each);
+            self.in_process = in_process;
+        }
+        Ok(())
+    }
+
+    /// Letters that have been handed over, are for this instance, and have not been replayed.
+    pub(crate) fn take_replays(&mut self, owns: impl Fn(&DeadLetter) -> bool) -> Vec<Replay> {
+        let mut replays = self.env.oversight.take_replays();
+        replays.retain(|replay| owns(&replay.letter) && !self.replayed.contains(&replay.letter.id));
+        replays
+    }
+
+    /// Whether letters have been handed over.
+    #[inline]
+    pub(crate) fn has_replays(&self) -> bool {
+        self.env.oversight.has_replays()
+    }
+
+    /// [`Care::take_replays`] for an instance that has no keys.
+    pub(crate) fn take_unkeyed_replays(&mut self) -> Vec<Replay> {
+        let (index, parallelism) = (self.env.instance.index, self.env.instance.parallelism);
+        self.take_replays(|letter| letter.instance % parallelism == index)
+    }
+
+    /// Whether a letter has been replayed.
+    pub(crate) fn has_replayed(&self, id: &str) -> bool {
+        self.replayed.contains(id)
+    }
+
+    /// A letter has been replayed, or given up.
+    pub(crate) fn replayed(&mut self, id: String) {
+        self.replayed.insert(id);
+    }
+
+    /// Whom to blame for a failure in this stage.
+    pub(crate) fn blame(&self, stage: Option<Stage>, failure: &Failure) -> Option<Blame> {
+        if !matches!(failure.kind, FailureKind::Panic | FailureKind::Error) {
+            return None;
+        }
+        let in_process = self.in_process.as_ref();
+        let stage = in_process.map(|record| record.what.stage).or(stage)?;
+        let directive = self.directive(stage);
+        if directive == Directive::Restart {
+            return None;
+        }
+        let suspect =
+            in_process.filter(|_| directive.leaves_out()).map(|record| self.suspect(record, failure));
+        Some(Blame { stage, directive, suspect, backtrace: None })
+    }
+
+    fn suspect(&self, record: &InProcess, failure: &Failure) -> Suspect {
+        let InProcess { what, bytes, json, fingerprint } = record;
+        let mut evidence = Evidence::encoded(what.stage, what.place.clone(), bytes, *json);
+        what.complete(&mut evidence);
+        evidence.key.clone_from(&failure.key);
+        let mut since: Vec<(u64, u32)> = Vec::new();
+        let mut count = 0;
+        for (checkpoint, counts) in self.counts.iter().rev() {
+            count += counts.get(fingerprint).copied().unwrap_or(0);
+            since.push((*checkpoint, count));
+        }
+        since.reverse();
+        Suspect { evidence, fingerprint: *fingerprint, since, replay_of: what.replay_of.clone() }
+    }
+
+    /// Records taken in, in all runs.
+    fn seen(&self) -> u64 {
+        self.seen_before + self.env.counters.records().saturating_sub(self.counted_before)
+    }
+
+    /// A barrier passes: what comes is counted anew. Returns what is saved.
+    ///
+    /// # Errors
+    /// What cannot be encoded.
+    pub(crate) fn barrier(&mut self, checkpoint: u64) -> Result<Option<SnapshotItem>, Failure> {
+        if self.is_active() {
+            self.counts.push((checkpoint, BTreeMap::new()));
+        } else {
+            self.counts = vec![(checkpoint, BTreeMap::new())];
+        }
+        let nothing = self.settled.is_empty() && self.pending.is_empty() && self.replayed.is_empty();
+        if nothing && !self.env.oversight.policy.leaves_out() {
+            return Ok(None);
+        }
+        let saved = Saved {
+            settled: self.settled.clone(),
+            pending: self.pending.iter().map(|pending| (pending.entry.id, pending.seen)).collect(),
+            replayed: self.replayed.clone(),
+            skipped: self.skipped,
+            seen: self.seen(),
+        };
+        small_section(SectionKind::Supervision, &saved).map(Some)
+    }
+
+    /// Nothing goes back behind this checkpoint any more.
+    pub(crate) fn complete(&mut self, checkpoint: u64) {
+        if let Some(index) = self.counts.iter().position(|(id, _)| *id == checkpoint) {
+            self.counts.drain(..index);
+        }
+    }
+}

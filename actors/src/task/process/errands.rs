@@ -1,0 +1,141 @@
+//! Work that does not come from the inputs: letters that are replayed, and the records of keys that are released.
+
+use std::collections::VecDeque;
+
+use crate::batch::Flow;
+use crate::chain::Push;
+use crate::clock::NO_TIMESTAMP;
+use crate::error::{Failure, UserResult, chain_of};
+use crate::process::{Process, Timer};
+use crate::supervision::{DeadLetter, Place, Replay, Stage};
+use crate::task::Exhibit;
+use crate::task::process::parked::Waiting;
+use crate::task::process::records::{Attempted, Outcome};
+use crate::task::process::{ProcessLogic, Store};
+
+/// What there is to do, in order.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    replays: VecDeque<Replay>,
+    /// Hashes of the keys whose queues are being worked off.
+    releasing: VecDeque<u64>,
+}
+
+impl Errands {
+    /// Whether something has been begun and not ended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.replays.is_empty() && self.releasing.is_empty()
+    }
+
+    /// Lets a key go.
+    pub(super) fn release(&mut self, hash: u64) {
+        if !self.releasing.contains(&hash) {
+            self.releasing.push_back(hash);
+        }
+    }
+}
+
+impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
+    /// Does one thing, with all that comes of it.
+    pub(super) fn next_errand(&mut self) -> Result<Flow, Failure> {
+        let Self { care, store, env, errands, .. } = self;
+        let owns = |letter: &DeadLetter| store.owns(letter.evidence.key_hash, letter.instance, &env.instance);
+        errands.replays.extend(care.take_replays(owns));
+        if let Some(replay) = self.errands.replays.pop_front() {
+            self.replay(replay)?;
+        } else if let Some(hash) = self.errands.releasing.front().copied() {
+            self.work_off(hash)?;
+        }
+        let flow = self.flush()?;
+        if flow == Flow::Continue {
+            self.care.done();
+        }
+        Ok(flow)
+    }
+
+    fn replay(&mut self, replay: Replay) -> Result<(), Failure> {
+        let Replay { letter, discarded } = replay;
+        let id = letter.id.clone();
+        let hash = letter.evidence.key_hash.unwrap_or(0);
+        if !discarded {
+            match self.replay_record(&letter) {
+                Ok(outcome) => {
+                    if outcome? == Outcome::LeftOut {
+                        // There is another letter now, which its key waits for.
+                        self.care.replayed(id);
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    // It stays a dead letter: nothing of it is lost.
+                    let cause = chain_of(&*error);
+                    tracing::error!(letter = id, cause, "a dead letter cannot be replayed");
+                    return Ok(());
+                }
+            }
+        }
+        tracing::info!(letter = id, discarded, "a dead letter is done with");
+        self.care.replayed(id);
+        if self.parked.waits_for(hash, &letter.id) {
+            self.errands.release(hash);
+        }
+        Ok(())
+    }
+
+    /// Gives a letter's record back to where it failed. The outer error says that this cannot be done.
+    fn replay_record(&mut self, letter: &DeadLetter) -> UserResult<Result<Outcome, Failure>> {
+        let evidence = &letter.evidence;
+        let at = evidence.timestamp.unwrap_or(NO_TIMESTAMP);
+        let hash = self.store.hash(evidence.key_hash.unwrap_or(0));
+        let exhibit = Exhibit {
+            replay_of: Some(letter.id.clone()),
+            ..Exhibit::new(evidence.stage, evidence.place.clone(), at)
+        };
+        match &evidence.place {
+            Place::Input => {
+                let record = evidence.record::<P::In>()?;
+                Ok(self.attempt(exhibit, hash, Attempted::Record(record)))
+            }
+            Place::Timer { kind, at } => {
+                let key = evidence.record::<P::Key>()?;
+                let timer = Timer { at: *at, kind: *kind };
+                Ok(self.attempt(exhibit, hash, Attempted::Timer(timer, key)))
+            }
+            Place::Closure { number, name } => {
+                let bytes = evidence.bytes()?;
+                let replayed = self.outlet.replay(*number, &bytes, at);
+                let replayed = replayed.or_else(|| self.emitted.side.replay(*number, &bytes, at));
+                // What it sends waits like everything else if there is no room.
+                let _: Flow = replayed
+                    .ok_or_else(|| format!("there is no closure `{name}` number {number} any more"))??;
+                Ok(Ok(Outcome::Processed))
+            }
+            Place::Undecoded | Place::Output => Err("it is not from an actor with a process function".into()),
+        }
+    }
+
+    /// Processes the next record or timer of a key that is being released.
+    fn work_off(&mut self, hash: u64) -> Result<(), Failure> {
+        let outcome = match self.parked.pop(hash) {
+            None => {
+                self.errands.releasing.pop_front();
+                return Ok(());
+            }
+            Some(Waiting::Record { record, at }) => {
+                let exhibit = Exhibit::new(Stage::Process, Place::Input, at);
+                self.attempt(exhibit, hash, Attempted::Record(record))?
+            }
+            Some(Waiting::Timer { key, kind, at }) => {
+                let timestamp = Self::timestamp_of(kind, at);
+                let exhibit = Exhibit::new(Stage::Timer, Place::Timer { kind, at }, timestamp);
+                self.attempt(exhibit, hash, Attempted::Timer(Timer { at, kind }, key))?
+            }
+        };
+        self.env.counters.set_parked(self.parked.waiting());
+        if outcome == Outcome::LeftOut && self.env.oversight.policy.parks_keys {
+            // The rest waits for the new letter.
+            self.errands.releasing.pop_front();
+        }
+        Ok(())
+    }
+}

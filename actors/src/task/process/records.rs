@@ -1,0 +1,358 @@
+//! Taking records: as fast as can be where nothing can go wrong that the policy cares about, with what each record
+//! writes kept apart where an error takes it back, and one by one where somebody is under suspicion.
+
+use std::vec::Drain;
+
+use crate::batch::Flow;
+use crate::chain::Push;
+use crate::clock::NO_TIMESTAMP;
+use crate::error::{Failure, FailureKind, UserError, chain_of};
+use crate::process::{Context, Emitted, Process, Timer, TimerKind, TimerService};
+use crate::supervision::{Evidence, Place, SkipEntry, Stage, letters};
+use crate::task::process::parked::Waiting;
+use crate::task::process::{EMIT_RECORDS, PREFETCH_AHEAD, ProcessLogic, Store, effective_watermark};
+use crate::task::{Attempt, Exhibit, Verdict};
+
+/// What there was before a record, in case it has to be taken back.
+struct Before<S> {
+    /// `None` if user code fails only before it changes it.
+    state: Option<S>,
+    keys: usize,
+    emitted: usize,
+}
+
+/// A record or timer on its way to user code.
+pub(super) enum Attempted<P: Process> {
+    Record(P::In),
+    Timer(Timer, P::Key),
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Processed,
+    LeftOut,
+}
+
+impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
+    /// Processes records until an output has no room. Returns how many were taken; with room left and records too, it
+    /// wants to be called again.
+    pub(super) fn take_records(
+        &mut self,
+        values: &mut Drain<'_, P::In>,
+        hashes: &[u64],
+        timestamps: &[i64],
+    ) -> Result<(usize, Flow), Failure> {
+        if self.needs_care() {
+            self.take_one_by_one(values, hashes, timestamps)
+        } else if self.care.keeps(Stage::Process) {
+            self.take_many::<true>(values, hashes, timestamps)
+        } else {
+            self.take_many::<false>(values, hashes, timestamps)
+        }
+    }
+
+    /// Whether records have to be looked at one by one.
+    #[inline]
+    fn needs_care(&self) -> bool {
+        self.care.is_active() || !self.parked.is_empty()
+    }
+
+    /// With `KEEP`, a record whose processing ends in an error is taken back and left out.
+    fn take_many<const KEEP: bool>(
+        &mut self,
+        values: &mut Drain<'_, P::In>,
+        hashes: &[u64],
+        timestamps: &[i64],
+    ) -> Result<(usize, Flow), Failure> {
+        let Self {
+            process, store, timers, emitted, outlet, env, floors, current_hash, watermark, care, ..
+        } = self;
+        let (groups, keeps_state) = (store.groups(), KEEP && !env.oversight.policy.errors_before_writes);
+        hashes.iter().take(PREFETCH_AHEAD).for_each(|hash| store.prefetch(*hash));
+        let mut taken = 0;
+        // Hashes first: where they end, no value has been taken out.
+        for (hash, value) in hashes.iter().zip(values) {
+            if let Some(ahead) = hashes.get(taken + PREFETCH_AHEAD) {
+                store.prefetch(*ahead);
+            }
+            let hash = store.hash(*hash);
+            *current_hash = hash;
+            let at = timestamps.get(taken).copied().unwrap_or(NO_TIMESTAMP);
+            let kept = if KEEP { Some((value.clone(), store.keys(), emitted.main.len())) } else { None };
+            let (key, state) = store.access(&value, hash);
+            let before = if keeps_state { Some(state.clone()) } else { None };
+            if KEEP {
+                timers.begin_record();
+                emitted.side.begin_record();
+            }
+            let mut context = Context {
+                key,
+                hash,
+                timestamp: at,
+                watermark: effective_watermark(*watermark, floors, groups, hash),
+                clock: &*env.clock,
+                timers,
+                emitted,
+                cleared: false,
+            };
+            taken += 1;
+            match process.on_record(value, state, &mut context) {
+                Ok(()) => {
+                    if context.cleared {
+                        let key = key.clone();
+                        store.clear(hash, &key);
+                    }
+                }
+                Err(error) => {
+                    let Some((record, keys, sent)) = kept else { return Err(Failure::user(&error)) };
+                    let key = key.clone();
+                    let before = Before { state: before, keys, emitted: sent };
+                    take_back::<P, S>((&mut *store, &mut *timers, &mut *emitted), hash, &key, before);
+                    let exhibit = Exhibit::new(Stage::Process, Place::Input, at);
+                    let key = store.is_keyed().then_some((hash, &key));
+                    let evidence = || evidence::<P>(exhibit.evidence(&record), key);
+                    if let Some(letter) = care.leave_out(evidence(), attempt_of(&error)?)? {
+                        let parks = letter.parked.then(|| letter.id.clone());
+                        emitted.side.emit(&letters(), letter, at);
+                        if let Some(letter) = parks {
+                            self.parked.park(hash, letter);
+                            return Ok((taken, Flow::Continue));
+                        }
+                    }
+                }
+            }
+            if emitted.len() >= EMIT_RECORDS {
+                let flow = outlet.batch(&mut emitted.main);
+                care.take_rejects(|letter| emitted.side.emit(&letters(), letter, NO_TIMESTAMP))?;
+                let flow = flow.and(emitted.side.flush());
+                if flow == Flow::Blocked {
+                    return Ok((taken, flow));
+                }
+            }
+        }
+        Ok((taken, Flow::Continue))
+    }
+
+    /// Each record with all that comes of it before the next one, so that it is known whose fault a failure is.
+    fn take_one_by_one(
+        &mut self,
+        values: &mut Drain<'_, P::In>,
+        hashes: &[u64],
+        timestamps: &[i64],
+    ) -> Result<(usize, Flow), Failure> {
+        let mut taken = 0;
+        for (hash, record) in hashes.iter().zip(values) {
+            let at = timestamps.get(taken).copied().unwrap_or(NO_TIMESTAMP);
+            let hash = self.store.hash(*hash);
+            taken += 1;
+            if self.parked.contains(hash) {
+                self.park(hash, Waiting::Record { record, at })?;
+                continue;
+            }
+            let exhibit = Exhibit::new(Stage::Process, Place::Input, at);
+            self.attempt(exhibit, hash, Attempted::Record(record))?;
+            if self.flush()? == Flow::Blocked {
+                // It stays under suspicion until what came of it has found room.
+                return Ok((taken, Flow::Blocked));
+            }
+            self.care.done();
+            if !self.needs_care() {
+                break;
+            }
+        }
+        Ok((taken, Flow::Continue))
+    }
+
+    /// Lets something wait for its key to be released.
+    pub(super) fn park(&mut self, hash: u64, waiting: Waiting<P::In, P::Key>) -> Result<(), Failure> {
+        let max = self.env.oversight.policy.parked_max;
+        if self.parked.waiting() >= max {
+            let cause = format!(
+                "{max} records of parked keys wait already, and no more are allowed: replay or discard the dead letters that \
+                 they wait for, or set `Supervision::park_at_most`"
+            );
+            return Err(Failure::stop(Stage::Process, cause));
+        }
+        self.parked.push(hash, waiting);
+        self.env.counters.set_parked(self.parked.waiting());
+        Ok(())
+    }
+
+    /// Gives a record or timer to user code, unless it is on the skip list. One that ends in an error is taken back and
+    /// left out if the policy says so.
+    pub(super) fn attempt(
+        &mut self,
+        exhibit: Exhibit,
+        hash: u64,
+        what: Attempted<P>,
+    ) -> Result<Outcome, Failure> {
+        (self.current_hash, self.busy) = (hash, true);
+        if self.care.is_active() {
+            let verdict = match &what {
+                Attempted::Record(record) => self.care.examine(exhibit.clone(), record),
+                Attempted::Timer(_, key) => self.care.examine(exhibit.clone(), key),
+            };
+            if let Verdict::LeaveOut(entry) = verdict {
+                self.leave_out_listed(*entry, hash)?;
+                self.busy = false;
+                return Ok(Outcome::LeftOut);
+            }
+        }
+        let keeps = self.care.keeps(exhibit.stage);
+        let done = self.call(hash, exhibit.timestamp, keeps, what);
+        let outcome = match done {
+            Ok(()) => Outcome::Processed,
+            Err((kept, key, error)) => {
+                let Some(kept) = kept else { return Err(Failure::user(&error)) };
+                let evidence = match &kept {
+                    Attempted::Record(record) => exhibit.evidence(record),
+                    Attempted::Timer(_, key) => exhibit.evidence(key),
+                };
+                let evidence = evidence_with_key::<P, S>(evidence, &self.store, hash, &key);
+                let attempt = Attempt { replay_of: exhibit.replay_of, ..attempt_of(&error)? };
+                self.leave_out(evidence, attempt, hash)?;
+                Outcome::LeftOut
+            }
+        };
+        self.busy = false;
+        Ok(outcome)
+    }
+
+    /// Calls user code. After an error everything is as it was before, if `keeps` says so, and what it was given comes back.
+    #[expect(clippy::type_complexity, reason = "what failed, its key, and why")]
+    fn call(
+        &mut self,
+        hash: u64,
+        timestamp: i64,
+        keeps: bool,
+        what: Attempted<P>,
+    ) -> Result<(), (Option<Attempted<P>>, P::Key, UserError)> {
+        let watermark = effective_watermark(self.watermark, &self.floors, self.store.groups(), hash);
+        let Self { process, store, timers, emitted, env, .. } = self;
+        let kept = keeps.then(|| match &what {
+            Attempted::Record(record) => Attempted::Record(record.clone()),
+            Attempted::Timer(timer, key) => Attempted::Timer(*timer, key.clone()),
+        });
+        let (keys, sent) = (store.keys(), emitted.main.len());
+        timers.begin_record();
+        emitted.side.begin_record();
+        let (key, state) = match &what {
+            Attempted::Record(record) => store.access(record, hash),
+            Attempted::Timer(_, key) => store.access_key(hash, key.clone()),
+        };
+        let keeps_state = keeps && !env.oversight.policy.errors_before_writes;
+        let before = Before { state: keeps_state.then(|| state.clone()), keys, emitted: sent };
+        let clock = &*env.clock;
+        let mut context = Context { key, hash, timestamp, watermark, clock, timers, emitted, cleared: false };
+        let done = match what {
+            Attempted::Record(record) => process.on_record(record, state, &mut context),
+            Attempted::Timer(timer, _) => process.on_timer(timer, state, &mut context),
+        };
+        let cleared = context.cleared;
+        let key = (cleared || done.is_err()).then(|| key.clone());
+        match (done, key) {
+            (Err(error), Some(key)) => {
+                if keeps {
+                    take_back::<P, S>((store, timers, emitted), hash, &key, before);
+                }
+                Err((kept, key, error))
+            }
+            (_, Some(key)) => {
+                store.clear(hash, &key);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn leave_out_listed(&mut self, entry: SkipEntry, hash: u64) -> Result<(), Failure> {
+        let SkipEntry { evidence, attempts, cause, backtrace, panicked, replay_of, .. } = entry;
+        let attempt = Attempt { cause, attempts, panicked, backtrace, replay_of };
+        self.leave_out(evidence, attempt, hash)
+    }
+
+    /// Leaves something out; its key waits if the policy says so.
+    fn leave_out(&mut self, evidence: Evidence, attempt: Attempt, hash: u64) -> Result<(), Failure> {
+        if let Some(letter) = self.care.leave_out(evidence, attempt)? {
+            if letter.parked {
+                self.parked.park(hash, letter.id.clone());
+            }
+            self.emitted.side.emit(&letters(), letter, NO_TIMESTAMP);
+        }
+        Ok(())
+    }
+
+    /// Fires a timer, or lets it wait if its key does.
+    pub(super) fn fire(
+        &mut self,
+        timer: Timer,
+        timestamp: i64,
+        hash: u64,
+        key: P::Key,
+    ) -> Result<Flow, Failure> {
+        let Timer { at, kind } = timer;
+        if self.parked.contains(hash) {
+            self.park(hash, Waiting::Timer { key, kind, at })?;
+            return Ok(Flow::Continue);
+        }
+        let exhibit = Exhibit::new(Stage::Timer, Place::Timer { kind, at }, timestamp);
+        self.attempt(exhibit, hash, Attempted::Timer(timer, key))?;
+        if self.care.is_active() {
+            let flow = self.flush()?;
+            if flow == Flow::Continue {
+                self.care.done();
+            }
+            return Ok(flow);
+        }
+        if self.emitted.len() >= EMIT_RECORDS { self.flush() } else { Ok(Flow::Continue) }
+    }
+
+    /// The event time that a timer fires with.
+    pub(super) fn timestamp_of(kind: TimerKind, at: i64) -> i64 {
+        match kind {
+            TimerKind::EventTime => at,
+            TimerKind::ProcessingTime => NO_TIMESTAMP,
+        }
+    }
+}
+
+/// Undoes what a record has written.
+#[cold]
+fn take_back<P: Process, S: Store<P>>(
+    (store, timers, emitted): (&mut S, &mut TimerService<P::Key>, &mut Emitted<P::Out>),
+    hash: u64,
+    key: &P::Key,
+    before: Before<P::State>,
+) {
+    if store.is_keyed() && store.keys() > before.keys {
+        // The key came with this record.
+        store.clear(hash, key);
+    } else if let Some(state) = before.state {
+        *store.access_key(hash, key.clone()).1 = state;
+    }
+    timers.take_back(hash, key);
+    emitted.main.truncate(before.emitted);
+    emitted.side.take_back();
+}
+
+/// How an attempt ended that ended in an error. A full disk is nobody's fault, and passes.
+fn attempt_of(error: &UserError) -> Result<Attempt, Failure> {
+    let failure = Failure::user(error);
+    if failure.kind == FailureKind::NoSpace {
+        return Err(failure);
+    }
+    Ok(Attempt { cause: chain_of(&**error), attempts: 1, ..Attempt::default() })
+}
+
+fn evidence<P: Process>(mut evidence: Evidence, key: Option<(u64, &P::Key)>) -> Evidence {
+    if let Some((hash, key)) = key {
+        evidence.key = serde_json::to_string(key).ok();
+        evidence.key_hash = Some(hash);
+    }
+    evidence
+}
+
+fn evidence_with_key<P: Process, S: Store<P>>(of: Evidence, store: &S, hash: u64, key: &P::Key) -> Evidence {
+    evidence::<P>(of, store.is_keyed().then_some((hash, key)))
+}

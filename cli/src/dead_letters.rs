@@ -1,0 +1,47 @@
+//! `watershed dead-letters`: the records that operators have left out.
+
+mod list;
+mod replay;
+mod show;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::error::Error;
+
+/// Lists, shows and replays the records that operators have left out
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One line for each dead letter, oldest first
+    List(list::Options),
+    /// All that is known of a dead letter
+    Show(show::Options),
+    /// Asks the job to process dead letters again, each exactly once; a job that does not run does it when it starts
+    Replay(replay::Options),
+    /// Gives dead letters up: they are not processed, and keys that wait for them are released
+    Discard(replay::Options),
+}
+
+/// Where they are.
+#[derive(Args)]
+struct Folder {
+    /// Checkpoint folder of the job, or its folder of dead letters
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Error> {
+    match &options.command {
+        Command::List(options) => list::run(options),
+        Command::Show(options) => show::run(options),
+        Command::Replay(options) => replay::run(options, false),
+        Command::Discard(options) => replay::run(options, true),
+    }
+}

@@ -1,0 +1,66 @@
+//! What goes wrong.
+
+use std::fmt;
+use std::io;
+
+use watershed_runtime::dead_letters::DeadLetterError;
+use watershed_runtime::remote::RemoteError;
+
+/// Why the tool ends before its work is done.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The job does not answer.
+    Remote(RemoteError),
+    /// There are no dead letters, or none that can be used.
+    DeadLetters(DeadLetterError),
+    /// What is to be shown cannot be.
+    Output(io::Error),
+}
+
+impl Error {
+    /// Whether nobody has to be told: whoever read the output has had enough.
+    pub(crate) fn is_quiet(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error: &dyn std::error::Error = match self {
+            Self::Remote(error) => error,
+            Self::DeadLetters(error) => error,
+            Self::Output(error) => error,
+        };
+        write!(f, "{error}")?;
+        let mut source = error.source();
+        while let Some(inner) = source {
+            write!(f, ": {inner}")?;
+            source = inner.source();
+        }
+        Ok(())
+    }
+}
+
+impl From<RemoteError> for Error {
+    fn from(error: RemoteError) -> Self {
+        Self::Remote(error)
+    }
+}
+
+impl From<DeadLetterError> for Error {
+    fn from(error: DeadLetterError) -> Self {
+        Self::DeadLetters(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Output(error.into())
+    }
+}

@@ -1,0 +1,109 @@
+use watershed_runtime::{CheckpointNode, TimeNode};
+
+use super::*;
+
+fn instance(records: u64, time: TimeNode) -> InstanceNode {
+    InstanceNode {
+        instance: 0,
+        arbiter: 0,
+        state: "running".to_string(),
+        run: 4,
+        records,
+        bytes: records * 24,
+        records_sent: records / 2,
+        bytes_sent: records * 4,
+        records_skipped: 1,
+        records_parked: 2,
+        mailbox: 16,
+        mailbox_capacity: 16,
+        credits: 3,
+        credits_total: 8,
+        time,
+        watermark: Some(1_700),
+        failures: 1,
+        last_failure: None,
+        recent_failures: Vec::new(),
+    }
+}
+
+fn tree(seconds: u64, node: InstanceNode) -> Tree {
+    let failure = |at_ms: i64| FailureNode {
+        at_ms,
+        instance: "count[0]".to_string(),
+        run: 3,
+        kind: "panic".to_string(),
+        cause: "oh\nno".to_string(),
+        key: Some("7".to_string()),
+    };
+    let operator =
+        OperatorNode { operator: "count".to_string(), kind: "process".to_string(), instances: vec![node] };
+    let region = RegionNode {
+        region: 0,
+        state: "running".to_string(),
+        run: 4,
+        restarts: 5,
+        last_failure: None,
+        recent_failures: (1..=5).map(|second| failure(second * 1_000)).collect(),
+        operators: vec![operator],
+    };
+    Tree {
+        job: "words".to_string(),
+        lineage: "8a".to_string(),
+        taken_ms: seconds as i64 * 1_000,
+        taken_nanos: seconds * 1_000_000_000,
+        checkpoint: Some(9),
+        newest_checkpoint: Some(CheckpointNode {
+            id: 9,
+            completed_ms: 5_500,
+            duration_ms: Some(41),
+            bytes: 1_234_567,
+        }),
+        regions: vec![region],
+    }
+}
+
+#[test]
+fn rates_and_shares_are_those_between_two_pictures() {
+    let before =
+        tree(10, instance(100_000, TimeNode { busy_nanos: 9_000, idle_nanos: 77, blocked_nanos: 0 }));
+    let after =
+        tree(12, instance(150_000, TimeNode { busy_nanos: 9_250, idle_nanos: 77, blocked_nanos: 750 }));
+    let shown = lines(Some(&before), &after).join("\n");
+    let expected = "\
+words  checkpoint 9, 6.5 s old, took 41 ms, 1.23 MB  lineage 8a
+              STATE    RECORDS   IN/s  IN B/s  OUT/s  OUT B/s  MAILBOX  CREDITS  BUSY  IDLE  BLOCKED  WATERMARK  ASIDE
+region 0  running, run 4, restarted 5 times
+  ! count[0] 9.0 s ago, run 3: panic: oh no (key 7)
+  ! count[0] 8.0 s ago, run 3: panic: oh no (key 7)
+  ! count[0] 7.0 s ago, run 3: panic: oh no (key 7)
+  count (process)
+    count[0]  running     150k  25.0k  600 kB  12.5k   100 kB    16/16      3/8   25%    0%      75%       1700      3";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn without_a_picture_before_there_are_no_rates() {
+    let shown = lines(None, &tree(10, instance(100, TimeNode::default())));
+    let row: Vec<&str> = shown.last().map(|line| line.split_whitespace().collect()).unwrap();
+    assert_eq!(
+        row,
+        ["count[0]", "running", "100", "-", "-", "-", "-", "16/16", "3/8", "-", "-", "-", "1700", "3"]
+    );
+}
+
+#[test]
+fn a_source_has_no_mailbox_and_a_sink_no_credits() {
+    let node = InstanceNode { mailbox_capacity: 0, credits_total: 0, ..instance(1, TimeNode::default()) };
+    let shown = lines(None, &tree(10, node));
+    let row: Vec<&str> = shown.last().map(|line| line.split_whitespace().collect()).unwrap();
+    assert_eq!(row[7..9], ["-", "-"]);
+}
+
+#[test]
+fn counters_that_begin_anew_are_no_negative_rates() {
+    let before = tree(10, instance(100_000, TimeNode { busy_nanos: 5, idle_nanos: 5, blocked_nanos: 5 }));
+    let after = tree(11, instance(0, TimeNode::default()));
+    let shown = lines(Some(&before), &after);
+    let row: Vec<&str> = shown.last().map(|line| line.split_whitespace().collect()).unwrap();
+    assert_eq!(row[3..9], ["0", "0", "B", "0", "0", "B"]);
+}

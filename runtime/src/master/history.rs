@@ -1,0 +1,78 @@
+//! The last few failures of an instance or a region.
+
+use std::collections::VecDeque;
+
+use watershed_actors::{Failure, FailureKind, TaskId};
+
+use crate::master::Master;
+use crate::tree::FailureNode;
+
+/// Failures that are remembered, of each instance and of each region.
+const REMEMBERED: usize = 8;
+
+/// The last few failures, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct RecentFailures(VecDeque<FailureNode>);
+
+impl RecentFailures {
+    fn push(&mut self, failure: FailureNode) {
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(failure);
+    }
+
+    /// As they stand in the tree.
+    pub(crate) fn nodes(&self) -> Vec<FailureNode> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+impl Master {
+    /// Remembers how a task failed.
+    pub(super) fn remember(&mut self, region: usize, task: TaskId, failure: &Failure) {
+        let node = FailureNode {
+            at_ms: self.host.surroundings().clock.wall_ms(),
+            instance: self.plan.name_of(task),
+            run: self.regions[region].run,
+            kind: name_of(failure.kind).to_string(),
+            cause: failure.cause.clone(),
+            key: failure.key.clone(),
+        };
+        self.tasks[task.0 as usize].recent_failures.push(node.clone());
+        self.regions[region].recent_failures.push(node);
+    }
+}
+
+fn name_of(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Panic => "panic",
+        FailureKind::Error => "error",
+        FailureKind::NoSpace => "no space",
+        FailureKind::State => "state",
+        FailureKind::Hung => "hung",
+        FailureKind::Internal => "internal",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_few_failures_are_remembered_oldest_first() {
+        let mut recent = RecentFailures::default();
+        for at_ms in 0..20 {
+            recent.push(FailureNode {
+                at_ms,
+                instance: "count[0]".to_string(),
+                run: 1,
+                kind: "panic".to_string(),
+                cause: "oh".to_string(),
+                key: None,
+            });
+        }
+        let times: Vec<i64> = recent.nodes().iter().map(|failure| failure.at_ms).collect();
+        assert_eq!(times, (12..20).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,114 @@
+//! What is done about a failure: the decision, and the regions that it takes down.
+
+use std::collections::BTreeSet;
+
+use watershed_actors::{Control, Directive, Failure, FailureKind, Stage, TaskId};
+use watershed_state::hash_key;
+
+use crate::config::Config;
+use crate::escalation::{Decision, Escalation, Incident, Level};
+use crate::graph::NodeKind;
+use crate::master::region::{Phase, RestartReason};
+use crate::master::{Master, STOP_GRACE, TaskState};
+use crate::plan::{Plan, PlannedNode};
+
+/// The budgets that configuration and wiring give to the levels of the tree.
+pub(super) fn budgets(plan: &Plan, config: &Config, lineage: &str) -> Escalation {
+    let operators = plan.regions.iter().map(|tasks| {
+        let nodes: BTreeSet<usize> = tasks.iter().map(|task| plan.task(*task).node.0).collect();
+        let own = |node: usize| plan.nodes[node].supervision.restart.map(|restart| (node, restart));
+        nodes.into_iter().filter_map(own).collect()
+    });
+    Escalation::new(config.restart_job, config.restart, operators, hash_key(&lineage.to_string()))
+}
+
+/// What an operator's policy says of a failure.
+fn directive_of(node: &PlannedNode, failure: &Failure) -> Directive {
+    match (&failure.blame, failure.kind) {
+        (Some(blame), _) => blame.directive,
+        // Found from outside: its main work is what hangs. Which record it was is not known, so none can be left out.
+        (None, FailureKind::Hung) => node.supervision.policy.directive(match node.kind {
+            NodeKind::Source => Stage::Decode,
+            NodeKind::Sink | NodeKind::TwoPhaseSink => Stage::Sink,
+            NodeKind::Process => Stage::Process,
+        }),
+        (None, _) => Directive::Restart,
+    }
+}
+
+impl Master {
+    /// Decides about a failure, and rolls back what has to be.
+    pub(super) fn roll_back(&mut self, region: usize, task: TaskId, failure: &Failure) {
+        let now = self.now();
+        let incident = Incident {
+            region,
+            operator: self.plan.task(task).node.0,
+            kind: failure.kind,
+            directive: directive_of(self.plan.node_of(task), failure),
+            finding: self.judge(task, failure),
+        };
+        let (level, backoff) = match self.escalation.failed(incident, now) {
+            Decision::Restart { level, backoff } => (level, backoff),
+            Decision::GiveUp(why) => return self.give_up(self.error_of(task, failure, why.reason())),
+        };
+        tracing::warn!(
+            task = %self.plan.name_of(task),
+            level = level.name(),
+            backoff_ms = backoff.as_millis() as u64,
+            "it is rolled back to the newest checkpoint"
+        );
+        let reason = RestartReason {
+            time_ms: self.host.surroundings().clock.wall_ms(),
+            task,
+            cause: failure.to_string(),
+            level,
+        };
+        let restart_at = now.saturating_add(u64::try_from(backoff.as_nanos()).unwrap_or(u64::MAX));
+        let regions = if level == Level::Job { 0..self.regions.len() } else { region..region + 1 };
+        for region in regions.clone() {
+            self.take_down(region, restart_at, reason.clone());
+        }
+        for region in regions {
+            self.advance_region(region, now);
+        }
+    }
+
+    /// Fences a region and stops what is left of it; it begins anew at `restart_at` at the earliest.
+    pub(super) fn take_down(&mut self, region: usize, restart_at: u64, reason: RestartReason) {
+        if let Some(checkpoint) = self.ledger.collecting().map(|pending| pending.id)
+            && self.regions[region].tasks.iter().any(|task| self.ledger.involves(*task))
+        {
+            self.abort_checkpoint(checkpoint, "a region that takes part in it is rolled back");
+        }
+        self.closing = None;
+        let now = self.now();
+        let state = &mut self.regions[region];
+        state.note(reason);
+        match &mut state.phase {
+            Phase::Starting { .. } | Phase::Running => {}
+            // It is down already.
+            Phase::Stopping { restart_at: at, .. } | Phase::Backoff { until: at } => {
+                *at = restart_at.max(*at);
+                return;
+            }
+            // What is being read is not waited for: it is read again.
+            Phase::Loading => {
+                state.phase = Phase::Backoff { until: restart_at };
+                return;
+            }
+            Phase::Ended => return,
+        }
+        state.fence.raise(self.next_run);
+        state.failed_at.get_or_insert(now);
+        let mut waiting = BTreeSet::new();
+        for id in &state.tasks {
+            let life = &mut self.tasks[id.0 as usize];
+            if let Some(handle) = &life.handle {
+                (handle.0)(Control::Stop);
+                life.state = TaskState::Stopping;
+                waiting.insert(*id);
+            }
+        }
+        state.phase = Phase::Stopping { waiting, deadline: now + STOP_GRACE.as_nanos() as u64, restart_at };
+    }
+}

@@ -1,0 +1,33 @@
+//! A running job, seen from another process: the socket that it listens on, and how to ask.
+//!
+//! A job with a checkpoint folder listens on the Unix socket `control.sock` in it (see
+//! [`Config::control_socket`](crate::Config::control_socket)); only the user who runs the job may connect. What goes over
+//! the socket is lines of JSON: a [`Request`] each way there, one or more [`Answer`]s back, and then the next request.
+//!
+//! ```text
+//! → {"version":1,"ask":"tree"}
+//! ← {"tree":{"job":"word-count",…}}
+//! → {"version":1,"ask":{"tap":{"operator":"count","limit":2}}}
+//! ← {"sample":{"operator":"count","instance":0,"at_ms":1764045600000,"key":"the","record":"the"}}
+//! ← {"sample":{"operator":"count","instance":1,"at_ms":1764045600004,"key":"of","record":"of"}}
+//! ← "done"
+//! ```
+//!
+//! [`Client`] speaks it. To add a question: a variant of [`Ask`], one of [`Answer`], an arm in the session, and a command of
+//! the control plane if it takes part.
+
+mod client;
+mod place;
+mod protocol;
+mod server;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, RemoteError, Samples};
+pub use place::{SOCKET_NAME, socket_in};
+pub use protocol::{Answer, Ask, Refusal, Request, VERSION};
+pub use watershed_actors::Sample;
+
+pub(crate) use place::Socket;
+pub(crate) use server::{Closing, serve};

@@ -1,0 +1,118 @@
+//! Where the socket is, and how it gets there.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Name of the socket in the checkpoint folder.
+pub const SOCKET_NAME: &str = "control.sock";
+
+/// The socket of the job that keeps its checkpoints in this folder.
+pub fn socket_in(checkpoints: &Path) -> PathBuf {
+    checkpoints.join(SOCKET_NAME)
+}
+
+/// A socket that this process listens on. It is gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(super) listener: UnixListener,
+    pub(super) path: PathBuf,
+    /// Device and number of the file: another process may have put its own there.
+    file: (u64, u64),
+}
+
+impl Socket {
+    /// Listens there, for this user alone. What a process that is dead has left there is replaced.
+    ///
+    /// # Errors
+    /// If somebody listens there, something else is there, or the folder takes no socket.
+    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+        let folder = fs::canonicalize(folder_of(path))?;
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let path = folder.join(name);
+        check_free(&path)?;
+        // In a folder that nobody else can look into until the rights of the socket are set; the rename replaces a socket
+        // that was left behind.
+        let private = folder.join(format!(".{}", unique_name()));
+        DirBuilder::new().mode(0o700).create(&private)?;
+        let bound = bind_in(&private, &path);
+        // It is empty but for a socket that could not be moved.
+        let _ = fs::remove_dir_all(&private);
+        let listener = bound?;
+        let file = fs::symlink_metadata(&path)?;
+        Ok(Self { listener, file: (file.dev(), file.ino()), path })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let is_ours = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
+        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+            // If it cannot be removed, the next job replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn bind_in(private: &Path, path: &Path) -> io::Result<UnixListener> {
+    let made = private.join("socket");
+    let listener = with_short_path(&made, |short| UnixListener::bind(short))?;
+    fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+    fs::rename(&made, path)?;
+    Ok(listener)
+}
+
+/// Refuses to replace anything but a socket that nobody listens on.
+fn check_free(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+    }
+    match connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another job listens there")),
+    }
+}
+
+/// Connects to whoever listens there.
+pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
+    with_short_path(path, |short| UnixStream::connect(short))
+}
+
+/// Bytes that the path of a socket may have on all systems: about a hundred, while folders may be nested much deeper.
+const PATH_BYTES: usize = 100;
+
+/// Uses a path as it is if it is short enough for a socket, else by way of a symbolic link that is there meanwhile.
+fn with_short_path<R>(path: &Path, used: impl FnOnce(&Path) -> io::Result<R>) -> io::Result<R> {
+    if path.as_os_str().len() <= PATH_BYTES {
+        return used(path);
+    }
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let link = std::env::temp_dir().join(unique_name());
+    symlink(fs::canonicalize(folder_of(path))?, &link)?;
+    let result = used(&link.join(name));
+    // A link that is left behind leads nowhere that matters.
+    let _ = fs::remove_file(&link);
+    result
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A name that no other thread and no other living process uses.
+fn unique_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("watershed-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}

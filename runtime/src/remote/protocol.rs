@@ -1,0 +1,111 @@
+//! What goes over the socket.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use watershed_actors::Sample;
+
+use crate::tree::Tree;
+
+/// The version of the protocol. A job answers only those who speak its own.
+pub const VERSION: u32 = 1;
+
+/// A line to the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`] of whoever asks.
+    pub version: u32,
+    /// What is wanted.
+    pub ask: Ask,
+}
+
+/// What can be asked of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// The supervision tree as it is: answered with one [`Answer::Tree`].
+    Tree,
+    /// To look for dead letters that are to be replayed: answered with [`Answer::Done`].
+    ReplayDeadLetters,
+    /// Some of the records that an operator takes in, or that a source has read: answered with [`Answer::Sample`]s, until
+    /// there were as many as wanted, the asker hangs up, or the job ends.
+    Tap {
+        /// Name of the operator.
+        operator: String,
+        /// How many are wanted; without it, until the asker hangs up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+    },
+}
+
+/// A line from the job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// The tree.
+    Tree(Box<Tree>),
+    /// A record that was seen.
+    Sample(Box<Sample>),
+    /// The last of several answers has been given.
+    Done,
+    /// There is no answer to what was asked.
+    Refused(Refusal),
+    /// The job has ended, in this way; nothing more can be asked.
+    Ended(String),
+}
+
+/// Why something is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The asker speaks another version.
+    #[error("the job speaks version {spoken} of the protocol: use the tool of its version of Watershed")]
+    Version {
+        /// The version that the job speaks.
+        spoken: u32,
+    },
+    /// The line is no request.
+    #[error("the job does not understand what is asked: {why}")]
+    NotUnderstood {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no such operator.
+    #[error("there is no operator `{operator}`; there are {}", .operators.join(", "))]
+    UnknownOperator {
+        /// What was asked for.
+        operator: String,
+        /// What there is.
+        operators: Vec<String>,
+    },
+    /// Too many are connected.
+    #[error("too many ask the job at once")]
+    Busy,
+    /// The control plane says nothing.
+    #[error("the control plane of the job does not answer")]
+    NoAnswer,
+}
+
+impl Request {
+    /// A request in this version.
+    pub fn new(ask: Ask) -> Self {
+        Self { version: VERSION, ask }
+    }
+
+    /// From a line.
+    ///
+    /// # Errors
+    /// Why there is no answer to it.
+    pub(crate) fn parse(line: &[u8]) -> Result<Self, Refusal> {
+        /// What requests of all versions have in common.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let not_understood = |error: serde_json::Error| Refusal::NotUnderstood { why: error.to_string() };
+        let Versioned { version } = serde_json::from_slice(line).map_err(not_understood)?;
+        if version != VERSION {
+            return Err(Refusal::Version { spoken: VERSION });
+        }
+        serde_json::from_slice(line).map_err(not_understood)
+    }
+}

@@ -1,0 +1,103 @@
+//! The thread that listens, beside the control plane: whoever asks, or asks and does not listen, holds up nobody else.
+
+use std::io;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::control::Commands;
+use crate::error::Result;
+use crate::job::Outcome;
+use crate::remote::place::Socket;
+use crate::remote::session;
+
+/// Connections at once.
+const SESSIONS_MAX: usize = 32;
+
+/// How long those who are connected have to hear that the job has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long to wait before accepting anew, if that failed: the process may have no more files.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Tells those who are connected how the job has ended.
+#[derive(Debug)]
+pub(crate) struct Closing(watch::Sender<Option<String>>);
+
+impl Closing {
+    pub(crate) fn new() -> (Self, Closed) {
+        let (sender, receiver) = watch::channel(None);
+        (Self(sender), Closed(receiver))
+    }
+
+    pub(crate) fn say(&self, result: &Result<Outcome>) {
+        let how = match result {
+            Ok(outcome) => outcome.end.name().to_string(),
+            Err(error) => format!("failed: {error}"),
+        };
+        self.0.send_replace(Some(how));
+    }
+}
+
+/// Hears how the job has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Closed(watch::Receiver<Option<String>>);
+
+impl Closed {
+    /// Waits for the end of the job.
+    pub(super) async fn how(&mut self) -> String {
+        let said = self.0.wait_for(Option::is_some).await;
+        said.ok()
+            .and_then(|how| how.clone())
+            .unwrap_or_else(|| "failed: the control plane is gone".to_string())
+    }
+}
+
+/// Answers on the socket until the job has ended. What is returned is closed when the socket is gone.
+pub(crate) fn serve(socket: Socket, commands: Commands, closed: Closed) -> Option<Receiver<()>> {
+    let (done, ended) = sync_channel(1);
+    let name = "watershed-socket".to_string();
+    let spawned = std::thread::Builder::new().name(name).spawn(move || {
+        // Dropped when the thread ends, whichever way.
+        let _done = done;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let served = runtime.and_then(|runtime| runtime.block_on(listen(socket, commands, closed)));
+        if let Err(error) = served {
+            tracing::warn!(%error, "the job cannot be asked any more; it goes on");
+        }
+    });
+    match spawned {
+        Ok(_) => Some(ended),
+        Err(error) => {
+            tracing::warn!(%error, "there is no thread for the socket, and the job cannot be asked");
+            None
+        }
+    }
+}
+
+async fn listen(socket: Socket, commands: Commands, mut closed: Closed) -> io::Result<()> {
+    socket.listener.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
+    let mut sessions = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = sessions.join_next() => continue,
+            _ = closed.how() => break,
+        };
+        match accepted {
+            Ok((stream, _)) if sessions.len() < SESSIONS_MAX => {
+                sessions.spawn(session::run(stream, commands.clone(), closed.clone()));
+            }
+            Ok((stream, _)) => session::refuse(stream).await,
+            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+        }
+    }
+    // The file first: from now on nobody finds it.
+    drop(socket);
+    let _ = tokio::time::timeout(LAST_WORDS, sessions.join_all()).await;
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! How an operator is supervised, as it is wired.
+
+use std::fmt;
+
+use watershed_actors::{Directive, Policy, SkipCap, Stage};
+
+use crate::restart::Restart;
+
+/// What becomes of an operator's failures.
+///
+/// ```
+/// use watershed_runtime::{Directive, Restart, Stage, Supervision, millis, minutes, seconds};
+///
+/// // Bad records go to the dead letters, whatever is wrong with them; a timer that fails ends the job.
+/// let strict_timers = Supervision::quarantine().on(Stage::Timer, Directive::Stop).at_most(100);
+/// // Every failure restarts from the newest checkpoint, five times in a minute at most.
+/// let patient: Supervision = Restart::from_snapshot().backoff(millis(100), seconds(10)).at_most(5, minutes(1)).into();
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Supervision {
+    pub(crate) policy: Policy,
+    /// The operator's own budget of restarts; without one, failures count against that of its region.
+    pub(crate) restart: Option<Restart>,
+}
+
+impl Supervision {
+    /// The record that fails is left out and only counted.
+    pub fn skip() -> Self {
+        Self { policy: Policy::of(Directive::Skip), restart: None }
+    }
+
+    /// The record that fails goes to the dead letters, with what is known of it, and all others are processed.
+    ///
+    /// An error takes back what its record wrote. A panic rolls back the region to the newest checkpoint; a record that
+    /// causes three of them (see [`Supervision::attempts`]) is left out when it comes again. Dead letters are kept beside
+    /// the checkpoints, where the program `watershed` lists, shows and replays them, and are a stream too:
+    /// [`Stream::dead_letters`](crate::Stream::dead_letters).
+    pub fn quarantine() -> Self {
+        Self { policy: Policy::of(Directive::Quarantine), restart: None }
+    }
+
+    /// A failure goes to the level above: to the budget of the region, then to that of the job.
+    pub fn escalate() -> Self {
+        Self { policy: Policy::of(Directive::Escalate), restart: None }
+    }
+
+    /// The first failure ends the job.
+    pub fn stop() -> Self {
+        Self { policy: Policy::of(Directive::Stop), restart: None }
+    }
+
+    /// Another directive for one stage.
+    pub fn on(mut self, stage: Stage, directive: Directive) -> Self {
+        self.policy.set(stage, directive);
+        self
+    }
+
+    /// The budget of restarts of this operator. One that is spent passes the failure on to the region.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = Some(restart);
+        self
+    }
+
+    /// How often a record may make the operator panic before it is left out (3).
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.policy.attempts = attempts.max(1);
+        self
+    }
+
+    /// Where a record is left out, the later ones of its key, and its timers, wait until the record is replayed or
+    /// discarded: the order within the key stays whole.
+    pub fn park_keys(mut self) -> Self {
+        self.policy.parks_keys = true;
+        self
+    }
+
+    /// How many records of parked keys an instance keeps (100,000); the job stops before there are more.
+    pub fn park_at_most(mut self, records: usize) -> Self {
+        self.policy.parked_max = records;
+        self
+    }
+
+    /// The job stops when an instance has left out more records than this (1,000).
+    pub fn at_most(mut self, records: u64) -> Self {
+        self.policy.cap = SkipCap { records, ..self.policy.cap };
+        self
+    }
+
+    /// The job stops when an instance has left out a larger share of its records than this (0.01); looked at from a
+    /// thousand records on.
+    pub fn at_most_fraction(mut self, fraction: f64) -> Self {
+        self.policy.cap = SkipCap { fraction, ..self.policy.cap };
+        self
+    }
+
+    /// Says that user code returns its errors before it has written state or timers, so that the engine need not keep
+    /// what was there before each record. Worth it where a state is large and costly to clone.
+    pub fn errors_before_writes(mut self) -> Self {
+        self.policy.errors_before_writes = true;
+        self
+    }
+}
+
+impl fmt::Display for Supervision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said: Vec<String> = Stage::ALL
+            .iter()
+            .map(|stage| format!("{stage} {}", self.policy.directive(*stage).name()))
+            .collect();
+        f.write_str(&said.join(", "))?;
+        f.write_str(if self.policy.parks_keys { ", keys are parked" } else { "" })?;
+        f.write_str(if self.restart.is_some() { ", a budget of its own" } else { "" })
+    }
+}
+
+impl From<Restart> for Supervision {
+    fn from(restart: Restart) -> Self {
+        Self { policy: Policy::default(), restart: Some(restart) }
+    }
+}

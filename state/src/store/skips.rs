@@ -1,0 +1,33 @@
+//! The list of records that are left out, beside the checkpoints.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::frame::Format;
+use crate::{CheckpointStore, StoreError, manifest};
+
+const SKIPS: Format = Format { magic: *b"wshdskip", version: 1 };
+
+impl CheckpointStore {
+    /// The list saved last, or an empty one.
+    ///
+    /// # Errors
+    /// If the file can't be read, is damaged, or was written by a newer version.
+    pub fn skips<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
+        let path = self.root().join("skips");
+        match self.read_if_exists(&path)? {
+            Some(bytes) => manifest::open(SKIPS, &path, &bytes),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Replaces the list, atomically and durably.
+    ///
+    /// # Errors
+    /// If the disk refuses. Either the old or the new list is there then.
+    pub fn save_skips<T: Serialize>(&self, skips: &[T]) -> Result<(), StoreError> {
+        let path = self.root().join("skips");
+        self.replace(&path, &manifest::seal(SKIPS, &path, skips)?)?;
+        self.sync_dir(self.root())
+    }
+}

@@ -1,0 +1,140 @@
+//! Caps, and what is not a record's fault.
+
+use watershed::prelude::*;
+use watershed::{Directive, ErrorKind, SimulatedDisk, SinkFn, Stage};
+
+use super::{letters, payloads};
+use crate::fixture::{lines_in, seeded, simulated};
+
+/// Passes on what is not a multiple of three.
+fn threes(records: u64, supervision: Supervision) -> Topology {
+    let topology = Topology::new("threes");
+    topology
+        .source("numbers", Generator::bounded(records, |n| n))
+        .supervise(supervision)
+        .try_filter(|n| if n.is_multiple_of(3) { Err("a multiple of three".into()) } else { Ok(true) })
+        .sink_exactly_once("files", Files::jsonl("/out"));
+    topology
+}
+
+#[test]
+fn one_record_too_many_left_out_ends_the_job_and_says_so() {
+    let disk = SimulatedDisk::new(3);
+    let supervision = Supervision::quarantine().at_most(4).at_most_fraction(1.0);
+    let config = simulated(seeded(3).on_disk(&disk)).parallelism(1);
+    let error = threes(100, supervision).run(config).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::User);
+    let text = error.to_string();
+    assert!(text.contains("5 records of") && text.contains("more than its policy allows"), "{text}");
+    assert!(text.contains("a multiple of three"), "{text}");
+}
+
+#[test]
+fn too_large_a_share_left_out_ends_the_job() {
+    let disk = SimulatedDisk::new(3);
+    let config = || simulated(seeded(3).on_disk(&disk)).parallelism(1);
+    let error = threes(5_000, Supervision::quarantine()).run(config()).unwrap_err();
+    assert!(error.to_string().contains("more than its policy allows"), "{error}");
+    // Below a thousand records a share says nothing.
+    let disk = SimulatedDisk::new(3);
+    let config = simulated(seeded(3).on_disk(&disk)).parallelism(1);
+    threes(900, Supervision::quarantine()).run(config).unwrap();
+    assert_eq!(letters(&disk, "numbers").len(), 300);
+    assert_eq!(lines_in(&disk, "/out").len(), 600);
+}
+
+#[test]
+fn a_place_for_dead_letters_is_asked_for_before_anything_starts() {
+    let error = threes(10, Supervision::quarantine()).run(Config::simulated(1)).unwrap_err();
+    assert!(error.to_string().contains("`Config::checkpoints` or `Config::dead_letters`"), "{error}");
+}
+
+#[test]
+fn a_sink_can_refuse_a_record_and_its_disk_cannot() {
+    for (io, restarts) in [(false, 0), (true, 2)] {
+        let disk = SimulatedDisk::new(5);
+        let topology = Topology::new("refusing");
+        let tries = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let sink = SinkFn::new(move |_| {
+            let tries = std::sync::Arc::clone(&tries);
+            move |n: u64| match n {
+                7 if !io => Err("seven is refused".into()),
+                7 if tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 2 => {
+                    Err(std::io::Error::other("the cable is out").into())
+                }
+                _ => Ok(()),
+            }
+        });
+        topology
+            .source("numbers", Generator::bounded(20, |n| n))
+            .parallelism(1)
+            .sink("out", sink)
+            .supervise(Supervision::quarantine());
+        let outcome = topology.run(simulated(seeded(5).on_disk(&disk))).unwrap();
+        assert_eq!(outcome.restarts, restarts);
+        let expected = if io { vec![] } else { vec![serde_json::json!(7)] };
+        assert_eq!(payloads(&letters(&disk, "out")), expected);
+    }
+}
+
+#[test]
+fn a_record_at_which_a_sink_panics_is_left_out_after_some_attempts() {
+    let disk = SimulatedDisk::new(6);
+    let topology = Topology::new("panicking");
+    let sink =
+        SinkFn::new(|_| |n: u64| if n == 7 { std::panic::resume_unwind(Box::new("seven")) } else { Ok(()) });
+    topology
+        .source("numbers", Generator::bounded(20, |n| n))
+        .parallelism(1)
+        .sink("out", sink)
+        .supervise(Supervision::quarantine().attempts(4));
+    let outcome = topology.run(simulated(seeded(6).on_disk(&disk))).unwrap();
+    assert_eq!(outcome.restarts, 4);
+    let found = letters(&disk, "out");
+    assert_eq!(payloads(&found), [serde_json::json!(7)]);
+    assert_eq!((found[0].attempts, found[0].evidence.stage), (4, Stage::Sink));
+}
+
+#[test]
+fn a_panic_in_what_is_fused_to_a_source_is_put_down_to_the_position_in_the_source() {
+    for seed in 0..20 {
+        let disk = SimulatedDisk::new(seed);
+        let topology = Topology::new("fused");
+        topology
+            .source("numbers", Generator::bounded(60, |n| n % 10).splits(2))
+            .supervise(Supervision::quarantine())
+            .map(|n| if n == 7 { std::panic::resume_unwind(Box::new("seven")) } else { n })
+            .sink_exactly_once("files", Files::jsonl("/out"));
+        let config = simulated(seeded(seed).on_disk(&disk));
+        topology.run(config.restart(Restart::from_snapshot().at_most(100, seconds(100)))).unwrap();
+        // The same number comes six times: each is a record of its own.
+        let found = letters(&disk, "numbers");
+        assert_eq!(payloads(&found), vec![serde_json::json!(7); 6], "seed {seed}");
+        let places: std::collections::BTreeSet<_> = found
+            .iter()
+            .map(|letter| letter.evidence.position.clone().map(|at| (at.split, at.position, at.record)))
+            .collect();
+        assert_eq!(places.len(), 6, "seed {seed}");
+        assert_eq!(lines_in(&disk, "/out").len(), 54, "seed {seed}");
+    }
+}
+
+#[test]
+fn lines_that_are_no_text_become_dead_letters_of_their_source() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let input = folder.path().join("input");
+    std::fs::write(&input, b"one\ntw\xff\nthree\n").unwrap();
+    let topology = Topology::new("lines");
+    topology
+        .source("lines", Lines::from_file(&input))
+        .parallelism(1)
+        .supervise(Supervision::stop().on(Stage::Decode, Directive::Quarantine))
+        .sink_exactly_once("files", Files::jsonl("/out"));
+    let disk = SimulatedDisk::new(1);
+    topology.run(simulated(seeded(1).on_disk(&disk))).unwrap();
+    assert_eq!(lines_in(&disk, "/out"), ["\"one\"", "\"three\""]);
+    let found = letters(&disk, "lines");
+    assert_eq!(payloads(&found), [serde_json::json!("tw\u{fffd}")]);
+    assert_eq!(found[0].evidence.bytes().unwrap(), b"tw\xff");
+    assert!(found[0].cause.contains("is not UTF-8 at byte 6"), "{}", found[0].cause);
+}

@@ -1,0 +1,129 @@
+//! Dead letters get another chance.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use watershed::prelude::*;
+use watershed::{DeadLetter, End, SimulatedDisk};
+
+use super::{letters, payloads, request};
+use crate::fixture::{lines_in, seeded, seeds, simulated};
+
+/// Adds up by key; refuses and chokes on some, unless it is mended.
+struct Sum {
+    mended: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Total {
+    key: u64,
+    number: u64,
+}
+
+impl Process for Sum {
+    type Key = u64;
+    type In = u64;
+    type Out = Total;
+    type State = u64;
+
+    fn on_record(&self, number: u64, _: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+        context.emit(Total { key: number % 3, number });
+        if !self.mended && number % 10 == 4 {
+            return Err("fours are refused".into());
+        }
+        if !self.mended && number == 17 {
+            std::panic::resume_unwind(Box::new("seventeen"));
+        }
+        Ok(())
+    }
+}
+
+fn sums(mended: bool) -> Topology {
+    let topology = Topology::new("sums");
+    topology
+        .source("numbers", Generator::bounded(40, |n| n))
+        .parallelism(1)
+        .supervise(Supervision::quarantine())
+        .try_map(move |n| if !mended && n == 21 { Err("twenty-one".into()) } else { Ok(n) })
+        .key_by(|n| n % 3)
+        .actor("sum", Sum { mended })
+        .supervise(Supervision::quarantine())
+        .sink_exactly_once("files", Files::jsonl("/out"));
+    topology
+}
+
+/// The numbers that are shown, sorted.
+fn shown(disk: &SimulatedDisk) -> Vec<u64> {
+    let lines = lines_in(disk, "/out");
+    let mut numbers: Vec<u64> =
+        lines.iter().map(|line| serde_json::from_str::<Total>(line).unwrap().number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn all_letters(disk: &SimulatedDisk) -> Vec<DeadLetter> {
+    [letters(disk, "numbers"), letters(disk, "sum")].concat()
+}
+
+#[test]
+fn a_letter_that_is_replayed_after_a_fix_is_processed_exactly_once_in_whatever_crashes() {
+    for seed in seeds(40) {
+        let disk = SimulatedDisk::new(seed);
+        let config = |seed| simulated(seeded(seed).on_disk(&disk)).parallelism(1 + seed as usize % 3);
+        sums(false).run(config(seed)).unwrap();
+        let found = all_letters(&disk);
+        assert_eq!(payloads(&found), [json!(21), json!(14), json!(17), json!(24), json!(34), json!(4)]);
+        assert_eq!(shown(&disk).len(), 34);
+
+        for letter in &found {
+            request(&disk, letter, false);
+        }
+        for life in 0..3 {
+            let dying = seeded(seed + life * 100).on_disk(&disk).die_at(5 + (seed * 7 + life * 31) % 120);
+            sums(true).run(simulated(dying)).unwrap();
+        }
+        let outcome = sums(true).run(config(seed + 1)).unwrap();
+        assert_eq!(shown(&disk), (0..40).collect::<Vec<_>>(), "seed {seed}");
+        assert!(matches!(outcome.end, End::Finished | End::AlreadyFinished));
+        // And not once more.
+        assert_eq!(sums(true).run(config(seed)).unwrap().end, End::AlreadyFinished, "seed {seed}");
+        assert_eq!(shown(&disk).len(), 40, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_letter_that_fails_again_is_a_letter_again() {
+    let disk = SimulatedDisk::new(9);
+    let config = || simulated(seeded(9).on_disk(&disk));
+    sums(false).run(config()).unwrap();
+    let before = all_letters(&disk);
+    for letter in &before {
+        request(&disk, letter, false);
+    }
+    sums(false).run(config()).unwrap();
+    let after = all_letters(&disk);
+    assert_eq!(after.len(), 2 * before.len());
+    for letter in &before {
+        let again: Vec<_> =
+            after.iter().filter(|again| again.evidence.payload == letter.evidence.payload).collect();
+        assert_eq!(again.len(), 2);
+    }
+    assert_eq!(shown(&disk).len(), 34);
+    // The new ones can be replayed in turn.
+    let fresh = after.iter().filter(|letter| before.iter().all(|old| old.id != letter.id));
+    fresh.for_each(|letter| request(&disk, letter, false));
+    sums(true).run(config()).unwrap();
+    assert_eq!(shown(&disk), (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_letter_that_is_given_up_is_not_processed() {
+    let disk = SimulatedDisk::new(9);
+    let config = || simulated(seeded(9).on_disk(&disk));
+    sums(false).run(config()).unwrap();
+    for letter in &all_letters(&disk) {
+        request(&disk, letter, true);
+    }
+    assert_eq!(sums(true).run(config()).unwrap().end, End::Finished);
+    assert_eq!(sums(true).run(config()).unwrap().end, End::AlreadyFinished);
+    assert_eq!(shown(&disk).len(), 34);
+}
