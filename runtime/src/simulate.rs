@@ -2,6 +2,7 @@
 //!
 //! A seed decides how the job is run and what happens to it; the output must be that of a run in which nothing happens.
 
+mod draw;
 mod failure;
 mod fault;
 mod history;

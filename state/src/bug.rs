@@ -46,6 +46,8 @@ pub enum Bug {
     EndsBeforeCommits,
     NoFence,
     RestartsWhileManifestIsWritten,
+    FailedManifestNotRetracted,
+    UnknownManifestTakenForFailed,
 }
 
 #[cfg(not(feature = "__seeded_bugs"))]
@@ -101,6 +103,8 @@ mod seeded {
             Bug::EndsBeforeCommits,
             Bug::NoFence,
             Bug::RestartsWhileManifestIsWritten,
+            Bug::FailedManifestNotRetracted,
+            Bug::UnknownManifestTakenForFailed,
         ];
     }
 

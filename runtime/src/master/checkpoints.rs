@@ -151,8 +151,10 @@ impl Master {
                 Ok(()) => Stored::Complete,
                 Err(error) => {
                     let reason = watershed_actors::chain_of(&error);
-                    match store.retract(checkpoint) {
+                    let keeps = bug::is(Bug::FailedManifestNotRetracted);
+                    match if keeps { Ok(()) } else { store.retract(checkpoint) } {
                         Ok(()) => Stored::Failed(reason),
+                        Err(_) if bug::is(Bug::UnknownManifestTakenForFailed) => Stored::Failed(reason),
                         Err(_) => Stored::Unknown(reason),
                     }
                 }

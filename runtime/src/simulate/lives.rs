@@ -202,6 +202,8 @@ fn arm(disk: &SimulatedDisk, faults: &[Fault]) -> Option<FaultKind> {
             (FaultPlace::FileOperation(at), FaultKind::DiskFull) => disk.full_during(at..at + fault.span),
             (FaultPlace::FileOperation(at), FaultKind::DiskError) => disk.fail_during(at..at + fault.span),
             (FaultPlace::FileOperation(at), _) => disk.die_at_operation(at),
+            (FaultPlace::Rename(at), FaultKind::DiskFull) => disk.full_after_rename(at, fault.span),
+            (FaultPlace::Rename(at), FaultKind::DiskError) => disk.fail_after_rename(at, fault.span),
             (FaultPlace::Rename(at), _) => disk.die_after_rename(at),
             _ => {}
         }

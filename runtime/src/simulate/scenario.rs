@@ -6,7 +6,8 @@ use watershed_state::hash_key;
 
 use crate::config::Config;
 use crate::restart::Restart;
-use crate::simulate::fault::{Fault, FaultKind, FaultPlace, SinkCall};
+use crate::simulate::draw::draw_faults;
+use crate::simulate::fault::{Fault, FaultKind};
 use crate::simulate::script::Counts;
 use crate::simulation::{Dice, Simulation};
 
@@ -113,8 +114,14 @@ impl Settings {
     }
 }
 
+/// Some of the kinds of faults, so that each run has more of those: what takes two kinds is found sooner than among all.
+fn some_of(dice: &mut Dice, kinds: &[FaultKind]) -> Vec<FaultKind> {
+    let some: Vec<FaultKind> = kinds.iter().copied().filter(|_| dice.below(2) == 0).collect();
+    if some.is_empty() || dice.below(4) == 0 { kinds.to_vec() } else { some }
+}
+
 /// Log-uniform: small numbers come as often as large ones.
-fn between(dice: &mut Dice, low: u64, high: u64) -> u64 {
+pub(crate) fn between(dice: &mut Dice, low: u64, high: u64) -> u64 {
     let octaves = (high / low.max(1)).ilog2() as usize + 1;
     let floor = low << dice.below(octaves);
     (floor + dice.roll() % floor.max(1)).min(high)
@@ -126,8 +133,8 @@ impl Scenario {
         let mut dice = Dice::new(hash_key(&(seed, "scenario")));
         let width = |dice: &mut Dice| choices.parallelism[dice.below(choices.parallelism.len())];
         let mut parallelism = width(&mut dice);
-        let mut lives = Vec::new();
-        let mut faults = Vec::new();
+        let (mut lives, mut faults) = (Vec::new(), Vec::new());
+        let kinds = some_of(&mut dice, &choices.kinds);
         let life_count = if choices.kinds.iter().any(|kind| kind.is_death() || *kind == FaultKind::Stop) {
             1 + dice.below(4)
         } else {
@@ -138,7 +145,7 @@ impl Scenario {
                 parallelism = width(&mut dice);
             }
             lives.push(Settings::draw(&mut dice, parallelism, calm.checkpoint_micros, choices));
-            draw_life(&mut dice, life, choices, calm, &mut faults);
+            faults.extend(draw_faults(&mut dice, life, &kinds, calm));
         }
         if choices.rescales {
             parallelism = width(&mut dice);
@@ -165,78 +172,4 @@ impl Scenario {
     pub(crate) fn faults_of(&self, life: usize) -> Vec<Fault> {
         self.faults.iter().filter(|fault| fault.life == life).cloned().collect()
     }
-}
-
-/// Draws the faults of a life: some, and often a death.
-fn draw_life(dice: &mut Dice, life: usize, choices: &Choices, calm: &Counts, faults: &mut Vec<Fault>) {
-    let of = |death: bool| {
-        let kinds = choices.kinds.iter().copied();
-        kinds.filter(|kind| kind.is_death() == death).flat_map(weighted).collect::<Vec<_>>()
-    };
-    let (deaths, others) = (of(true), of(false));
-    if !others.is_empty() {
-        for _ in 0..dice.below(6) {
-            let kind = others[dice.below(others.len())];
-            faults.extend(draw_fault(dice, life, kind, calm));
-        }
-    }
-    if !deaths.is_empty() && dice.below(4) > 0 {
-        let kind = deaths[dice.below(deaths.len())];
-        faults.extend(draw_fault(dice, life, kind, calm));
-    }
-}
-
-/// What leads to a rollback comes more often: without one nothing shows.
-fn weighted(kind: FaultKind) -> impl Iterator<Item = FaultKind> {
-    std::iter::repeat_n(kind, if kind == FaultKind::Panic { 4 } else { 1 })
-}
-
-/// A number from 1 to `count`.
-fn among(dice: &mut Dice, count: u64) -> Option<u64> {
-    (count > 0).then(|| 1 + dice.roll() % count)
-}
-
-/// Draws one fault, if what it strikes exists.
-fn draw_fault(dice: &mut Dice, life: usize, kind: FaultKind, calm: &Counts) -> Option<Fault> {
-    let step = FaultPlace::Step(among(dice, calm.steps + calm.steps / 4)?);
-    let operation = FaultPlace::FileOperation(among(dice, calm.operations + calm.operations / 4)?);
-    let (mut span, mut micros) = (1, 0);
-    let place = match kind {
-        FaultKind::Panic | FaultKind::Stop => step,
-        FaultKind::Kill | FaultKind::PowerCut => match dice.below(3) {
-            0 => step,
-            1 => operation,
-            _ => FaultPlace::Rename(among(dice, calm.renames)?),
-        },
-        FaultKind::Stall => {
-            micros = between(dice, 100, 30_000);
-            step
-        }
-        FaultKind::DiskError | FaultKind::DiskFull => {
-            span = between(dice, 1, 40);
-            operation
-        }
-        FaultKind::SlowDisk => {
-            span = between(dice, 10, 300);
-            micros = between(dice, 50, 2_000);
-            step
-        }
-        FaultKind::SlowJob => {
-            span = between(dice, 1, 16);
-            micros = between(dice, 200, 30_000);
-            FaultPlace::Job(among(dice, calm.jobs)?)
-        }
-        FaultKind::LateReport => {
-            micros = between(dice, 100, 30_000);
-            FaultPlace::Report(among(dice, calm.reports)?)
-        }
-        FaultKind::LostAcknowledgement => FaultPlace::Acknowledgement(among(dice, calm.acknowledgements)?),
-        FaultKind::SinkError | FaultKind::SinkPanic => {
-            let called: Vec<(SinkCall, u64)> =
-                calm.sink_calls.iter().map(|(call, count)| (*call, *count)).collect();
-            let (what, count) = *called.get(dice.below(called.len()))?;
-            FaultPlace::SinkCall(what, among(dice, count)?)
-        }
-    };
-    Some(Fault { life, kind, place, span, micros })
 }

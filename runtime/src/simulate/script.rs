@@ -369,8 +369,11 @@ impl Script {
         let mut state = self.lock();
         state.counts.operations = operations;
         state.counts.renames = renames;
-        let reached =
-            |fault: &Fault| matches!(fault.place, FaultPlace::FileOperation(at) if at <= operations);
+        let reached = |fault: &Fault| match fault.place {
+            FaultPlace::FileOperation(at) => at <= operations,
+            FaultPlace::Rename(at) => at <= renames,
+            _ => false,
+        };
         let struck = state.armed.iter().any(|armed| armed.struck || reached(&armed.fault));
         Finished {
             history: std::mem::take(&mut state.history),

@@ -9,12 +9,20 @@ use super::SimulatedDisk;
 pub(super) struct Faults {
     /// From this operation on everything fails.
     dies_at: Option<u64>,
-    /// So many renames from now, everything after that one fails.
-    dies_after_renames: Option<u64>,
+    /// After so many further renames something begins.
+    after_renames: Vec<(u64, Begin)>,
     /// These operations find no room for anything new.
     full: Range<u64>,
     /// These operations fail.
     failing: Range<u64>,
+}
+
+/// What begins after a rename.
+#[derive(Debug, Clone, Copy)]
+enum Begin {
+    Death,
+    Full(u64),
+    Failure(u64),
 }
 
 impl Faults {
@@ -24,13 +32,17 @@ impl Faults {
 
     /// A rename was made, as this operation.
     pub(super) fn renamed(&mut self, operation: u64) {
-        if let Some(left) = &mut self.dies_after_renames {
+        let next = operation + 1;
+        for (left, begin) in &mut self.after_renames {
             *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.dies_after_renames = None;
-                self.dies_at = Some(operation + 1);
+            match begin {
+                _ if *left > 0 => {}
+                Begin::Death => self.dies_at = Some(next),
+                Begin::Full(operations) => self.full = next..next + *operations,
+                Begin::Failure(operations) => self.failing = next..next + *operations,
             }
         }
+        self.after_renames.retain(|(left, _)| *left > 0);
     }
 
     pub(super) fn is_full(&self, operation: u64) -> bool {
@@ -53,7 +65,7 @@ impl SimulatedDisk {
     /// [`die_at_operation`](Self::die_at_operation) for the operation that follows the `n`-th further rename: when a name
     /// is there and not yet durable.
     pub fn die_after_rename(&self, n: u64) {
-        self.lock().faults.dies_after_renames = Some(n.max(1));
+        self.after_rename(n, Begin::Death);
     }
 
     /// Whether the operation has been attempted at which the process was to die.
@@ -73,6 +85,20 @@ impl SimulatedDisk {
     pub fn fail_during(&self, operations: Range<u64>) {
         let mut shared = self.lock();
         shared.faults.failing = further(shared.operations, &operations);
+    }
+
+    /// [`full_during`](Self::full_during) for so many operations from the one on that follows the `n`-th further rename.
+    pub fn full_after_rename(&self, n: u64, operations: u64) {
+        self.after_rename(n, Begin::Full(operations));
+    }
+
+    /// [`fail_during`](Self::fail_during) for so many operations from the one on that follows the `n`-th further rename.
+    pub fn fail_after_rename(&self, n: u64, operations: u64) {
+        self.after_rename(n, Begin::Failure(operations));
+    }
+
+    fn after_rename(&self, n: u64, begin: Begin) {
+        self.lock().faults.after_renames.push((n.max(1), begin));
     }
 
     /// Nothing goes wrong any more of what was asked for.

@@ -343,3 +343,18 @@ fn a_process_can_be_made_to_die_when_a_name_is_not_durable_yet() {
     assert_eq!(read(&disk.fs(), "/three").unwrap(), b"text");
     assert_eq!(disk.durable(Path::new("/three")), None);
 }
+
+#[test]
+fn a_disk_can_be_made_to_fail_just_after_a_rename() {
+    let disk = SimulatedDisk::new(1);
+    let fs = disk.fs();
+    write(&fs, "/one", b"text", true);
+    disk.fail_after_rename(1, 1);
+    fs.rename(Path::new("/one"), Path::new("/two")).unwrap();
+    assert!(fs.sync_dir(Path::new("/")).is_err());
+    fs.sync_dir(Path::new("/")).unwrap();
+    disk.full_after_rename(1, 1);
+    fs.rename(Path::new("/two"), Path::new("/three")).unwrap();
+    assert_eq!(fs.create(Path::new("/four")).err().unwrap().kind(), ErrorKind::StorageFull);
+    write(&fs, "/four", b"text", true);
+}
