@@ -19,7 +19,8 @@ struct Panic {
     backtrace: Backtrace,
 }
 
-/// Runs code, and remembers where it panics. Whatever hook there is is called as well.
+/// Runs code, and remembers where it panics; what was remembered before is forgotten. Whatever hook there is is called as
+/// well.
 pub(crate) fn watched<R>(code: impl FnOnce() -> R) -> R {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -29,10 +30,18 @@ pub(crate) fn watched<R>(code: impl FnOnce() -> R) -> R {
             before(info);
         }));
     });
-    let outer = WATCHED.replace(true);
-    let done = code();
-    WATCHED.set(outer);
-    done
+    LAST.set(None);
+    let _outer = Outer(WATCHED.replace(true));
+    code()
+}
+
+/// Whether it was watched before: put back also if the code unwinds.
+struct Outer(bool);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        WATCHED.set(self.0);
+    }
 }
 
 fn remember(info: &PanicHookInfo<'_>) {
@@ -47,4 +56,21 @@ pub(crate) fn take_backtrace() -> Option<String> {
     let Panic { location, backtrace } = LAST.take()?;
     let location = location.map_or(String::new(), |location| format!("at {location}\n"));
     Some(format!("{location}{backtrace}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::guard;
+
+    #[test]
+    fn a_panic_is_remembered_until_the_next_code_runs_and_only_inside_of_what_is_watched() {
+        assert!(guard(|| panic!("inside")).is_err());
+        assert!(!WATCHED.get());
+        let backtrace = take_backtrace().unwrap();
+        assert!(backtrace.starts_with("at ") && backtrace.contains("panics.rs"), "{backtrace}");
+        assert!(guard(|| panic!("inside again")).is_err());
+        assert!(guard(|| ()).is_ok());
+        assert_eq!(take_backtrace(), None);
+    }
 }

@@ -165,12 +165,13 @@ impl<T: Task> TaskCell<T> {
     }
 
     fn fail(&mut self, mut failure: Failure) {
+        // First, as asking the task is watched too.
+        let backtrace = panics::take_backtrace();
         if let Life::Running(task) = &self.life
             && failure.key.is_none()
         {
             failure.key = guard(|| task.current_key()).unwrap_or(None);
         }
-        let backtrace = panics::take_backtrace();
         if let Life::Running(task) = &self.life
             && failure.blame.is_none()
         {
