@@ -27,6 +27,8 @@ pub struct Inbox<T> {
     run: u32,
     /// Channel to look at first, so that none is starved.
     turn: usize,
+    /// Channel of what was popped last.
+    popped: usize,
     ended: usize,
 }
 
@@ -61,6 +63,7 @@ impl<T> Inbox<T> {
             valve: Valve::new(channels),
             run,
             turn: 0,
+            popped: 0,
             ended: 0,
         }
     }
@@ -114,6 +117,7 @@ impl<T> Inbox<T> {
                 continue;
             };
             looked = 0;
+            self.popped = index;
             if let Some(input) = self.resolve(index, envelope.message, envelope.permit)? {
                 return Ok(Some(input));
             }
@@ -167,6 +171,11 @@ impl<T> Inbox<T> {
     /// Gives a checkpoint up: its channels flow again, its late barriers are ignored.
     pub fn abort(&mut self, checkpoint: u64) {
         self.aligner.abort(checkpoint);
+    }
+
+    /// The channel that the last input came on.
+    pub fn popped(&self) -> u32 {
+        self.popped as u32
     }
 
     /// Whether something can be popped.

@@ -33,6 +33,8 @@ pub(crate) struct Care {
     /// How often each record has come since a checkpoint, while records are taken one by one.
     counts: Vec<(u64, BTreeMap<u64, u32>)>,
     in_process: Option<InProcess>,
+    /// The input channel of the batch at hand, if there are any.
+    channel: Option<u32>,
     /// Records left out, in all runs.
     skipped: u64,
     /// Records taken in before this run.
@@ -69,7 +71,6 @@ pub(crate) struct Exhibit {
     /// Event time in milliseconds, or [`NO_TIMESTAMP`].
     pub(crate) timestamp: i64,
     pub(crate) position: Option<Position>,
-    pub(crate) channel: Option<u32>,
     /// The letter it is the replay of.
     pub(crate) replay_of: Option<String>,
 }
@@ -125,7 +126,7 @@ pub fn saved_replays(restored: &Restored) -> Result<BTreeSet<String>, Failure> {
 
 impl Exhibit {
     pub(crate) fn new(stage: Stage, place: Place, timestamp: i64) -> Self {
-        Self { stage, place, timestamp, position: None, channel: None, replay_of: None }
+        Self { stage, place, timestamp, position: None, replay_of: None }
     }
 
     /// Hash of the record and its place. A position in a source says more than the content.
@@ -144,7 +145,6 @@ impl Exhibit {
     fn complete(&self, evidence: &mut Evidence) {
         evidence.timestamp = (self.timestamp != NO_TIMESTAMP).then_some(self.timestamp);
         evidence.position.clone_from(&self.position);
-        evidence.channel = self.channel;
     }
 
     /// The evidence for a record.
@@ -199,6 +199,7 @@ impl Care {
             replayed: BTreeSet::new(),
             counts: vec![(env.oversight.checkpoint, BTreeMap::new())],
             in_process: None,
+            channel: None,
             skipped: 0,
             seen_before: 0,
             counted_before: env.counters.records(),
@@ -210,6 +211,18 @@ impl Care {
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.remaining > 0 || !self.pending.is_empty()
+    }
+
+    /// The next records are those of this input channel.
+    #[inline]
+    pub(crate) fn comes_on(&mut self, channel: u32) {
+        self.channel = Some(channel);
+    }
+
+    /// The channel of something in this place, if it came on one.
+    fn channel_of(&self, place: &Place, replay_of: Option<&String>) -> Option<u32> {
+        let came = matches!(place, Place::Input | Place::Closure { .. }) && replay_of.is_none();
+        self.channel.filter(|_| came)
     }
 
     /// What is done about an error in a stage.
@@ -310,6 +323,8 @@ impl Care {
 
     fn letter(&mut self, evidence: Evidence, attempt: Attempt) -> DeadLetter {
         self.letters += 1;
+        let channel = self.channel_of(&evidence.place, attempt.replay_of.as_ref());
+        let evidence = Evidence { channel: evidence.channel.or(channel), ..evidence };
         let Env { instance, lineage, run, .. } = &self.env;
         let id = hash_key(&(lineage, &*instance.operator, instance.index, *run, self.letters));
         let parked = self.env.oversight.policy.parks_keys && evidence.key_hash.is_some();
@@ -393,6 +408,7 @@ impl Care {
         let mut evidence = Evidence::encoded(what.stage, what.place.clone(), bytes, *json);
         what.complete(&mut evidence);
         evidence.key.clone_from(&failure.key);
+        evidence.channel = self.channel_of(&what.place, what.replay_of.as_ref());
         let mut since: Vec<(u64, u32)> = Vec::new();
         let mut count = 0;
         for (checkpoint, counts) in self.counts.iter().rev() {

@@ -24,6 +24,9 @@ pub trait Logic: Send {
     /// What user code returned.
     fn run(&mut self, batch: &mut Batch<Self::In>) -> Result<Flow, Failure>;
 
+    /// The next batch is one of this input channel.
+    fn comes_on(&mut self, channel: u32);
+
     /// Goes on with what was interrupted: outputs first, then timers.
     ///
     /// # Errors
@@ -164,6 +167,7 @@ impl<L: Logic> OperatorTask<L> {
         match self.inbox.pop()? {
             None => return Ok(false),
             Some(Input::Batch(batch, permit)) => {
+                self.logic.comes_on(self.inbox.popped());
                 if self.env.tap.is_open() {
                     self.env.tap.show(&batch, &self.env, |record| self.logic.key_of(record));
                 }

@@ -318,6 +318,10 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         Ok(flow)
     }
 
+    fn comes_on(&mut self, channel: u32) {
+        self.care.comes_on(channel);
+    }
+
     fn resume(&mut self) -> Result<Flow, Failure> {
         self.paused = false;
         let flow = self.outlet.resume().and(self.emitted.side.resume());

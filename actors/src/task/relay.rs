@@ -89,6 +89,10 @@ impl<T: Data> Logic for RelayLogic<T> {
         Ok(flow.and(self.aside.flush(None)?))
     }
 
+    fn comes_on(&mut self, channel: u32) {
+        self.aside.care.comes_on(channel);
+    }
+
     fn resume(&mut self) -> Result<Flow, Failure> {
         let mut flow = self.outlet.resume().and(self.aside.resume());
         flow = flow.and(self.aside.flush(None)?);

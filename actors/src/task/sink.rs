@@ -61,6 +61,10 @@ impl<S: Sink> Logic for SinkLogic<S> {
         self.desk.write(batch, |record| self.writer.write(record))
     }
 
+    fn comes_on(&mut self, channel: u32) {
+        self.desk.aside.care.comes_on(channel);
+    }
+
     fn resume(&mut self) -> Result<Flow, Failure> {
         self.desk.resume()
     }
@@ -258,6 +262,10 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
 
     fn run(&mut self, batch: &mut Batch<S::In>) -> Result<Flow, Failure> {
         self.desk.write(batch, |record| self.writer.write(record))
+    }
+
+    fn comes_on(&mut self, channel: u32) {
+        self.desk.aside.care.comes_on(channel);
     }
 
     fn resume(&mut self) -> Result<Flow, Failure> {

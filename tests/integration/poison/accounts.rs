@@ -168,7 +168,7 @@ fn check_letters(disk: &SimulatedDisk, when: &str) {
         }
         let order: Order = serde_json::from_value(evidence.payload.clone()).unwrap();
         assert_eq!(evidence.key, Some(order.account.to_string()), "{when}");
-        assert_eq!(evidence.timestamp, Some(order.number as i64));
+        assert_eq!((evidence.timestamp, evidence.channel), (Some(order.number as i64), Some(0)));
         let panicked = order.number == ALWAYS_PANICS;
         let attempts = if panicked { 3 } else { 1 };
         assert_eq!((letter.panicked, letter.attempts), (panicked, attempts), "{when}");
