@@ -23,9 +23,9 @@ simulate: ## runs SEEDS=10000 seeds from FIRST_SEED=0 on over the project's topo
 	@scripts/setup.sh
 	@cargo test --quiet --test simulate -- --seeds $(SEEDS) --first $(FIRST_SEED)
 
-mutations: ## puts bugs into the engine, one after the other, and looks whether the simulator finds them with SEEDS=2000
+mutations: ## puts bugs into the engine, one after the other, and looks whether the simulator finds them with MUTATION_SEEDS=5000
 	@scripts/setup.sh
-	@cargo test --quiet --test simulate -- --bugs --seeds $(or $(MUTATION_SEEDS),2000)
+	@cargo test --quiet --test simulate -- --bugs --seeds $(or $(MUTATION_SEEDS),5000)
 
 lint: ## checks format, clippy and documentation, and takes no warning
 	@scripts/setup.sh rustfmt clippy

@@ -48,6 +48,9 @@ pub enum Bug {
     RestartsWhileManifestIsWritten,
     FailedManifestNotRetracted,
     UnknownManifestTakenForFailed,
+    // Records that are left out.
+    ErrorNotTakenBack,
+    SkipListNotDurable,
 }
 
 #[cfg(not(feature = "__seeded_bugs"))]
@@ -105,6 +108,8 @@ mod seeded {
             Bug::RestartsWhileManifestIsWritten,
             Bug::FailedManifestNotRetracted,
             Bug::UnknownManifestTakenForFailed,
+            Bug::ErrorNotTakenBack,
+            Bug::SkipListNotDurable,
         ];
     }
 

@@ -65,6 +65,6 @@ pub use manifest::{InstancePart, Manifest, OperatorPart};
 pub use part::{PartFile, PartWriter, read_part};
 pub use section::{Section, SectionKind};
 pub use snapshot::SliceProgress;
-pub use store::{CheckpointStore, Collected, Identity, Scanned};
+pub use store::{CheckpointStore, Collected, Identity, Scanned, durable_skips};
 pub use table::MemoryTable;
 pub use timers::TimerQueue;

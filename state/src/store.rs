@@ -22,6 +22,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use collect::Collected;
+pub use skips::durable_skips;
 
 use crate::bug::{self, Bug};
 use crate::frame::Format;

@@ -5,6 +5,7 @@ pub(crate) mod bugs;
 mod chains;
 mod diamond;
 mod fan_out;
+mod poison;
 mod sessions;
 mod tallies;
 mod words;
@@ -49,6 +50,7 @@ pub(crate) const ALL: &[Named] = &[
     rescaling("payments", || payments_of(30, 90)),
     rescaling("sessions", sessions::topology),
     rescaling("tallies", tallies::topology),
+    rescaling("poison", poison::topology),
     fixed("diamond", diamond::topology, &[1, 2]),
     fixed("chains", chains::topology, &[2]),
     fixed("fan-out", fan_out::topology, &[1, 2]),

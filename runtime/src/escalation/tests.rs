@@ -136,5 +136,7 @@ fn a_record_that_is_found_out_costs_one_restart_until_it_is_and_none_after() {
         }
     }
     escalation.failed(found(Finding::FirstTry), SECOND);
-    assert_eq!(escalation.failed(found(Finding::FirstTry), SECOND), Decision::GiveUp(Hopeless::Spent));
+    for counts in [Finding::FirstTry, Finding::Missed] {
+        assert_eq!(escalation.failed(found(counts), SECOND), Decision::GiveUp(Hopeless::Spent));
+    }
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use watershed_actors::{Failure, FailureKind, Oversight, Replay, SkipEntry, Suspect, TaskId};
+use watershed_state::bug::{self, Bug};
 use watershed_state::{CheckpointStore, Fs, StoreError};
 
+use crate::host::Host;
 use crate::master::Master;
 use crate::plan::Plan;
 
@@ -45,6 +47,8 @@ pub(crate) enum Finding {
     Retry,
     /// It has failed often enough, and is left out from now on.
     Convicted,
+    /// It should have been left out, and came through. It counts, so that this ends whatever the reason.
+    Missed,
 }
 
 /// Records that are taken one by one after a failure, beyond those that came before it.
@@ -96,8 +100,14 @@ impl Poison {
         self.replays.keys().map(String::as_str)
     }
 
-    /// A task has failed after so many records of its run.
-    pub(super) fn note(&mut self, plan: &Plan, task: TaskId, failure: &Failure, records: u64) -> Finding {
+    /// A task has failed after so many records of its run. The next one begins with this checkpoint.
+    pub(super) fn note(
+        &mut self,
+        plan: &Plan,
+        (task, checkpoint): (TaskId, u64),
+        failure: &Failure,
+        records: u64,
+    ) -> Finding {
         let node = plan.task(task).node.0;
         let Some(blame) = failure.blame.as_ref().filter(|blame| blame.directive.leaves_out()) else {
             return Finding::NotPoison;
@@ -124,7 +134,11 @@ impl Poison {
         }
         self.tries.remove(&(node, suspect.fingerprint));
         self.convicted.push(Convict { task, suspect: suspect.clone(), failure: failure.clone(), attempts });
-        Finding::Convicted
+        let occurrence = suspect.occurrence_since(checkpoint);
+        let listed = |entry: &SkipEntry| {
+            known(entry) && entry.checkpoint == checkpoint && Some(entry.occurrence) == occurrence
+        };
+        if self.list.iter().any(listed) { Finding::Missed } else { Finding::Convicted }
     }
 
     /// Puts those who are convicted onto the list, durably, before a region restarts from this checkpoint (0 for the
@@ -143,14 +157,24 @@ impl Poison {
             .into_iter()
             .partition(|convict| plan.task(convict.task).region == region);
         self.convicted = rest;
-        let before = self.list.len();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let before = self.list.clone();
         for Convict { task, suspect, failure, attempts } in due {
             let Some(occurrence) = suspect.occurrence_since(checkpoint) else { continue };
             let planned = plan.task(task);
             let node = &plan.nodes[planned.node.0];
             let backtrace = failure.blame.and_then(|blame| blame.backtrace);
+            let id = self.list.last().map_or(1, |entry| entry.id + 1);
+            // One that was on the list and came through takes the place of that entry.
+            self.list.retain(|entry| {
+                (&*entry.operator, entry.fingerprint, entry.checkpoint, entry.occurrence)
+                    != (&*node.name, suspect.fingerprint, checkpoint, occurrence)
+                    || entry.lineage != lineage
+            });
             self.list.push(SkipEntry {
-                id: self.list.last().map_or(1, |entry| entry.id + 1),
+                id,
                 lineage: lineage.to_string(),
                 operator: node.name.to_string(),
                 instance: planned.instance,
@@ -167,13 +191,10 @@ impl Poison {
                 replay_of: suspect.replay_of,
             });
         }
-        if self.list.len() > before
-            && let Err(error) = store.save_skips(&self.list)
-        {
-            self.list.truncate(before);
-            return Err(error);
+        if bug::is(Bug::SkipListNotDurable) {
+            return Ok(());
         }
-        Ok(())
+        store.save_skips(&self.list).inspect_err(|_| self.list = before)
     }
 
     /// Instructions for a run of a task that begins at this checkpoint.
@@ -220,6 +241,11 @@ impl Master {
         if self.regions[region].failed_at.is_none() {
             self.poison.ran(&self.plan, task, records);
         }
+        if let Host::Simulated(host) = &self.host
+            && let Some(script) = host.script()
+        {
+            script.leaves_out(&self.poison.list);
+        }
         self.poison.oversight(&self.plan, &self.identity.lineage, task, checkpoint)
     }
 
@@ -227,7 +253,8 @@ impl Master {
     pub(super) fn judge(&mut self, task: TaskId, failure: &Failure) -> Finding {
         let life = &self.tasks[task.0 as usize];
         let records = life.counters.records().saturating_sub(life.records_before_run);
-        let finding = self.poison.note(&self.plan, task, failure, records);
+        let checkpoint = self.begins_at(self.plan.task(task).region);
+        let finding = self.poison.note(&self.plan, (task, checkpoint), failure, records);
         if let Some(suspect) = failure.blame.as_ref().and_then(|blame| blame.suspect.as_ref()) {
             let (record, task) = (&suspect.evidence.payload, self.plan.name_of(task));
             tracing::warn!(task, %record, key = failure.key, ?finding, "a record is under suspicion");

@@ -40,6 +40,8 @@ fn weighted(kind: FaultKind) -> impl Iterator<Item = FaultKind> {
 const PARTS: u64 = 1_000;
 /// Faults that come together are at most so many of them apart.
 const NEAR: u64 = 80;
+/// Some are only so many apart: within one checkpoint.
+const CLOSE: u64 = 8;
 
 struct Draw<'a> {
     dice: &'a mut Dice,
@@ -53,9 +55,13 @@ struct Draw<'a> {
 impl Draw<'_> {
     /// A number from 1 to `count`, often near the moment of this life.
     fn among(&mut self, count: u64) -> Option<u64> {
-        let near = self.dice.below(2) == 0;
+        let apart = self.dice.below(4);
         let roll = self.dice.roll();
-        let part = if near { self.moment + roll % NEAR } else { roll % PARTS };
+        let part = match apart {
+            0 => self.moment + roll % CLOSE,
+            1 => self.moment + roll % NEAR,
+            _ => roll % PARTS,
+        };
         let within = (roll >> 32) % count.div_ceil(PARTS).max(1);
         (count > 0).then(|| 1 + count * part / PARTS + within)
     }

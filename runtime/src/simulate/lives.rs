@@ -15,7 +15,7 @@ use crate::simulate::failure::Violation;
 use crate::simulate::fault::{Fault, FaultKind, FaultPlace};
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
-use crate::simulate::outputs::{Guarantee, Shown, compare};
+use crate::simulate::outputs::{Guarantee, Shown, comparable, compare};
 use crate::simulate::scenario::Scenario;
 use crate::simulate::script::{Counts, Script};
 use crate::simulation::Simulation;
@@ -166,7 +166,9 @@ impl Stage<'_> {
     /// What can be seen of those sinks that can tell counts, whatever was committed.
     fn visible(&self, life: usize, fs: &Fs, shown: &mut Shown) -> Result<(), Error> {
         for node in &self.plan(life)?.nodes {
-            if let Some(mut records) = node.build.visible(fs)? {
+            if let Some(records) = node.build.visible(fs)? {
+                let mut records: Vec<String> =
+                    records.into_iter().map(|record| comparable(&node.name, record)).collect();
                 records.sort_unstable();
                 shown.insert(node.name.to_string(), (Guarantee::ExactlyOnce, records));
             }

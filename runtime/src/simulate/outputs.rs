@@ -189,7 +189,7 @@ impl fmt::Display for Difference {
 
 /// What must be the same in all runs: of a dead letter, what was left out and by whom; when, in which attempt and how it
 /// came about is different each time.
-fn comparable(sink: &str, record: String) -> String {
+pub(crate) fn comparable(sink: &str, record: String) -> String {
     if !sink.ends_with(".dead-letters") {
         return record;
     }

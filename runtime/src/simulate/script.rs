@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use watershed_actors::{Control, FailureKind, TaskEvent, TaskId, UserResult};
-use watershed_state::{SimulatedDisk, hash_key};
+use watershed_actors::{Control, FailureKind, SkipEntry, TaskEvent, TaskId, UserResult};
+use watershed_state::{SimulatedDisk, durable_skips, hash_key};
 
 use crate::master::{Event, Stored};
 use crate::simulate::failure::Violation;
@@ -245,7 +245,15 @@ impl Script {
                 state.counts.checkpoint_micros = state.counts.checkpoint_micros.max(micros);
                 state.note(Note::CheckpointComplete(*checkpoint));
             }
-            Event::Stored { checkpoint, .. } => state.note(Note::ManifestNotStored(*checkpoint)),
+            Event::Stored { checkpoint, stored } => {
+                state.note(Note::ManifestNotStored(*checkpoint));
+                // What follows builds on the one before, so that no process may ever find it.
+                let manifest = self.manifest(*checkpoint);
+                if matches!(stored, Stored::Failed(_)) && self.disk.may_hold(&manifest) {
+                    let what = format!("checkpoint {checkpoint} is given up, but may be found on the disk");
+                    state.history.violate(Violation::Broken(what));
+                }
+            }
             Event::Report(report) => match &report.event {
                 TaskEvent::Failed(failure) => {
                     let name = self.name(report.task);
@@ -287,6 +295,17 @@ impl Script {
         let mut state = self.lock();
         if state.history.launched(task, &self.name(task), run) {
             state.note(Note::Launched(run));
+        }
+    }
+
+    /// A task is launched that leaves these records out. They must be known after a power cut, too: otherwise the next process
+    /// fails again, and gives numbers that are taken.
+    pub(crate) fn leaves_out(&self, entries: &[SkipEntry]) {
+        let durable = durable_skips::<SkipEntry>(&self.disk, &self.checkpoints).unwrap_or_default();
+        if let Some(entry) = entries.iter().find(|entry| !durable.contains(entry)) {
+            let (operator, record) = (&entry.operator, &entry.evidence.payload);
+            let what = format!("`{operator}` leaves out {record}, which is not on the list on the disk");
+            self.lock().history.violate(Violation::Broken(what));
         }
     }
 
@@ -348,10 +367,11 @@ impl Script {
     fn is_durable_from(&self, checkpoint: u64) -> bool {
         let names = self.disk.durable_names(&self.checkpoints);
         let mut ids = names.iter().filter_map(|name| name.strip_prefix("chk-")?.parse::<u64>().ok());
-        ids.any(|id| {
-            id >= checkpoint
-                && self.disk.durable(&self.checkpoints.join(format!("chk-{id}/manifest"))).is_some()
-        })
+        ids.any(|id| id >= checkpoint && self.disk.durable(&self.manifest(id)).is_some())
+    }
+
+    fn manifest(&self, checkpoint: u64) -> PathBuf {
+        self.checkpoints.join(format!("chk-{checkpoint}/manifest"))
     }
 
     /// Adds a line to the timeline.

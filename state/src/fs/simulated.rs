@@ -83,6 +83,11 @@ impl SimulatedDisk {
         self.lock().disk.durable(path)
     }
 
+    /// Whether a file is there, or may be after a crash.
+    pub fn may_hold(&self, path: &Path) -> bool {
+        self.lock().disk.may_hold(path)
+    }
+
     /// The names in a folder that are there for certain after a crash.
     pub fn durable_names(&self, dir: &Path) -> Vec<String> {
         self.lock().disk.durable_names(dir)

@@ -1,12 +1,17 @@
 //! The list of records that are left out, beside the checkpoints.
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::frame::Format;
-use crate::{CheckpointStore, StoreError, manifest};
+use crate::{CheckpointStore, SimulatedDisk, StoreError, manifest};
 
 const SKIPS: Format = Format { magic: *b"wshdskip", version: 1 };
+
+/// Name of the file in the folder of the checkpoints.
+const FILE: &str = "skips";
 
 impl CheckpointStore {
     /// The list saved last, or an empty one.
@@ -14,7 +19,7 @@ impl CheckpointStore {
     /// # Errors
     /// If the file can't be read, is damaged, or was written by a newer version.
     pub fn skips<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
-        let path = self.root().join("skips");
+        let path = self.root().join(FILE);
         match self.read_if_exists(&path)? {
             Some(bytes) => manifest::open(SKIPS, &path, &bytes),
             None => Ok(Vec::new()),
@@ -26,8 +31,20 @@ impl CheckpointStore {
     /// # Errors
     /// If the disk refuses. Either the old or the new list is there then.
     pub fn save_skips<T: Serialize>(&self, skips: &[T]) -> Result<(), StoreError> {
-        let path = self.root().join("skips");
+        let path = self.root().join(FILE);
         self.replace(&path, &manifest::seal(SKIPS, &path, skips)?)?;
         self.sync_dir(self.root())
+    }
+}
+
+/// The list that is found below this folder after a power cut, whatever else happens.
+///
+/// # Errors
+/// See [`CheckpointStore::skips`].
+pub fn durable_skips<T: DeserializeOwned>(disk: &SimulatedDisk, root: &Path) -> Result<Vec<T>, StoreError> {
+    let path = root.join(FILE);
+    match disk.durable(&path) {
+        Some(bytes) => manifest::open(SKIPS, &path, &bytes),
+        None => Ok(Vec::new()),
     }
 }

@@ -230,6 +230,26 @@ impl Disk {
         }
     }
 
+    /// Whether a file is there, or may be after a crash.
+    pub(super) fn may_hold(&self, path: &Path) -> bool {
+        let mut found = BTreeSet::from([ROOT]);
+        for component in path.components() {
+            let Component::Normal(name) = component else { continue };
+            let Some(name) = name.to_str() else { return false };
+            found = found
+                .iter()
+                .filter_map(|node| match self.nodes.get(node)? {
+                    Content::Dir { now, synced } => Some([now.get(name), synced.get(name)]),
+                    Content::File { .. } => None,
+                })
+                .flatten()
+                .flatten()
+                .copied()
+                .collect();
+        }
+        !found.is_empty()
+    }
+
     fn find_durable(&self, path: &Path) -> Option<Node> {
         let mut found = ROOT;
         for component in path.components() {

@@ -318,6 +318,22 @@ fn only_what_is_synced_with_its_name_is_durable() {
 }
 
 #[test]
+fn a_file_may_come_back_until_its_removal_is_synced() {
+    let disk = SimulatedDisk::new(1);
+    let fs = disk.fs();
+    let path = Path::new("/a/file");
+    fs.create_dir_all(Path::new("/a")).unwrap();
+    assert!(!disk.may_hold(path));
+    write(&fs, "/a/file", b"text", true);
+    assert!(disk.may_hold(path));
+    fs.sync_dir(Path::new("/a")).unwrap();
+    fs.remove_file(path).unwrap();
+    assert!(disk.may_hold(path));
+    fs.sync_dir(Path::new("/a")).unwrap();
+    assert!(!disk.may_hold(path));
+}
+
+#[test]
 fn the_fingerprint_tells_disks_apart() {
     let print = |text: &[u8], sync| {
         let disk = SimulatedDisk::new(1);
