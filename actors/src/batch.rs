@@ -73,6 +73,34 @@ impl<T> Batch<T> {
         self.timestamps.get(index).copied().unwrap_or(NO_TIMESTAMP)
     }
 
+    /// Moves all records of `batch` to the end of this one.
+    pub(crate) fn append(&mut self, batch: &mut Self) {
+        if self.is_empty() {
+            std::mem::swap(self, batch);
+            return;
+        }
+        if !batch.timestamps.is_empty() {
+            self.begin_times();
+        }
+        self.timestamps.append(&mut batch.timestamps);
+        self.hashes.append(&mut batch.hashes);
+        self.values.append(&mut batch.values);
+        self.fill_up();
+    }
+
+    /// Adds a copy of the values of `batch` and of their times; keys end here.
+    pub(crate) fn extend_from(&mut self, batch: &Self)
+    where
+        T: Clone,
+    {
+        if !batch.timestamps.is_empty() {
+            self.begin_times();
+        }
+        self.timestamps.extend_from_slice(&batch.timestamps);
+        self.values.extend_from_slice(&batch.values);
+        self.fill_up();
+    }
+
     /// Keeps the first `records` and removes the others.
     pub(crate) fn truncate(&mut self, records: usize) {
         self.values.truncate(records);

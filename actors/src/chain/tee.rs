@@ -70,16 +70,20 @@ impl<T: Clone + Send> Push<T> for Tee<T> {
             return Flow::Continue;
         };
         for consumer in others {
-            consumer.rest.values.extend_from_slice(&batch.values);
-            consumer.rest.timestamps.extend_from_slice(&batch.timestamps);
-            let flow = consumer.push.batch(&mut consumer.rest);
-            consumer.note(flow);
+            consumer.rest.extend_from(batch);
+            if !consumer.blocked {
+                let flow = consumer.push.batch(&mut consumer.rest);
+                consumer.note(flow);
+            }
+        }
+        if last.blocked {
+            // What has come before has not found room either.
+            last.rest.append(batch);
+            return self.flow();
         }
         let flow = last.push.batch(batch);
         last.note(flow);
-        if !batch.is_empty() {
-            std::mem::swap(&mut last.rest, batch);
-        }
+        last.rest.append(batch);
         self.flow()
     }
 

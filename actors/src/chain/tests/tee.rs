@@ -65,6 +65,24 @@ fn a_consumer_without_room_does_not_make_another_take_a_record_twice() {
 }
 
 #[test]
+fn what_comes_to_a_consumer_without_room_waits_behind_what_came_before() {
+    for slow in 0..2 {
+        let rooms = [0, 1].map(|index| if index == slow { 1 } else { usize::MAX });
+        let ends = rooms.map(End::with_room);
+        let mut tee = tee(&ends);
+        assert_eq!(tee.batch(&mut numbers(0..3)), Flow::Blocked);
+        let mut more = numbers(3..5);
+        assert_eq!(tee.batch(&mut more), Flow::Blocked);
+        assert!(more.is_empty() && tee.interrupted());
+        let mut taken = ends[slow].values(usize::MAX);
+        assert_eq!(tee.resume(), Flow::Continue);
+        taken.extend(ends[slow].values(0));
+        assert_eq!(taken, [0, 1, 2, 3, 4]);
+        assert_eq!(ends[1 - slow].values(0), [0, 1, 2, 3, 4]);
+    }
+}
+
+#[test]
 fn a_tee_within_a_tee_holds_back_the_outer_one() {
     let ends = [End::with_room(1), End::with_room(usize::MAX), End::with_room(usize::MAX)];
     let inner = tee(&ends[..2]);
