@@ -30,7 +30,9 @@ pub trait SinkWriter: Send {
     /// Writes a record.
     ///
     /// # Errors
-    /// What went wrong; the instance is restarted and the record comes again.
+    /// What went wrong. Input and output that failed (an [`io::Error`](std::io::Error) or what has one as its source) is
+    /// nobody's fault: the region restarts and the record comes again. Any other error is about the record, which the
+    /// operator's policy may leave out: nothing of it may have been written then.
     fn write(&mut self, record: Self::In) -> UserResult;
 
     /// Brings everything written so far to its place. Called at every checkpoint, when the input runs empty and at the
@@ -113,7 +115,7 @@ pub trait TwoPhaseWriter: Send {
     /// Writes a record.
     ///
     /// # Errors
-    /// What went wrong; the instance is restarted from the checkpoint.
+    /// See [`SinkWriter::write`].
     fn write(&mut self, record: Self::In) -> UserResult;
 
     /// Closes what was written since the last call; it belongs to `checkpoint`. What takes long (syncing) goes into

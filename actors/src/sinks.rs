@@ -11,6 +11,7 @@ mod collector;
 mod files;
 mod sink_fn;
 mod stdout;
+mod text;
 
 pub use collector::{CollectedPart, Collector, CollectorSink, CollectorWriter};
 pub use files::{Files, FilesPart, FilesWriter};

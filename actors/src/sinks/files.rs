@@ -9,7 +9,7 @@ mod writer;
 pub use writer::{FilesPart, FilesWriter};
 
 use std::fmt::{self, Display};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,7 @@ use self::error::FilesError;
 use self::names::{FinishedName, PendingName};
 use crate::error::UserResult;
 use crate::sink::{SinkContext, TwoPhaseSink};
+use crate::sinks::text::display_into;
 
 /// Writes records into files of a folder, one a line, each record **exactly once**.
 ///
@@ -48,7 +49,7 @@ impl<T> Files<T> {
     where
         T: Data + Display,
     {
-        let encode = |record: &T, line: &mut Vec<u8>| write!(line, "{record}").map_err(FilesError::Display);
+        let encode = |record: &T, line: &mut Vec<u8>| display_into(line, record).map_err(FilesError::Display);
         Self { folder: folder.into(), format: Format { extension: "txt", encode } }
     }
 

@@ -11,6 +11,7 @@ use watershed_state::Data;
 
 use crate::error::UserResult;
 use crate::sink::{Sink, SinkContext, SinkWriter};
+use crate::sinks::text::display_into;
 
 /// Prints each record on a line of standard output: **at least once**. Lines of several instances never mix.
 pub struct Stdout<T>(PhantomData<fn(T)>);
@@ -55,7 +56,8 @@ impl<T: Data + Display> SinkWriter for StdoutWriter<T> {
     type In = T;
 
     fn write(&mut self, record: T) -> UserResult {
-        writeln!(self.lines, "{record}")?;
+        display_into(&mut self.lines, &record)?;
+        self.lines.push(b'\n');
         if self.lines.len() >= GATHERED_BYTES { self.flush() } else { Ok(()) }
     }
 

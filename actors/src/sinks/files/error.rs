@@ -1,7 +1,7 @@
 //! What can go wrong with files of records.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FilesError {
@@ -22,7 +22,7 @@ pub(super) enum FilesError {
     #[error("cannot write a record as JSON; its Serialize must fit JSON, where keys of maps are strings")]
     Json(#[source] serde_json::Error),
     #[error("the Display of a record failed")]
-    Display(#[source] io::Error),
+    Display(#[source] fmt::Error),
 }
 
 impl FilesError {

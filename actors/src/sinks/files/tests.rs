@@ -237,3 +237,46 @@ fn it_works_on_a_real_disk() {
     sink.commit(&part, &context).unwrap();
     assert_eq!(std::fs::read_to_string(path.join(part.finished)).unwrap(), "a\n");
 }
+
+/// Fails after it has written something.
+#[derive(Debug, Clone, PartialEq)]
+struct Half(bool);
+
+impl Serialize for Half {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::{Error, SerializeSeq};
+        let mut list = serializer.serialize_seq(None)?;
+        list.serialize_element("half")?;
+        if self.0 { list.end() } else { Err(S::Error::custom("the other half is missing")) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Half {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<String>::deserialize(deserializer).map(|_| Self(true))
+    }
+}
+
+impl Display for Half {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("half")?;
+        if self.0 { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+#[test]
+fn nothing_is_written_of_a_record_that_fails_on_the_way() {
+    for (sink, line) in [(Files::jsonl(FOLDER), "[\"half\"]\n"), (Files::lines(FOLDER), "half\n")] {
+        let disk = SimulatedDisk::new(0);
+        sink.check(&disk.fs()).unwrap();
+        let context = context(disk.fs(), 0);
+        let mut writer = sink.open(&context).unwrap();
+        writer.write(Half(true)).unwrap();
+        let error = writer.write(Half(false)).unwrap_err();
+        assert!(!crate::error::is_io(&*error), "the record is at fault, not the disk: {error}");
+        writer.write(Half(true)).unwrap();
+        let part = writer.prepare(1).unwrap().unwrap()().unwrap();
+        sink.commit(&part, &context).unwrap();
+        assert_eq!(visible(&disk.fs()), line.repeat(2));
+    }
+}

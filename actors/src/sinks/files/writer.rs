@@ -50,7 +50,8 @@ impl<T: Data> TwoPhaseWriter for FilesWriter<T> {
 
     fn write(&mut self, record: T) -> UserResult {
         let buffer = &mut self.file.buffer;
-        (self.format.encode)(&record, buffer)?;
+        let before = buffer.len();
+        (self.format.encode)(&record, buffer).inspect_err(|_| buffer.truncate(before))?;
         buffer.push(b'\n');
         if buffer.len() >= BUFFER_BYTES {
             let path = self.folder.join(self.pending());
