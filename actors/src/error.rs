@@ -120,7 +120,7 @@ impl fmt::Display for Failure {
 }
 
 /// Whether an error says at its root that a disk is full or a quota used up.
-fn is_no_space(error: &(dyn Error + 'static)) -> bool {
+pub fn is_no_space(error: &(dyn Error + 'static)) -> bool {
     io_error(error).is_some_and(|error| {
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     })

@@ -32,7 +32,7 @@ pub use chain::{
 };
 pub use clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP, SystemClock};
 pub use edge::{BatchLimits, Broadcast, ByKey, Edge, Forward, Port, Rebalance, Route, Sender};
-pub use error::{Blame, Failure, FailureKind, UserError, UserResult, chain_of};
+pub use error::{Blame, Failure, FailureKind, UserError, UserResult, chain_of, is_no_space};
 pub use inbox::{Aligner, Arrival, Inbox, Input, Valve, ValveChange};
 pub use instance::Instance;
 pub use link::{Credits, Link, Permit, TaskWaker};

@@ -87,6 +87,16 @@ pub(crate) struct Incident {
 pub(crate) struct Escalation {
     job: RestartBudget,
     regions: Vec<RegionBudgets>,
+    /// Who has paid for the last failure of an operator of which it may come out that a record was at fault.
+    first_tries: BTreeMap<usize, Payment>,
+}
+
+/// A failure that was counted against a budget.
+#[derive(Debug, Clone, Copy)]
+struct Payment {
+    region: usize,
+    level: Level,
+    at_nanos: u64,
 }
 
 #[derive(Debug)]
@@ -119,21 +129,52 @@ impl Escalation {
                 })
                 .collect(),
         });
-        Self { job: RestartBudget::new(job, salt), regions: regions.collect() }
+        let (regions, first_tries) = (regions.collect(), BTreeMap::new());
+        Self { job: RestartBudget::new(job, salt), regions, first_tries }
     }
 
     /// Decides about a failure at this time (clock nanoseconds).
     pub(crate) fn failed(&mut self, incident: Incident, now_nanos: u64) -> Decision {
-        match (incident.directive, incident.kind) {
-            (Directive::Stop, _) => Decision::GiveUp(Hopeless::Stop),
-            (_, FailureKind::State) => Decision::GiveUp(Hopeless::Unchanging),
+        let free = |attempts| move |budget: &mut RestartBudget| budget.free(attempts);
+        match (incident.directive, incident.kind, incident.finding) {
+            (Directive::Stop, ..) => Decision::GiveUp(Hopeless::Stop),
+            (_, FailureKind::State, _) => Decision::GiveUp(Hopeless::Unchanging),
             // The number of attempts is limited already.
-            _ if incident.finding == Finding::Retry => self.climb(incident, |budget| budget.free(), false),
-            _ if incident.finding == Finding::Convicted => {
-                self.climb(incident, RestartBudget::forgive, false)
+            (.., Finding::Retry(attempts)) => self.climb(incident, free(attempts), false),
+            (.., Finding::Convicted) => {
+                self.forgive(incident.operator);
+                self.climb(incident, free(0), false)
             }
-            (_, FailureKind::NoSpace) => self.climb(incident, |budget| budget.out_of_space(), false),
-            _ => self.climb(incident, |budget| budget.failed(now_nanos), true),
+            (_, FailureKind::NoSpace, _) => self.climb(incident, |budget| budget.out_of_space(), false),
+            _ => {
+                let decision = self.climb(incident, |budget| budget.failed(now_nanos), true);
+                if let (Finding::FirstTry, Decision::Restart { level, .. }) = (incident.finding, decision) {
+                    let payment = Payment { region: incident.region, level, at_nanos: now_nanos };
+                    self.first_tries.insert(incident.operator, payment);
+                }
+                decision
+            }
+        }
+    }
+
+    /// A region that is down cannot come back yet, for a reason of the machine's.
+    pub(crate) fn cannot_restart(&mut self, region: usize, kind: FailureKind, now_nanos: u64) -> Decision {
+        let (directive, finding) = (Directive::Restart, Finding::NotPoison);
+        self.failed(Incident { region, operator: usize::MAX, kind, directive, finding }, now_nanos)
+    }
+
+    /// It is known now which record of an operator it was, and it does not come again: its first try is given back to who
+    /// paid for it.
+    fn forgive(&mut self, operator: usize) {
+        let Some(Payment { region, level, at_nanos }) = self.first_tries.remove(&operator) else { return };
+        let region = &mut self.regions[region];
+        let budget = match level {
+            Level::Operator => region.operators.get_mut(&operator),
+            Level::Region => Some(&mut region.own),
+            Level::Job => Some(&mut self.job),
+        };
+        if let Some(budget) = budget {
+            budget.forgive(at_nanos);
         }
     }
 

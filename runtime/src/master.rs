@@ -6,6 +6,7 @@ mod ledger;
 mod loading;
 mod picture;
 mod poison;
+mod records;
 mod recovery;
 mod region;
 mod rollback;
@@ -32,6 +33,7 @@ use crate::tree::{CheckpointNode, Tree};
 use history::RecentFailures;
 use ledger::Ledger;
 pub(crate) use poison::{Finding, Poison};
+use records::Marks;
 use region::{Phase, Region};
 use watchdog::Watchdog;
 
@@ -127,8 +129,8 @@ struct TaskLife {
     handle: Option<TaskHandle>,
     state: TaskState,
     counters: Arc<Counters>,
-    /// What the counter of records stood at when the run began.
-    records_before_run: u64,
+    /// How far it has come.
+    records: Marks,
     /// What the task was told of records, and how to wake it.
     oversight: Option<(Arc<Oversight>, Arc<TaskWaker>)>,
     /// Its outgoing channels: to whom, and their credits.

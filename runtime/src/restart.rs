@@ -137,18 +137,22 @@ impl RestartBudget {
         Verdict::Restart(OUT_OF_SPACE.max(self.policy.backoff_min))
     }
 
-    /// A restart that costs nothing, as something else limits the number of them.
-    pub(crate) fn free(&self) -> Verdict {
-        Verdict::Restart(self.policy.backoff_min)
+    /// A restart that costs nothing, as something else limits the number of them. The wait grows with the attempts made.
+    pub(crate) fn free(&self, attempts: u32) -> Verdict {
+        let Restart { backoff_min, backoff_max, factor, restarts, .. } = self.policy;
+        if restarts == 0 {
+            return Verdict::Spent;
+        }
+        let grown = factor.powi(i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX));
+        Verdict::Restart(self.jittered(scaled(backoff_min, grown).min(backoff_max)))
     }
 
-    /// The same, and the last failure is forgotten: its cause is known and will not come again.
-    pub(crate) fn forgive(&mut self) -> Verdict {
-        self.failures.pop_back();
+    /// The failure at this time is forgotten: its cause is known and will not come again.
+    pub(crate) fn forgive(&mut self, at_nanos: u64) {
+        self.failures.retain(|at| *at != at_nanos);
         if self.failures.is_empty() {
             self.last = None;
         }
-        self.free()
     }
 
     /// A failure at this time (clock nanoseconds).

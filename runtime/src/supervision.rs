@@ -11,7 +11,7 @@ use crate::restart::Restart;
 /// ```
 /// use watershed_runtime::{Directive, Restart, Stage, Supervision, millis, minutes, seconds};
 ///
-/// // Bad records go to the dead letters, whatever is wrong with them; a timer that fails ends the job.
+/// // Bad records go to the dead letters, whether they end in an error or in a panic; a timer that fails ends the job.
 /// let strict_timers = Supervision::quarantine().on(Stage::Timer, Directive::Stop).at_most(100);
 /// // Every failure restarts from the newest checkpoint, five times in a minute at most.
 /// let patient: Supervision = Restart::from_snapshot().backoff(millis(100), seconds(10)).at_most(5, minutes(1)).into();
@@ -31,9 +31,10 @@ impl Supervision {
 
     /// The record that fails goes to the dead letters, with what is known of it, and all others are processed.
     ///
-    /// An error takes back what its record wrote. A panic rolls back the region to the newest checkpoint; a record that
-    /// causes three of them (see [`Supervision::attempts`]) is left out when it comes again. Dead letters are kept beside
-    /// the checkpoints, where the program `watershed` lists, shows and replays them, and are a stream too:
+    /// An error takes back what its record wrote. A panic rolls back the region to the newest checkpoint, and so does a
+    /// record that the operator does not come back from (see `Config::hang_timeout`); a record that causes three of them
+    /// (see [`Supervision::attempts`]) is left out when it comes again. A source that panics or hangs while it reads has no
+    /// record yet that could be left out: it restarts within its budget. Dead letters are kept beside the checkpoints, where the program `watershed` lists, shows and replays them, and are a stream too:
     /// [`Stream::dead_letters`](crate::Stream::dead_letters).
     pub fn quarantine() -> Self {
         Self { policy: Policy::of(Directive::Quarantine), restart: None }
@@ -61,7 +62,9 @@ impl Supervision {
         self
     }
 
-    /// How often a record may make the operator panic before it is left out (3).
+    /// How often a record may make the operator panic or hang before it is left out (3). Those after the first cost nothing of
+    /// the restart budget; the wait before the next grows as its policy says. A transient failure of something outside
+    /// that takes longer than all these attempts costs a good record, so give them time: [`Restart::backoff`].
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.policy.attempts = attempts.max(1);
         self

@@ -1,6 +1,7 @@
 //! Records that make operators fail: left out, kept, replayed; and all others as if nothing had been.
 
 mod accounts;
+mod hostile;
 mod parking;
 mod policies;
 mod replays;

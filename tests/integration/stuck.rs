@@ -138,7 +138,7 @@ fn region_of(job: &Job, operator: &str) -> RegionNode {
 }
 
 /// Looks again and again until it is so.
-fn wait_until(what: &str, so: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, so: impl Fn() -> bool) {
     let begin = now();
     while !so() {
         assert!(begin.elapsed() < PATIENCE, "{what} does not come");

@@ -1,11 +1,11 @@
 //! What the control plane tells a task about the records it has to do with.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::supervision::{DeadLetter, Policy, Rejects, SkipEntry, Stage};
+use crate::supervision::{DeadLetter, Policy, Rejects, SkipEntry, Stage, Suspect};
 
 /// The instructions for one run of an instance.
 #[derive(Debug, Default)]
@@ -21,6 +21,17 @@ pub struct Oversight {
     /// Errors of fused closures.
     pub rejects: Rejects,
     replays: Replays,
+    at_hand: Mutex<Option<AtHand>>,
+}
+
+/// The record that is being processed, while records are taken one by one. What is known of it is worked out only if
+/// somebody asks.
+struct AtHand(Box<dyn Fn() -> Suspect + Send>);
+
+impl std::fmt::Debug for AtHand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtHand")
+    }
 }
 
 /// What is to be done with a dead letter.
@@ -43,12 +54,28 @@ impl Oversight {
     /// For a run that begins with this checkpoint under this policy, and takes so many records one by one.
     pub fn new(policy: Policy, checkpoint: u64, careful_records: u64, skips: Vec<SkipEntry>) -> Self {
         let rejects = Rejects::new(policy.directive(Stage::Process));
-        Self { policy, checkpoint, careful_records, skips, rejects, replays: Replays::default() }
+        Self { policy, checkpoint, careful_records, skips, rejects, ..Self::default() }
+    }
+
+    /// Notes the record that is being processed: from here on a failure is put down to it, also one that only the control
+    /// plane sees, as the instance does not come back.
+    pub(crate) fn hold(&self, suspect: impl Fn() -> Suspect + Send + 'static) {
+        *lock(&self.at_hand) = Some(AtHand(Box::new(suspect)));
+    }
+
+    /// The record is through.
+    pub(crate) fn let_go(&self) {
+        *lock(&self.at_hand) = None;
+    }
+
+    /// The record that is being processed, if records are taken one by one.
+    pub fn suspect(&self) -> Option<Suspect> {
+        lock(&self.at_hand).as_ref().map(|at_hand| (at_hand.0)())
     }
 
     /// Hands letters to the task, which has to be woken.
     pub fn replay(&self, letters: impl IntoIterator<Item = Replay>) {
-        let mut waiting = self.replays.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.replays.waiting);
         waiting.extend(letters);
         self.replays.any.store(!waiting.is_empty(), Ordering::Release);
     }
@@ -65,8 +92,12 @@ impl Oversight {
         if !self.replays.any.load(Ordering::Acquire) {
             return Vec::new();
         }
-        let mut waiting = self.replays.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.replays.waiting);
         self.replays.any.store(false, Ordering::Release);
         std::mem::take(&mut waiting)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

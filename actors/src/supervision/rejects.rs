@@ -41,16 +41,32 @@ pub struct Rejecter {
     rejects: Rejects,
 }
 
+/// No letter names a closure behind the letters.
+const FIRST_BEHIND_LETTERS: u32 = 1 << 31;
+
 impl Rejects {
     /// For an instance whose policy says this of errors of closures.
     pub fn new(directive: Directive) -> Self {
         Self(Arc::new(Gathered { directive, ..Gathered::default() }))
     }
 
+    /// For closures that take the dead letters of an instance: what they reject would be a dead letter of the same instance,
+    /// and come to them again. So their errors fail the instance, whatever its policy.
+    pub fn behind_letters() -> Self {
+        let closures = AtomicU32::new(FIRST_BEHIND_LETTERS);
+        Self(Arc::new(Gathered { directive: Directive::Restart, closures, ..Gathered::default() }))
+    }
+
     /// The next closure of the instance.
     pub fn closure(&self, name: &'static str) -> Rejecter {
         let number = self.0.closures.fetch_add(1, Ordering::Relaxed);
         Rejecter { number, name, keeps: self.0.directive.leaves_out(), rejects: self.clone() }
+    }
+
+    /// Whether there is a closure that may reject something.
+    #[inline]
+    pub(crate) fn has_closures(&self) -> bool {
+        self.0.closures.load(Ordering::Relaxed) > 0
     }
 
     /// Takes what was rejected.

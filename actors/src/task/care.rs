@@ -1,5 +1,8 @@
 //! The care of one instance: which record is in process, which ones are left out, and what has become of those.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,9 +11,9 @@ use watershed_state::{Data, SectionKind, decode, encode, hash_key};
 
 use crate::clock::NO_TIMESTAMP;
 use crate::error::{Blame, Failure, FailureKind, chain_of};
+use crate::instance::Instance;
 use crate::supervision::{
-    DeadLetter, Directive, Evidence, Place, Position, Rejected, Replay, SkipEntry, Stage, Suspect, ToJson,
-    json_of,
+    DeadLetter, Directive, Evidence, Place, Position, Rejected, Replay, SkipEntry, Stage, Suspect, json_of,
 };
 use crate::task::process::small_section;
 use crate::task::{Env, Restored, SnapshotItem};
@@ -32,11 +35,14 @@ pub(crate) struct Care {
     replayed: BTreeSet<String>,
     /// How often each record has come since a checkpoint, while records are taken one by one.
     counts: Vec<(u64, BTreeMap<u64, u32>)>,
-    in_process: Option<InProcess>,
+    /// The part of the work that the record at hand is in, while records are taken one by one.
+    in_process: Option<Stage>,
     /// The input channel of the batch at hand, if there are any.
     channel: Option<u32>,
     /// Records left out, in all runs.
     skipped: u64,
+    /// What was left out in this run because it could not be decoded.
+    undecoded: u64,
     /// Records taken in before this run.
     seen_before: u64,
     /// What the counter of records stood at when this run began.
@@ -54,15 +60,6 @@ struct Pending {
     records: u64,
 }
 
-/// The record at hand, while records are taken one by one.
-#[derive(Debug)]
-struct InProcess {
-    what: Exhibit,
-    bytes: Vec<u8>,
-    json: ToJson,
-    fingerprint: u64,
-}
-
 /// What is known of a record beside its content.
 #[derive(Debug, Clone)]
 pub(crate) struct Exhibit {
@@ -71,6 +68,10 @@ pub(crate) struct Exhibit {
     /// Event time in milliseconds, or [`NO_TIMESTAMP`].
     pub(crate) timestamp: i64,
     pub(crate) position: Option<Position>,
+    /// The input channel it came on, where that is known.
+    pub(crate) channel: Option<u32>,
+    /// Its key as JSON, and the frozen hash of it, where it has one.
+    pub(crate) key: Option<(Option<String>, u64)>,
     /// The letter it is the replay of.
     pub(crate) replay_of: Option<String>,
 }
@@ -108,6 +109,12 @@ struct Saved {
     seen: u64,
 }
 
+/// What falls to one instance of that which is dealt out to so many.
+fn share(total: u64, index: usize, parallelism: usize) -> u64 {
+    let (index, parallelism) = (index as u64, (parallelism as u64).max(1));
+    total / parallelism + u64::from(index < total % parallelism)
+}
+
 fn saved(restored: &Restored) -> Result<Vec<(usize, Saved)>, Failure> {
     let sections = restored.sections(SectionKind::Supervision);
     let decoded = sections.map(|(writer, section)| Ok((writer, decode(&mut section.bytes.as_slice())?)));
@@ -126,7 +133,7 @@ pub fn saved_replays(restored: &Restored) -> Result<BTreeSet<String>, Failure> {
 
 impl Exhibit {
     pub(crate) fn new(stage: Stage, place: Place, timestamp: i64) -> Self {
-        Self { stage, place, timestamp, position: None, replay_of: None }
+        Self { stage, place, timestamp, position: None, channel: None, key: None, replay_of: None }
     }
 
     /// Hash of the record and its place. A position in a source says more than the content.
@@ -145,6 +152,11 @@ impl Exhibit {
     fn complete(&self, evidence: &mut Evidence) {
         evidence.timestamp = (self.timestamp != NO_TIMESTAMP).then_some(self.timestamp);
         evidence.position.clone_from(&self.position);
+        evidence.channel = self.channel;
+        if let Some((key, hash)) = &self.key {
+            evidence.key.clone_from(key);
+            evidence.key_hash = Some(*hash);
+        }
     }
 
     /// The evidence for a record.
@@ -167,17 +179,24 @@ impl Care {
     ) -> Result<Self, Failure> {
         let oversight = Arc::clone(&env.oversight);
         let mut care = Self::new(env);
-        let own = env.instance.index;
-        let same = restored.instances.len() == env.instance.parallelism;
+        let Instance { index, parallelism, .. } = env.instance;
+        let same = restored.instances.len() == parallelism;
         let mut seen = BTreeMap::new();
+        let (mut skipped_by_all, mut seen_by_all) = (0, 0);
         for (writer, saved) in saved(restored)? {
             care.settled.extend(saved.settled);
             care.replayed.extend(saved.replayed);
-            if same && writer == own || !same && own == 0 {
-                seen.extend(saved.pending);
-                care.skipped += saved.skipped;
-                care.seen_before += saved.seen;
+            // Each entry is counted by the one who has the record, whoever that is now.
+            seen.extend(saved.pending);
+            skipped_by_all += saved.skipped;
+            seen_by_all += saved.seen;
+            if same && writer == index {
+                (care.skipped, care.seen_before) = (saved.skipped, saved.seen);
             }
+        }
+        if !same {
+            care.skipped = share(skipped_by_all, index, parallelism);
+            care.seen_before = share(seen_by_all, index, parallelism);
         }
         for entry in &oversight.skips {
             if !care.settled.contains(&entry.id) && owns(entry.evidence.key_hash, entry.instance) {
@@ -201,6 +220,7 @@ impl Care {
             in_process: None,
             channel: None,
             skipped: 0,
+            undecoded: 0,
             seen_before: 0,
             counted_before: env.counters.records(),
             letters: 0,
@@ -213,16 +233,15 @@ impl Care {
         self.remaining > 0 || !self.pending.is_empty()
     }
 
-    /// The next records are those of this input channel.
+    /// What comes next came on this input channel, or on none.
     #[inline]
-    pub(crate) fn comes_on(&mut self, channel: u32) {
-        self.channel = Some(channel);
+    pub(crate) fn comes_on(&mut self, channel: Option<u32>) {
+        self.channel = channel;
     }
 
-    /// The channel of something in this place, if it came on one.
-    fn channel_of(&self, place: &Place, replay_of: Option<&String>) -> Option<u32> {
-        let came = matches!(place, Place::Input | Place::Closure { .. }) && replay_of.is_none();
-        self.channel.filter(|_| came)
+    /// A record that has just come in.
+    pub(crate) fn arrival(&self, stage: Stage, timestamp: i64) -> Exhibit {
+        Exhibit { channel: self.channel, ..Exhibit::new(stage, Place::Input, timestamp) }
     }
 
     /// What is done about an error in a stage.
@@ -237,6 +256,12 @@ impl Care {
         self.directive(stage).leaves_out()
     }
 
+    /// Whether closures of this instance leave records out.
+    #[inline]
+    pub(crate) fn watches_closures(&self) -> bool {
+        self.keeps(Stage::Process) && self.env.oversight.rejects.has_closures()
+    }
+
     /// Looks at a record before it is processed. From here until [`Care::done`] a failure is put down to it.
     pub(crate) fn examine<T: Data>(&mut self, what: Exhibit, record: &T) -> Verdict {
         let mut bytes = Vec::new();
@@ -249,8 +274,27 @@ impl Care {
         if let Some(entry) = self.find(fingerprint) {
             return Verdict::LeaveOut(entry);
         }
-        self.in_process = Some(InProcess { what, bytes, json: json_of::<T>, fingerprint });
+        self.in_process = Some(what.stage);
+        let since = self.since(fingerprint);
+        self.env.oversight.hold(move || {
+            let mut evidence = Evidence::encoded(what.stage, what.place.clone(), &bytes, json_of::<T>);
+            what.complete(&mut evidence);
+            let replay_of = what.replay_of.clone();
+            Suspect { evidence, fingerprint, since: since.clone(), replay_of }
+        });
         Verdict::Process
+    }
+
+    /// How often such a record has come since each checkpoint.
+    fn since(&self, fingerprint: u64) -> Vec<(u64, u32)> {
+        let mut count = 0;
+        let mut since: Vec<(u64, u32)> = Vec::new();
+        for (checkpoint, counts) in self.counts.iter().rev() {
+            count += counts.get(&fingerprint).copied().unwrap_or(0);
+            since.push((*checkpoint, count));
+        }
+        since.reverse();
+        since
     }
 
     /// The entry that such a record has met, if it is the one that is meant.
@@ -286,6 +330,7 @@ impl Care {
     #[inline]
     pub(crate) fn done(&mut self) {
         if self.in_process.take().is_some() {
+            self.env.oversight.let_go();
             self.remaining = self.remaining.saturating_sub(1);
         }
     }
@@ -299,14 +344,20 @@ impl Care {
         evidence: Evidence,
         attempt: Attempt,
     ) -> Result<Option<DeadLetter>, Failure> {
-        self.in_process = None;
+        if self.in_process.take().is_some() {
+            self.env.oversight.let_go();
+        }
         self.skipped += 1;
+        if evidence.place == Place::Undecoded {
+            self.undecoded += 1;
+        }
         self.env.counters.set_skipped(self.skipped);
         let policy = &self.env.oversight.policy;
         let stage = evidence.stage;
         if policy.cap.is_exceeded(self.skipped, self.seen()) {
             let cause = format!(
-                "{} records of {} were left out, more than its policy allows; the last one: {}",
+                "{} records of {} were left out, more than its policy allows (`Supervision::at_most` and \
+                 `at_most_fraction` say how many); the last one: {}",
                 self.skipped,
                 self.seen(),
                 attempt.cause
@@ -323,8 +374,6 @@ impl Care {
 
     fn letter(&mut self, evidence: Evidence, attempt: Attempt) -> DeadLetter {
         self.letters += 1;
-        let channel = self.channel_of(&evidence.place, attempt.replay_of.as_ref());
-        let evidence = Evidence { channel: evidence.channel.or(channel), ..evidence };
         let Env { instance, lineage, run, .. } = &self.env;
         let id = hash_key(&(lineage, &*instance.operator, instance.index, *run, self.letters));
         let parked = self.env.oversight.policy.parks_keys && evidence.key_hash.is_some();
@@ -348,7 +397,8 @@ impl Care {
     /// # Errors
     /// If that was one too many.
     pub(crate) fn take_rejects(&mut self, mut each: impl FnMut(DeadLetter)) -> Result<(), Failure> {
-        for Rejected { evidence, cause } in self.env.oversight.rejects.take() {
+        for Rejected { mut evidence, cause } in self.env.oversight.rejects.take() {
+            evidence.channel = self.channel;
             let attempt = Attempt { cause, attempts: 1, ..Attempt::default() };
             // It does not end the record that is being examined.
             let in_process = self.in_process.take();
@@ -392,36 +442,20 @@ impl Care {
         if !matches!(failure.kind, FailureKind::Panic | FailureKind::Error) {
             return None;
         }
-        let in_process = self.in_process.as_ref();
-        let stage = in_process.map(|record| record.what.stage).or(stage)?;
+        let stage = self.in_process.or(stage)?;
         let directive = self.directive(stage);
         if directive == Directive::Restart {
             return None;
         }
-        let suspect =
-            in_process.filter(|_| directive.leaves_out()).map(|record| self.suspect(record, failure));
+        let suspect = self.in_process.filter(|_| directive.leaves_out());
+        let suspect = suspect.and_then(|_| self.env.oversight.suspect());
         Some(Blame { stage, directive, suspect, backtrace: None })
-    }
-
-    fn suspect(&self, record: &InProcess, failure: &Failure) -> Suspect {
-        let InProcess { what, bytes, json, fingerprint } = record;
-        let mut evidence = Evidence::encoded(what.stage, what.place.clone(), bytes, *json);
-        what.complete(&mut evidence);
-        evidence.key.clone_from(&failure.key);
-        evidence.channel = self.channel_of(&what.place, what.replay_of.as_ref());
-        let mut since: Vec<(u64, u32)> = Vec::new();
-        let mut count = 0;
-        for (checkpoint, counts) in self.counts.iter().rev() {
-            count += counts.get(fingerprint).copied().unwrap_or(0);
-            since.push((*checkpoint, count));
-        }
-        since.reverse();
-        Suspect { evidence, fingerprint: *fingerprint, since, replay_of: what.replay_of.clone() }
     }
 
     /// Records taken in, in all runs.
     fn seen(&self) -> u64 {
-        self.seen_before + self.env.counters.records().saturating_sub(self.counted_before)
+        // What could not be decoded is counted nowhere else.
+        self.seen_before + self.undecoded + self.env.counters.records().saturating_sub(self.counted_before)
     }
 
     /// A barrier passes: what comes is counted anew. Returns what is saved.

@@ -25,7 +25,7 @@ pub trait Logic: Send {
     fn run(&mut self, batch: &mut Batch<Self::In>) -> Result<Flow, Failure>;
 
     /// The next batch is one of this input channel.
-    fn comes_on(&mut self, channel: u32);
+    fn comes_on(&mut self, channel: Option<u32>);
 
     /// Goes on with what was interrupted: outputs first, then timers.
     ///
@@ -113,6 +113,8 @@ pub struct OperatorTask<L: Logic> {
     inbox: Inbox<L::In>,
     logic: L,
     started: bool,
+    /// There is no more input, and nobody behind expects anything more.
+    ended: bool,
     /// An output has no room; nothing is taken in until it has.
     blocked: bool,
     current: Option<Current<L::In>>,
@@ -136,7 +138,17 @@ impl<L: Logic> OperatorTask<L> {
         let pace = Pace::new(env.batch_records);
         env.counters.counts::<L::In>();
         env.counters.watermark.set(inbox.watermark());
-        Self { env, inbox, logic, started: false, blocked: false, current: None, snapshot: None, pace }
+        Self {
+            env,
+            inbox,
+            logic,
+            started: false,
+            ended: false,
+            blocked: false,
+            current: None,
+            snapshot: None,
+            pace,
+        }
     }
 
     /// Works off the batch at hand. Returns the time.
@@ -154,6 +166,7 @@ impl<L: Logic> OperatorTask<L> {
             && !self.blocked
             && let Some(done) = self.current.take()
         {
+            self.logic.comes_on(None);
             self.pace.observe(done.records, now.saturating_sub(done.since_nanos));
             self.env.counters.add(done.records);
             done.permit.advise(self.pace.records());
@@ -167,7 +180,7 @@ impl<L: Logic> OperatorTask<L> {
         match self.inbox.pop()? {
             None => return Ok(false),
             Some(Input::Batch(batch, permit)) => {
-                self.logic.comes_on(self.inbox.popped());
+                self.logic.comes_on(Some(self.inbox.popped()));
                 if self.env.tap.is_open() {
                     self.env.tap.show(&batch, &self.env, |record| self.logic.key_of(record));
                 }
@@ -179,7 +192,10 @@ impl<L: Logic> OperatorTask<L> {
                 self.blocked = self.logic.change(change)? == Flow::Blocked;
             }
             Some(Input::Barrier(checkpoint)) => self.snapshot_point(checkpoint)?,
-            Some(Input::End) => self.logic.end(),
+            Some(Input::End) => {
+                self.ended = true;
+                self.logic.end();
+            }
         }
         Ok(true)
     }
@@ -221,6 +237,10 @@ impl<L: Logic> OperatorTask<L> {
                 self.env.report(crate::task::TaskEvent::Declined { checkpoint, reason });
             }
         }
+    }
+
+    fn has_errand(&self) -> bool {
+        !self.ended && self.logic.has_errand()
     }
 
     /// Lets time pass for the logic. Returns when to do so again.
@@ -266,8 +286,9 @@ impl<L: Logic> Task for OperatorTask<L> {
             if self.blocked {
                 self.blocked = self.logic.resume()? == Flow::Blocked;
             }
-            // Before any input, so that the end of the input finds none of it undone.
-            if !self.blocked && self.current.is_none() && self.logic.has_errand() {
+            // Before any input, so that the end of the input finds none of it undone. What is asked for later waits for the
+            // next process.
+            if !self.blocked && self.current.is_none() && self.has_errand() {
                 self.blocked = self.logic.run_errand()? == Flow::Blocked;
                 now = self.env.clock.nanos();
             } else if !self.blocked && self.current.is_none() && !self.take_input(now)? {
@@ -287,7 +308,7 @@ impl<L: Logic> Task for OperatorTask<L> {
         // What a blocked channel holds is held back, not missing.
         let again = self.tick(now, starved && self.inbox.depth() == 0)?;
         let writing = self.snapshot.as_ref().is_some_and(|upload| !upload.is_full());
-        let busy = !starved || self.logic.has_errand();
+        let busy = !starved || self.has_errand();
         let more = writing || (!self.blocked && busy) || self.logic.is_paused();
         Ok(if more { Step::Ready } else { Step::Waiting(again) })
     }

@@ -318,7 +318,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         Ok(flow)
     }
 
-    fn comes_on(&mut self, channel: u32) {
+    fn comes_on(&mut self, channel: Option<u32>) {
         self.care.comes_on(channel);
     }
 
@@ -444,13 +444,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     }
 
     fn blame(&self, failure: &Failure) -> Option<Blame> {
-        let mut blame = self.care.blame(Some(Stage::Process), failure)?;
-        if let Some(suspect) = &mut blame.suspect
-            && self.store.is_keyed()
-        {
-            suspect.evidence.key_hash = Some(self.current_hash);
-        }
-        Some(blame)
+        self.care.blame(Some(Stage::Process), failure)
     }
 
     fn has_errand(&self) -> bool {

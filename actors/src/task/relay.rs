@@ -11,10 +11,10 @@ use crate::error::{Blame, Failure};
 use crate::inbox::ValveChange;
 use crate::message::{Signal, Status};
 use crate::process::SideOutputs;
-use crate::supervision::{Place, Stage};
+use crate::supervision::Stage;
 use crate::task::operator::{Logic, Tick};
 use crate::task::process::{restore_chain, small_section};
-use crate::task::{Aside, Env, Exhibit, Restored, SnapshotItem, replay_into};
+use crate::task::{Aside, Env, Restored, SnapshotItem, replay_into};
 
 /// Hands batches on without touching them.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl<T: Data> RelayLogic<T> {
         let Self { outlet, aside } = self;
         let mut failed = None;
         let flow = batch.drain_while(|record, at, _| {
-            let exhibit = Exhibit::new(Stage::Process, Place::Input, at);
+            let exhibit = aside.care.arrival(Stage::Process, at);
             let done = aside.admits(exhibit, &record).and_then(|admitted| {
                 let flow = if admitted { outlet.push(record, at) } else { Flow::Continue };
                 Ok(flow.and(aside.flush(None)?))
@@ -89,7 +89,7 @@ impl<T: Data> Logic for RelayLogic<T> {
         Ok(flow.and(self.aside.flush(None)?))
     }
 
-    fn comes_on(&mut self, channel: u32) {
+    fn comes_on(&mut self, channel: Option<u32>) {
         self.aside.care.comes_on(channel);
     }
 

@@ -61,7 +61,7 @@ impl<S: Sink> Logic for SinkLogic<S> {
         self.desk.write(batch, |record| self.writer.write(record))
     }
 
-    fn comes_on(&mut self, channel: u32) {
+    fn comes_on(&mut self, channel: Option<u32>) {
         self.desk.aside.care.comes_on(channel);
     }
 
@@ -264,7 +264,7 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
         self.desk.write(batch, |record| self.writer.write(record))
     }
 
-    fn comes_on(&mut self, channel: u32) {
+    fn comes_on(&mut self, channel: Option<u32>) {
         self.desk.aside.care.comes_on(channel);
     }
 

@@ -87,8 +87,10 @@ pub struct SourceTask<S: Source> {
     /// Which reader has its turn.
     turn: usize,
     batch: Batch<S::Item>,
-    /// Where the next record of the batch stands, while that may be asked for.
+    /// Where the record at hand stands, while that may be asked for.
     standing: Option<Position>,
+    /// Records that have been handed on since it was looked at: 1, or 0 at the first of a batch.
+    through: usize,
     /// What is at work, for the report of a failure.
     stage: Option<Stage>,
     pace: Pace,
@@ -225,6 +227,7 @@ impl<S: Source> SourceTask<S> {
             setup,
             aside,
             standing: None,
+            through: 0,
             stage: None,
             context,
             reading: Vec::new(),
@@ -303,15 +306,16 @@ impl<S: Source> SourceTask<S> {
 
     /// Asks a reader for records. What it cannot decode is left out, if the policy says so.
     fn poll(&mut self, index: usize, limit: usize) -> Result<Polled, Failure> {
-        let Self { reading, batch, aside, standing, stage, .. } = self;
+        let Self { reading, batch, aside, standing, through, stage, .. } = self;
         let Reading { split, reader } = &mut reading[index];
-        *standing =
-            (aside.care.is_active() || aside.care.keeps(Stage::Process) || aside.care.keeps(Stage::Decode))
-                .then(|| Position {
-                    split: split.id(),
-                    position: serde_json::to_string(&reader.position()).unwrap_or_default(),
-                    record: 0,
-                });
+        let names =
+            aside.care.is_active() || aside.care.watches_closures() || aside.care.keeps(Stage::Decode);
+        *standing = names.then(|| Position {
+            split: split.id(),
+            position: serde_json::to_string(&reader.position()).unwrap_or_default(),
+            record: 0,
+        });
+        *through = 0;
         *stage = Some(Stage::Decode);
         let mut records = Records::new(batch);
         let polled = reader.poll(&mut records, limit).map_err(|error| Failure::user(&error))?;
@@ -355,7 +359,9 @@ impl<S: Source> SourceTask<S> {
     /// Gives what is left of the batch to the chain: in one go, or one by one where it may be asked which one it was.
     fn push(&mut self) -> Result<(), Failure> {
         self.stage = Some(Stage::Process);
-        let flow = if self.standing.is_some() {
+        // Closures that may reject a record have to be told which one it was.
+        let one_by_one = self.aside.care.is_active() || self.aside.care.watches_closures();
+        let flow = if one_by_one {
             self.push_one_by_one()?
         } else {
             self.setup.outlet.batch(&mut self.batch).and(self.aside.flush(None)?)
@@ -368,18 +374,23 @@ impl<S: Source> SourceTask<S> {
     }
 
     fn push_one_by_one(&mut self) -> Result<Flow, Failure> {
-        let Self { batch, aside, setup, standing, .. } = self;
+        let Self { batch, aside, setup, standing, through, .. } = self;
         let mut failed = None;
         let flow = batch.drain_while(|record, at, _| {
-            let position = standing.clone();
-            let exhibit = Exhibit { position, ..Exhibit::new(Stage::Process, Place::Output, at) };
-            let done = aside.admits(exhibit, &record).and_then(|admitted| {
+            // The position of this record until it is through.
+            if let Some(standing) = standing {
+                standing.record += std::mem::replace(through, 1);
+            }
+            let admitted = if aside.care.is_active() {
+                let position = standing.clone();
+                aside.admits(Exhibit { position, ..Exhibit::new(Stage::Process, Place::Output, at) }, &record)
+            } else {
+                Ok(true)
+            };
+            let done = admitted.and_then(|admitted| {
                 let flow = if admitted { setup.outlet.push(record, at) } else { Flow::Continue };
                 Ok(flow.and(aside.flush(standing.as_ref())?))
             });
-            if let Some(standing) = standing {
-                standing.record += 1;
-            }
             if let Ok(Flow::Continue) = done {
                 aside.care.done();
             }
@@ -521,14 +532,15 @@ impl<S: Source> Task for SourceTask<S> {
             if self.blocked {
                 return Ok(Step::Waiting(self.tick(now, false)));
             }
-            if self.aside.has_errand() && self.last.is_none() {
-                self.run_errand()?;
-                continue;
-            }
             if self.ended || self.last.is_some() {
                 return Ok(Step::Waiting(self.tick(now, self.ended)));
             }
-            let found = self.read(now)?;
+            let found = if self.aside.has_errand() {
+                self.run_errand()?;
+                Found::Records
+            } else {
+                self.read(now)?
+            };
             if self.env.is_fenced() {
                 return Ok(Step::Stopped);
             }

@@ -130,7 +130,7 @@ fn a_record_that_is_found_out_costs_one_restart_until_it_is_and_none_after() {
     let mut escalation = escalation(0, 1, 0);
     let found = |finding| Incident { directive: Directive::Quarantine, finding, ..panic_in(0, 0) };
     for _ in 0..50 {
-        for finding in [Finding::FirstTry, Finding::Retry, Finding::Convicted] {
+        for finding in [Finding::FirstTry, Finding::Retry(2), Finding::Convicted] {
             let decision = escalation.failed(found(finding), SECOND);
             assert!(matches!(decision, Decision::Restart { level: Level::Region, .. }), "{decision:?}");
         }

@@ -121,6 +121,10 @@ impl Master {
         for task in self.sources().filter(|task| tasks.contains(task)).collect::<Vec<_>>() {
             self.tell(task, trigger);
         }
+        for task in &tasks {
+            let life = &mut self.tasks[task.0 as usize];
+            life.records.checkpoint_begins(life.counters.records());
+        }
         self.ledger.begin(id, purpose, now, tasks);
         Ok(())
     }
@@ -242,6 +246,7 @@ impl Master {
             if self.regions[region].parts.is_none() || !bug::is(Bug::RestartsFromOlderCheckpoint) {
                 self.regions[region].parts = Some(parts);
             }
+            self.part_is_there(region);
             for task in tasks {
                 self.tell(task, Control::Complete(checkpoint));
             }

@@ -19,14 +19,21 @@ pub(crate) struct Poison {
     convicted: Vec<Convict>,
     /// How often a record has failed, by the number of its operator and its fingerprint.
     tries: BTreeMap<(usize, u64), u32>,
-    /// Operators with failures of which it is not known whose fault they were.
-    unknown: BTreeSet<usize>,
-    /// Records that the instances of an operator take one by one in their next run.
-    careful: BTreeMap<usize, u64>,
+    /// The last failure of an instance, if it is not known which record caused it.
+    unknown: BTreeMap<TaskId, Moment>,
+    /// Records that the instances of an operator take one by one in their next run, by the instance that has failed.
+    careful: BTreeMap<TaskId, u64>,
     /// Dead letters to be replayed, by the name of their operator.
     replays: BTreeMap<String, Vec<Replay>>,
     /// Where requests to replay are found.
     requests: Option<(Fs, PathBuf)>,
+}
+
+/// When an instance failed: so many records after this checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) checkpoint: u64,
+    pub(crate) records: u64,
 }
 
 struct Convict {
@@ -43,8 +50,8 @@ pub(crate) enum Finding {
     NotPoison,
     /// It counts; who it was comes out when it happens again.
     FirstTry,
-    /// A known suspect has failed again. The number of its attempts is limited, so that it need not count.
-    Retry,
+    /// A known suspect has failed again, after so many attempts. Their number is limited, so that it need not count.
+    Retry(u32),
     /// It has failed often enough, and is left out from now on.
     Convicted,
     /// It should have been left out, and came through. It counts, so that this ends whatever the reason.
@@ -52,7 +59,7 @@ pub(crate) enum Finding {
 }
 
 /// Records that are taken one by one after a failure, beyond those that came before it.
-const CAREFUL_MARGIN: u64 = 1_000;
+const CAREFUL_MARGIN: u64 = 2_000;
 
 impl Poison {
     /// Reads the skip list, and the requests to replay.
@@ -61,7 +68,7 @@ impl Poison {
             list: store.skips()?,
             convicted: Vec::new(),
             tries: BTreeMap::new(),
-            unknown: BTreeSet::new(),
+            unknown: BTreeMap::new(),
             careful: BTreeMap::new(),
             replays: BTreeMap::new(),
             requests,
@@ -100,40 +107,42 @@ impl Poison {
         self.replays.keys().map(String::as_str)
     }
 
-    /// A task has failed after so many records of its run. The next one begins with this checkpoint.
+    /// A task has failed: at this moment of its run, and at this one as its next run counts.
     pub(super) fn note(
         &mut self,
         plan: &Plan,
-        (task, checkpoint): (TaskId, u64),
+        task: TaskId,
         failure: &Failure,
-        records: u64,
+        (of_run, moment): (Moment, Moment),
     ) -> Finding {
         let node = plan.task(task).node.0;
         let Some(blame) = failure.blame.as_ref().filter(|blame| blame.directive.leaves_out()) else {
             return Finding::NotPoison;
         };
-        let careful = self.careful.entry(node).or_default();
-        *careful = (*careful).max(2 * records + CAREFUL_MARGIN);
+        let careful = self.careful.entry(task).or_default();
+        *careful = (*careful).max(2 * moment.records + CAREFUL_MARGIN);
+        let unknown = self.unknown.remove(&task);
         let Some(suspect) = &blame.suspect else {
-            self.unknown.insert(node);
+            self.unknown.insert(task, moment);
             return Finding::FirstTry;
         };
         let known = |entry: &SkipEntry| {
             *entry.operator == *plan.nodes[node].name && entry.fingerprint == suspect.fingerprint
         };
         let before = self.tries.entry((node, suspect.fingerprint)).or_default();
-        if *before == 0 {
-            // The failure before, of which it was not known who it was, was most likely the same.
-            *before = u32::from(self.unknown.remove(&node));
+        if *before == 0 && unknown.is_some_and(|unknown| unknown.is_about(of_run)) {
+            // The failure before, of which it was not known who it was, was at the same place.
+            *before = 1;
         }
         let first = *before == 0;
         *before += 1;
         let attempts = *before;
         if attempts < plan.nodes[node].supervision.policy.attempts && !self.list.iter().any(known) {
-            return if first { Finding::FirstTry } else { Finding::Retry };
+            return if first { Finding::FirstTry } else { Finding::Retry(attempts) };
         }
         self.tries.remove(&(node, suspect.fingerprint));
         self.convicted.push(Convict { task, suspect: suspect.clone(), failure: failure.clone(), attempts });
+        let checkpoint = moment.checkpoint;
         let occurrence = suspect.occurrence_since(checkpoint);
         let listed = |entry: &SkipEntry| {
             known(entry) && entry.checkpoint == checkpoint && Some(entry.occurrence) == occurrence
@@ -153,19 +162,18 @@ impl Poison {
         region: usize,
         checkpoint: u64,
     ) -> Result<(), StoreError> {
-        let (due, rest): (Vec<Convict>, _) = std::mem::take(&mut self.convicted)
-            .into_iter()
-            .partition(|convict| plan.task(convict.task).region == region);
-        self.convicted = rest;
-        if due.is_empty() {
+        let is_due = |convict: &Convict| plan.task(convict.task).region == region;
+        if !self.convicted.iter().any(is_due) {
             return Ok(());
         }
         let before = self.list.clone();
-        for Convict { task, suspect, failure, attempts } in due {
+        for Convict { task, suspect, failure, attempts } in
+            self.convicted.iter().filter(|convict| is_due(convict))
+        {
             let Some(occurrence) = suspect.occurrence_since(checkpoint) else { continue };
-            let planned = plan.task(task);
+            let (planned, suspect) = (plan.task(*task), suspect.clone());
             let node = &plan.nodes[planned.node.0];
-            let backtrace = failure.blame.and_then(|blame| blame.backtrace);
+            let backtrace = failure.blame.as_ref().and_then(|blame| blame.backtrace.clone());
             let id = self.list.last().map_or(1, |entry| entry.id + 1);
             // One that was on the list and came through takes the place of that entry.
             self.list.retain(|entry| {
@@ -182,19 +190,20 @@ impl Poison {
                 fingerprint: suspect.fingerprint,
                 checkpoint,
                 occurrence,
-                within_records: self.careful.get(&planned.node.0).copied().unwrap_or(CAREFUL_MARGIN),
+                within_records: self.careful.get(task).copied().unwrap_or(CAREFUL_MARGIN),
                 evidence: suspect.evidence,
-                attempts,
-                cause: failure.cause,
+                attempts: *attempts,
+                cause: failure.cause.clone(),
                 backtrace,
                 panicked: failure.kind == FailureKind::Panic,
                 replay_of: suspect.replay_of,
             });
         }
-        if bug::is(Bug::SkipListNotDurable) {
-            return Ok(());
+        if !bug::is(Bug::SkipListNotDurable) {
+            store.save_skips(&self.list).inspect_err(|_| self.list = before)?;
         }
-        store.save_skips(&self.list).inspect_err(|_| self.list = before)
+        self.convicted.retain(|convict| plan.task(convict.task).region != region);
+        Ok(())
     }
 
     /// Instructions for a run of a task that begins at this checkpoint.
@@ -204,19 +213,33 @@ impl Poison {
         let skips = self.list.iter().filter(|entry| {
             *entry.operator == *node.name && entry.lineage == lineage && entry.checkpoint <= checkpoint
         });
-        let careful = self.careful.get(&planned.node.0).copied().unwrap_or(0);
+        let of_operator = self.careful.iter().filter(|(task, _)| plan.task(**task).node == planned.node);
+        let careful = of_operator.map(|(_, careful)| *careful).max().unwrap_or(0);
         let oversight =
             Oversight::new(node.supervision.policy, checkpoint, careful, skips.cloned().collect());
         oversight.replay(self.replays_of(&node.name).iter().cloned());
         oversight
     }
 
-    /// A run has gone well for so many records of a task: nobody is under suspicion any more if those were enough.
-    fn ran(&mut self, plan: &Plan, task: TaskId, records: u64) {
-        let node = plan.task(task).node.0;
-        if self.careful.get(&node).is_some_and(|careful| records >= *careful) {
-            self.careful.remove(&node);
+    /// A checkpoint is there, before which a task has taken so many records of its run. If those are all among which
+    /// the culprit can be, what failed was no record; nobody is under suspicion any more.
+    pub(super) fn ran(&mut self, plan: &Plan, task: TaskId, records: u64) {
+        if self.careful.get(&task).is_none_or(|careful| records < *careful) {
+            return;
         }
+        self.careful.remove(&task);
+        self.unknown.remove(&task);
+        let node = plan.task(task).node;
+        if !self.careful.keys().any(|other| plan.task(*other).node == node) {
+            self.tries.retain(|(other, _), _| *other != node.0);
+        }
+    }
+}
+
+impl Moment {
+    /// Whether it may be the same record that failed: batches are counted as a whole.
+    fn is_about(self, other: Self) -> bool {
+        self.checkpoint == other.checkpoint && self.records.abs_diff(other.records) <= CAREFUL_MARGIN
     }
 }
 
@@ -236,11 +259,7 @@ impl Master {
         let region = self.plan.task(task).region;
         let checkpoint = self.begins_at(region);
         let life = &mut self.tasks[task.0 as usize];
-        let counted = life.counters.records();
-        let records = counted - std::mem::replace(&mut life.records_before_run, counted);
-        if self.regions[region].failed_at.is_none() {
-            self.poison.ran(&self.plan, task, records);
-        }
+        life.records.run_begins(life.counters.records());
         if let Host::Simulated(host) = &self.host
             && let Some(script) = host.script()
         {
@@ -252,9 +271,12 @@ impl Master {
     /// What a failure means: see [`Finding`].
     pub(super) fn judge(&mut self, task: TaskId, failure: &Failure) -> Finding {
         let life = &self.tasks[task.0 as usize];
-        let records = life.counters.records().saturating_sub(life.records_before_run);
+        let counted = life.counters.records();
+        let began_with = life.oversight.as_ref().map_or(0, |(oversight, _)| oversight.checkpoint);
+        let of_run = Moment { checkpoint: began_with, records: life.records.since_run(counted) };
         let checkpoint = self.begins_at(self.plan.task(task).region);
-        let finding = self.poison.note(&self.plan, (task, checkpoint), failure, records);
+        let moment = Moment { checkpoint, records: life.records.since_checkpoint(counted) };
+        let finding = self.poison.note(&self.plan, task, failure, (of_run, moment));
         if let Some(suspect) = failure.blame.as_ref().and_then(|blame| blame.suspect.as_ref()) {
             let (record, task) = (&suspect.evidence.payload, self.plan.name_of(task));
             tracing::warn!(task, %record, key = failure.key, ?finding, "a record is under suspicion");
@@ -263,12 +285,21 @@ impl Master {
     }
 
     /// Sees to it that who is convicted is on the list before the region comes back.
-    pub(super) fn write_down_convicts(&mut self, region: usize) {
+    ///
+    /// # Errors
+    /// If the list cannot be written.
+    pub(super) fn write_down_convicts(&mut self, region: usize) -> Result<(), StoreError> {
         let checkpoint = self.begins_at(region);
         let plan = Arc::clone(&self.plan);
-        let at = (&self.store, &*self.identity.lineage);
-        if let Err(error) = self.poison.write_down(&plan, at, region, checkpoint) {
-            tracing::warn!(%error, "the skip list could not be written: the record gets another attempt");
+        self.poison.write_down(&plan, (&self.store, &self.identity.lineage), region, checkpoint)
+    }
+
+    /// A region's part of a checkpoint is there.
+    pub(super) fn part_is_there(&mut self, region: usize) {
+        for task in &self.regions[region].tasks {
+            let records = &mut self.tasks[task.0 as usize].records;
+            records.checkpoint_is_there();
+            self.poison.ran(&self.plan, *task, records.of_run_before_checkpoint());
         }
     }
 

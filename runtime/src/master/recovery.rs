@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use watershed_actors::{Control, Env, Failure, Instance, Restored, TaskId, guard};
+use watershed_actors::{Control, Env, Failure, FailureKind, Instance, Restored, TaskId, guard, is_no_space};
+use watershed_state::StoreError;
 use watershed_state::bug::{self, Bug};
 
 use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
 use crate::error::Error;
+use crate::escalation::Decision;
 use crate::host::EventReporter;
 use crate::master::region::Phase;
 use crate::master::{Master, TaskState};
@@ -199,7 +201,9 @@ impl Master {
     }
 
     fn restart(&mut self, region: usize) {
-        self.write_down_convicts(region);
+        if let Err(error) = self.write_down_convicts(region) {
+            return self.wait_for_disk(region, &error);
+        }
         let run = self.next_run;
         if let Err(error) = self.reserve_run() {
             return self.give_up(error);
@@ -216,6 +220,27 @@ impl Master {
         };
         state.phase = Phase::Loading;
         self.load(region, run, &parts);
+    }
+
+    /// The skip list could not be written. Without it the same record would fail again, so the region stays down until it
+    /// can: for as long as the disk is full, else within the budgets.
+    fn wait_for_disk(&mut self, region: usize, error: &StoreError) {
+        let now = self.now();
+        let kind = if is_no_space(error) { FailureKind::NoSpace } else { FailureKind::Error };
+        match self.escalation.cannot_restart(region, kind, now) {
+            Decision::Restart { backoff, .. } => {
+                tracing::warn!(region, %error, "the skip list cannot be written; the region waits for it");
+                let until = now.saturating_add(u64::try_from(backoff.as_nanos()).unwrap_or(u64::MAX));
+                self.regions[region].phase = Phase::Backoff { until };
+            }
+            Decision::GiveUp(why) => {
+                let why = why.reason();
+                self.give_up(Error::state(format!(
+                    "region {region} cannot restart, as the list of records that are left out cannot be written, and {why}: \
+                     {error}"
+                )));
+            }
+        }
     }
 
     pub(super) fn loaded(

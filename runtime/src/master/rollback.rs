@@ -26,13 +26,18 @@ pub(super) fn budgets(plan: &Plan, config: &Config, lineage: &str) -> Escalation
 fn directive_of(node: &PlannedNode, failure: &Failure) -> Directive {
     match (&failure.blame, failure.kind) {
         (Some(blame), _) => blame.directive,
-        // Found from outside: its main work is what hangs. Which record it was is not known, so none can be left out.
-        (None, FailureKind::Hung) => node.supervision.policy.directive(match node.kind {
-            NodeKind::Source => Stage::Decode,
-            NodeKind::Sink | NodeKind::TwoPhaseSink => Stage::Sink,
-            NodeKind::Process => Stage::Process,
-        }),
+        // Found from outside: its main work is what hangs.
+        (None, FailureKind::Hung) => node.supervision.policy.directive(main_stage(node)),
         (None, _) => Directive::Restart,
+    }
+}
+
+/// What an operator is there for.
+pub(super) fn main_stage(node: &PlannedNode) -> Stage {
+    match node.kind {
+        NodeKind::Source => Stage::Decode,
+        NodeKind::Sink | NodeKind::TwoPhaseSink => Stage::Sink,
+        NodeKind::Process => Stage::Process,
     }
 }
 

@@ -7,16 +7,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use watershed_actors::{Failure, TaskId, Work};
+use watershed_actors::{Blame, Failure, TaskId, Work};
 
 use crate::escalation::Level;
 use crate::master::region::Phase;
+use crate::master::rollback::main_stage;
 use crate::master::{Master, TaskState};
 
 /// When to look again, and what was left behind.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
     look_at: u64,
+    /// When it looked for the last time after it had been late: what others have been at until then does not count.
+    resumed_at: u64,
     /// Instances that were stuck, one for each thread left behind.
     pub(super) left_behind: Vec<String>,
 }
@@ -27,12 +30,23 @@ impl Watchdog {
         if now < self.look_at {
             return false;
         }
-        // Who is so late has been suspended himself, and all those whom he watches with him.
-        let suspended = self.look_at > 0 && now - self.look_at > timeout / 2;
-        self.look_at = now + (timeout / 8).clamp(LOOK_NANOS.0, LOOK_NANOS.1);
-        !suspended
+        let interval = (timeout / 8).clamp(LOOK_NANOS.0, LOOK_NANOS.1);
+        // Who is so late has been suspended himself, and all those whom he watches with him: they begin anew.
+        if self.look_at > 0 && now - self.look_at > LATE_INTERVALS * interval {
+            self.resumed_at = now;
+        }
+        self.look_at = now + interval;
+        true
+    }
+
+    /// How long somebody has been at it who began then.
+    fn took(&self, since: u64, now: u64) -> u64 {
+        now.saturating_sub(since.max(self.resumed_at))
     }
 }
+
+/// So many intervals late it looks after the process was suspended, and not because the machine is busy.
+const LATE_INTERVALS: u64 = 4;
 
 /// How often it looks at most, and at least.
 const LOOK_NANOS: (u64, u64) = (1_000_000, 1_000_000_000);
@@ -89,14 +103,17 @@ impl Master {
     fn overdue(&self, task: TaskId, timeout: u64, now: u64) -> Option<(Work, u64)> {
         let mut works = self.works(task, timeout);
         works
-            .find(|(_, since, limit)| now.saturating_sub(*since) >= *limit)
+            .find(|(_, since, limit)| self.watchdog.took(*since, now) >= *limit)
             .map(|(work, since, _)| (work, since))
     }
 
     /// An instance is not expected back.
     fn task_hung(&mut self, task: TaskId, work: Work, nanos: u64) {
         let took = Duration::from_millis(nanos / 1_000_000);
-        let failure = Failure::hung(format!("{} has taken {took:?} so far", work.name()));
+        let mut failure = Failure::hung(format!("{} has taken {took:?} so far", work.name()));
+        if work == Work::Step {
+            failure.blame = self.blame_of_hang(task).map(Box::new);
+        }
         let planned = self.plan.task(task);
         if work.holds_thread() {
             self.abandon(planned.arbiter, task, &failure);
@@ -105,6 +122,17 @@ impl Master {
             self.tasks[task.0 as usize].counters.pulse.end(work);
             self.failed(planned.region, task, &failure);
         }
+    }
+
+    /// Whose fault it is that a step does not come to its end, as far as the policy cares. While records are taken one by
+    /// one it is the one at hand.
+    fn blame_of_hang(&self, task: TaskId) -> Option<Blame> {
+        let node = self.plan.node_of(task);
+        let (oversight, _) = self.tasks[task.0 as usize].oversight.as_ref()?;
+        let suspect = oversight.suspect();
+        let stage = suspect.as_ref().map_or_else(|| main_stage(node), |suspect| suspect.evidence.stage);
+        let directive = oversight.policy.directive(stage);
+        Some(Blame { stage, directive, suspect, backtrace: None })
     }
 
     /// Some did not stop in time after a failure of their region: what holds up their threads is left behind.
@@ -192,8 +220,9 @@ mod tests {
         let mut watchdog = Watchdog::default();
         assert!(watchdog.is_due(1, TIMEOUT));
         let awake = 100 * TIMEOUT;
-        assert!(!watchdog.is_due(awake, TIMEOUT));
-        assert!(!watchdog.is_due(awake + TIMEOUT / 8 - 1, TIMEOUT));
-        assert!(watchdog.is_due(awake + TIMEOUT / 8, TIMEOUT));
+        assert_eq!(watchdog.took(1, awake), awake - 1);
+        assert!(watchdog.is_due(awake, TIMEOUT));
+        assert_eq!(watchdog.took(1, awake + TIMEOUT - 1), TIMEOUT - 1);
+        assert_eq!(watchdog.took(awake + 5, awake + 10), 5);
     }
 }

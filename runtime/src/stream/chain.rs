@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use watershed_actors::{Fused, Operation, Push};
+use watershed_actors::{Fused, LETTERS, Operation, Push, Rejects};
 use watershed_state::Data;
 
 use crate::build::{BuildSettings, InstanceBuild};
@@ -191,7 +191,12 @@ where
     }
 
     fn attach<N: Push<O::Out> + 'static>(&self, branch: usize, build: &mut InstanceBuild<'_>, next: N) {
-        let operation = (self.make)(&build.settings);
+        let operation = if self.before.describe(branch).side.as_deref() == Some(LETTERS) {
+            let rejects = Rejects::behind_letters();
+            (self.make)(&BuildSettings { rejects, ..build.settings.clone() })
+        } else {
+            (self.make)(&build.settings)
+        };
         self.before.attach(branch, build, Fused::new(operation, next));
     }
 }

@@ -120,6 +120,23 @@ fn a_panic_in_what_is_fused_to_a_source_is_put_down_to_the_position_in_the_sourc
 }
 
 #[test]
+fn a_closure_that_refuses_dead_letters_fails_and_gets_no_letter_of_its_own() {
+    let topology = Topology::new("letters");
+    let numbers = topology
+        .source("numbers", Generator::bounded(20, |n| n))
+        .supervise(Supervision::quarantine())
+        .try_filter(|n| if *n == 7 { Err("seven".into()) } else { Ok(true) });
+    numbers
+        .dead_letters()
+        .try_map(|letter| -> UserResult<String> { Err(format!("{} is no text", letter.cause).into()) })
+        .for_each(|_| {});
+    numbers.for_each(|_| {});
+    let config = simulated(seeded(1)).restart(Restart::from_snapshot().at_most(3, seconds(100)));
+    let error = topology.run(config).unwrap_err();
+    assert!(error.to_string().contains("seven is no text"), "{error}");
+}
+
+#[test]
 fn lines_that_are_no_text_become_dead_letters_of_their_source() {
     let folder = tempfile::TempDir::new().unwrap();
     let input = folder.path().join("input");

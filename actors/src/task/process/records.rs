@@ -111,12 +111,12 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                     let key = key.clone();
                     let before = Before { state: before, keys, emitted: sent };
                     take_back::<P, S>((&mut *store, &mut *timers, &mut *emitted), hash, &key, before);
-                    let exhibit = Exhibit::new(Stage::Process, Place::Input, at);
-                    let key = store.is_keyed().then_some((hash, &key));
-                    let evidence = || evidence::<P>(exhibit.evidence(&record), key);
-                    if let Some(letter) = care.leave_out(evidence(), attempt_of(&error)?)? {
+                    let attempt = attempt_of(&error)?;
+                    let mut exhibit = care.arrival(Stage::Process, at);
+                    exhibit.key = store.is_keyed().then(|| (serde_json::to_string(&key).ok(), hash));
+                    if let Some(letter) = care.leave_out(exhibit.evidence(&record), attempt)? {
                         let parks = letter.parked.then(|| letter.id.clone());
-                        emitted.side.emit(&letters(), letter, at);
+                        emitted.side.emit(&letters(), letter, NO_TIMESTAMP);
                         if let Some(letter) = parks {
                             self.parked.park(hash, letter);
                             return Ok((taken, Flow::Continue));
@@ -152,9 +152,11 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                 self.park(hash, Waiting::Record { record, at })?;
                 continue;
             }
-            let exhibit = Exhibit::new(Stage::Process, Place::Input, at);
+            let exhibit = self.care.arrival(Stage::Process, at);
+            // Where somebody is under suspicion all that comes of a record is out before the next one.
+            let watched = self.care.is_active();
             self.attempt(exhibit, hash, Attempted::Record(record))?;
-            if self.flush()? == Flow::Blocked {
+            if (watched || self.emitted.len() >= EMIT_RECORDS) && self.flush()? == Flow::Blocked {
                 // It stays under suspicion until what came of it has found room.
                 return Ok((taken, Flow::Blocked));
             }
@@ -185,12 +187,19 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     /// left out if the policy says so.
     pub(super) fn attempt(
         &mut self,
-        exhibit: Exhibit,
+        mut exhibit: Exhibit,
         hash: u64,
         what: Attempted<P>,
     ) -> Result<Outcome, Failure> {
         (self.current_hash, self.busy) = (hash, true);
         if self.care.is_active() {
+            if self.store.is_keyed() {
+                let key = match &what {
+                    Attempted::Record(record) => self.store.key_of(record),
+                    Attempted::Timer(_, key) => serde_json::to_string(key).ok(),
+                };
+                exhibit.key = Some((key, hash));
+            }
             let verdict = match &what {
                 Attempted::Record(record) => self.care.examine(exhibit.clone(), record),
                 Attempted::Timer(_, key) => self.care.examine(exhibit.clone(), key),
@@ -207,12 +216,12 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             Ok(()) => Outcome::Processed,
             Err((kept, key, error)) => {
                 let Some(kept) = kept else { return Err(Failure::user(&error)) };
+                let attempt = Attempt { replay_of: exhibit.replay_of.clone(), ..attempt_of(&error)? };
+                exhibit.key = self.store.is_keyed().then(|| (serde_json::to_string(&key).ok(), hash));
                 let evidence = match &kept {
                     Attempted::Record(record) => exhibit.evidence(record),
                     Attempted::Timer(_, key) => exhibit.evidence(key),
                 };
-                let evidence = evidence_with_key::<P, S>(evidence, &self.store, hash, &key);
-                let attempt = Attempt { replay_of: exhibit.replay_of, ..attempt_of(&error)? };
                 self.leave_out(evidence, attempt, hash)?;
                 Outcome::LeftOut
             }
@@ -348,16 +357,4 @@ fn attempt_of(error: &UserError) -> Result<Attempt, Failure> {
         return Err(failure);
     }
     Ok(Attempt { cause: chain_of(&**error), attempts: 1, ..Attempt::default() })
-}
-
-fn evidence<P: Process>(mut evidence: Evidence, key: Option<(u64, &P::Key)>) -> Evidence {
-    if let Some((hash, key)) = key {
-        evidence.key = serde_json::to_string(key).ok();
-        evidence.key_hash = Some(hash);
-    }
-    evidence
-}
-
-fn evidence_with_key<P: Process, S: Store<P>>(of: Evidence, store: &S, hash: u64, key: &P::Key) -> Evidence {
-    evidence::<P>(of, store.is_keyed().then_some((hash, key)))
 }

@@ -38,7 +38,7 @@ impl Desk {
         self.writing = true;
         let flow = batch.drain_while(|record, at, _| {
             let written = if exact {
-                self.write_one(&Exhibit::new(Stage::Sink, Place::Input, at), record, &mut write)
+                self.write_one(&self.aside.care.arrival(Stage::Sink, at), record, &mut write)
             } else {
                 write(record).map(|()| Flow::Continue).map_err(|error| Failure::user(&error))
             };
