@@ -21,7 +21,7 @@ use crate::error::{Blame, Failure, chain_of};
 use crate::inbox::ValveChange;
 use crate::message::Signal;
 use crate::process::{Emitted, Process, SideOutputs, Timer, TimerKind, TimerService};
-use crate::supervision::{Stage, letters};
+use crate::supervision::{Place, Stage, letters};
 use crate::task::operator::{Logic, Tick};
 use crate::task::process::errands::Errands;
 use crate::task::process::parked::Parked;
@@ -447,6 +447,8 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let mut blame = self.care.blame(Some(Stage::Process), failure)?;
         if let Some(suspect) = &mut blame.suspect
             && self.store.is_keyed()
+            // What is replayed into a closure is past its key.
+            && !matches!(suspect.evidence.place, Place::Closure { .. })
         {
             suspect.evidence.key_hash = Some(self.current_hash);
         }

@@ -142,3 +142,24 @@ fn a_key_that_is_released_waits_again_at_its_next_bad_record() {
     numbers(false).run(config()).unwrap();
     assert_eq!(shown(&disk), plain(|n| n != PANICS && !REFUSED.contains(&n)));
 }
+
+#[test]
+fn a_letter_that_does_not_fit_can_be_given_up_and_lets_its_key_go() {
+    let disk = SimulatedDisk::new(4);
+    let config = || simulated(seeded(4).on_disk(&disk));
+    numbers(false).run(config()).unwrap();
+    request(&disk, &letter_of(&disk, PANICS), true);
+    let letter = letter_of(&disk, REFUSED[0]);
+    let mut unfit = letter.clone();
+    unfit.evidence.encoded = "wQ==".to_string();
+    request(&disk, &unfit, false);
+    numbers(true).run(config()).unwrap();
+    let waits = |record: u64| record % KEYS == REFUSED[0] % KEYS && record >= REFUSED[0];
+    let records = |said: Vec<Said>| -> Vec<Said> {
+        said.into_iter().filter(|said| matches!(said, Said::Record { .. })).collect()
+    };
+    assert_eq!(records(shown(&disk)), records(plain(|n| n != PANICS && !waits(n))));
+    request(&disk, &letter, true);
+    numbers(true).run(config()).unwrap();
+    assert_eq!(shown(&disk), plain(|n| n != PANICS && n != REFUSED[0]));
+}
