@@ -15,7 +15,7 @@ use crate::dead_letters::REQUESTS;
 use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::master::Poison;
-use crate::plan::Plan;
+use crate::plan::{LETTER_SINK, Plan};
 use crate::tree::CheckpointNode;
 
 /// Run numbers reserved at once.
@@ -284,6 +284,17 @@ fn refuse_lost_output(
     Ok(())
 }
 
+/// What to do if an operator has a sink for dead letters in the checkpoint and none now.
+fn no_quarantine(operator: &str) -> String {
+    let sink = format!("{operator}{LETTER_SINK}");
+    format!(
+        "the checkpoint has dead letters of `{operator}`, which puts no records into quarantine now. If the process before \
+         was killed, its last letters may be prepared and not visible yet. To keep them, start once more with the \
+         supervision that `{operator}` had, and stop the job; then, or if letters that are not visible may be lost, give \
+         the sink up with `Config::drop_state_of(\"{sink}\")`. Letters that are visible stay where they are"
+    )
+}
+
 /// Refuses a checkpoint that belongs to another topology or another way of dividing keys.
 fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(), Error> {
     if manifest.hash_canary != hash_canary() {
@@ -304,6 +315,9 @@ fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(
             if config.dropped.contains(&operator.name) {
                 tracing::warn!(operator = operator.name, "its state is dropped, as asked");
                 continue;
+            }
+            if let Some(quarantined) = operator.name.strip_suffix(LETTER_SINK) {
+                return Err(Error::config(no_quarantine(quarantined)));
             }
             return Err(Error::config(format!(
                 "the checkpoint holds state of `{}`, which the topology does not have: put it back, or drop its state with \

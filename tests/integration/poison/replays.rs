@@ -194,3 +194,25 @@ fn any_number_of_letters_can_be_given_up_at_once() {
     assert_eq!(sums(true).run(config()).unwrap().end, End::Finished);
     assert_eq!(sums(true).run(config()).unwrap().end, End::AlreadyFinished);
 }
+
+#[test]
+fn quarantine_that_is_taken_away_leaves_no_letter_behind_unnoticed() {
+    let disk = SimulatedDisk::new(9);
+    let config = || simulated(seeded(9).on_disk(&disk));
+    let topology = |supervision| {
+        let topology = Topology::new("fives");
+        topology
+            .source("numbers", Generator::bounded(20, |n| n))
+            .supervise(supervision)
+            .try_filter(|n| if n % 5 == 0 { Err("a five".into()) } else { Ok(true) })
+            .sink_exactly_once("files", Files::jsonl("/out"));
+        topology
+    };
+    topology(Supervision::quarantine()).run(config()).unwrap();
+    let error = topology(Supervision::skip()).run(config()).unwrap_err().to_string();
+    assert!(error.contains("`numbers`, which puts no records into quarantine now"), "{error}");
+    assert!(error.contains("drop_state_of(\"numbers.dead-letters\")"), "{error}");
+    let outcome = topology(Supervision::skip()).run(config().drop_state_of("numbers.dead-letters")).unwrap();
+    assert_eq!(outcome.end, End::AlreadyFinished);
+    assert_eq!(letters(&disk, "numbers").len(), 4);
+}
