@@ -18,6 +18,7 @@ pub use tee::Tee;
 use crate::batch::{Batch, Flow};
 use crate::error::UserResult;
 use crate::message::Signal;
+use crate::supervision::Place;
 
 /// Takes records and what stands between them.
 ///
@@ -52,8 +53,8 @@ pub trait Push<T>: Send {
     /// Takes back what [`Push::save`] wrote, in the same order.
     fn load(&mut self, saved: &mut dyn Iterator<Item = i64>);
 
-    /// Gives the closure with this number a record that it has rejected before. `None` if it is not in this chain.
-    fn replay(&mut self, _closure: u32, _record: &[u8], _at: i64) -> Option<UserResult<Flow>> {
+    /// Gives the closure in this place a record that it has rejected before. `None` if it is not in this chain.
+    fn replay(&mut self, _place: &Place, _record: &[u8], _at: i64) -> Option<UserResult<Flow>> {
         None
     }
 }
@@ -83,8 +84,8 @@ impl<T> Push<T> for Box<dyn Push<T>> {
     fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
         (**self).load(saved);
     }
-    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
-        (**self).replay(closure, record, at)
+    fn replay(&mut self, place: &Place, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+        (**self).replay(place, record, at)
     }
 }
 
@@ -142,10 +143,10 @@ impl<T, O: Operation<T>, N: Push<O::Out>> Push<T> for Fused<O, N> {
         self.next.load(saved);
     }
 
-    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
-        match self.operation.replay(closure, record) {
+    fn replay(&mut self, place: &Place, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+        match self.operation.replay(place, record) {
             Some(record) => Some(record.map(|record| self.push(record, at))),
-            None => self.next.replay(closure, record, at),
+            None => self.next.replay(place, record, at),
         }
     }
 }

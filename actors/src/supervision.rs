@@ -13,7 +13,7 @@ mod rejects;
 mod skips;
 
 pub use letter::{DeadLetter, Evidence, LETTERS, Place, Position};
-pub(crate) use letter::{decode_record, json_of, letters};
+pub(crate) use letter::{ToJson, decode_record, json_of, letters};
 pub use oversight::{Oversight, Replay};
 pub use policy::{Directive, Policy, SkipCap, Stage};
 pub(crate) use rejects::Rejected;

@@ -12,11 +12,12 @@ mod pace;
 mod process;
 mod pulse;
 mod relay;
+mod replays;
 mod sink;
 mod source;
 mod upload;
 
-use aside::{Aside, replay_into};
+use aside::{Aside, no_closure, replay_into};
 pub use care::saved_replays;
 pub(crate) use care::{Attempt, Care, Exhibit, Verdict};
 pub use cell::{Boot, TaskCell, guard};
@@ -26,6 +27,7 @@ pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
 use pulse::AtWork;
 pub use pulse::{Pulse, Work};
 pub use relay::RelayLogic;
+use replays::Replays;
 pub use sink::{SinkLogic, TwoPhaseLogic};
 pub use source::{SourceSetup, SourceTask, assign_splits, saved_splits};
 pub use upload::SnapshotItem;
@@ -136,6 +138,20 @@ pub enum TaskEvent {
         checkpoint: u64,
         /// Why.
         reason: String,
+    },
+    /// A dead letter does not fit what it is to be given back to. It has not been replayed, and will not be.
+    CannotReplay {
+        /// Its id.
+        letter: String,
+        /// Why.
+        why: String,
+    },
+    /// Dead letters that it has replayed since the snapshot before.
+    Replayed {
+        /// The checkpoint whose snapshot knows of them.
+        checkpoint: u64,
+        /// Their ids.
+        letters: Vec<String>,
     },
     /// A source has given its last record.
     Ended,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::dead_letters::replay::Wish;
 use crate::error::Error;
 
 /// Lists, shows and replays the records that operators have left out
@@ -25,7 +26,7 @@ enum Command {
     Show(show::Options),
     /// Asks the job to process dead letters again, each exactly once; a job that does not run does it when it starts
     Replay(replay::Options),
-    /// Gives dead letters up: they are not processed, and keys that wait for them are released
+    /// Gives dead letters up: they are not processed, even if that was asked for, and keys that wait for them are released
     Discard(replay::Options),
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     match &options.command {
         Command::List(options) => list::run(options),
         Command::Show(options) => show::run(options),
-        Command::Replay(options) => replay::run(options, false),
-        Command::Discard(options) => replay::run(options, true),
+        Command::Replay(options) => replay::run(options, Wish::Replay),
+        Command::Discard(options) => replay::run(options, Wish::Discard),
     }
 }

@@ -4,13 +4,15 @@ use std::fmt;
 use std::io;
 
 use watershed_runtime::dead_letters::DeadLetterError;
-use watershed_runtime::remote::RemoteError;
+use watershed_runtime::remote::{Refusal, RemoteError};
 
 /// Why the tool ends before its work is done.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The job does not answer.
     Remote(RemoteError),
+    /// The job could not be told of what is asked for.
+    NotTold(RemoteError),
     /// There are no dead letters, or none that can be used.
     DeadLetters(DeadLetterError),
     /// What is to be shown cannot be.
@@ -27,17 +29,36 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error: &dyn std::error::Error = match self {
-            Self::Remote(error) => error,
+            Self::Remote(error) | Self::NotTold(error) => error,
             Self::DeadLetters(error) => error,
             Self::Output(error) => error,
         };
+        if matches!(self, Self::NotTold(_)) {
+            f.write_str("what is asked for is written down, but the running job could not be told: ")?;
+        }
         write!(f, "{error}")?;
         let mut source = error.source();
         while let Some(inner) = source {
             write!(f, ": {inner}")?;
             source = inner.source();
         }
-        Ok(())
+        match self {
+            Self::NotTold(error) => f.write_str(what_to_do(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What helps if a job cannot be told.
+fn what_to_do(error: &RemoteError) -> &'static str {
+    match error {
+        RemoteError::Unreachable { .. } => {
+            "; ask as the user whom the job belongs to, or start the job again"
+        }
+        RemoteError::Refused(Refusal::Busy | Refusal::NoAnswer) | RemoteError::Broken(_) => {
+            "; ask again in a while, or start the job again"
+        }
+        _ => "; it does so when it starts again",
     }
 }
 

@@ -123,7 +123,7 @@ impl Job {
     /// # Errors
     /// If the job has ended.
     pub fn replay_dead_letters(&self) -> Result<()> {
-        self.command(Command::ReplayDeadLetters(Box::new(|()| {})))
+        self.command(Command::ReplayDeadLetters(Box::new(|_| {})))
     }
 
     /// Ends the job without a checkpoint: what came after the last one is dropped. Returns at once.

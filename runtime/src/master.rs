@@ -3,6 +3,7 @@
 mod checkpoints;
 mod history;
 mod ledger;
+mod letters;
 mod loading;
 mod picture;
 mod poison;
@@ -73,8 +74,8 @@ pub(crate) enum Command {
     Tap(String, Reply<Result<Arc<Tap>, Vec<String>>>),
     /// The tree into the log.
     LogTree,
-    /// Look for requests to replay dead letters.
-    ReplayDeadLetters(Reply<()>),
+    /// Look for requests to replay dead letters. The answer is the operators of such letters that do not exist.
+    ReplayDeadLetters(Reply<Vec<String>>),
     /// End at once, without a checkpoint.
     Cancel,
     /// End with a last checkpoint.
@@ -270,6 +271,10 @@ impl Master {
                 let reason = format!("`{}` declined it: {reason}", self.plan.name_of(task));
                 self.abort_checkpoint(checkpoint, &reason);
             }
+            TaskEvent::Replayed { checkpoint, letters } => {
+                self.poison.letters.replayed(task, checkpoint, letters);
+            }
+            TaskEvent::CannotReplay { letter, why } => self.cannot_replay(&letter, &why),
             TaskEvent::Ended => {
                 self.tasks[task.0 as usize].state = TaskState::Ended;
                 self.regions[region].ended_sources.insert(task);
@@ -286,8 +291,8 @@ impl Master {
     fn commanded(&mut self, command: Command) {
         match command {
             Command::ReplayDeadLetters(reply) => {
-                self.replay_dead_letters();
-                reply(());
+                let unknown = self.replay_dead_letters();
+                reply(unknown);
             }
             Command::Tree(reply) => reply(self.tree()),
             Command::Tap(operator, reply) => reply(self.tap(&operator)),

@@ -4,7 +4,7 @@ mod check;
 mod dead_letters;
 mod explain;
 
-pub(crate) use dead_letters::with_dead_letters;
+pub(crate) use dead_letters::{LETTER_SINK, with_dead_letters};
 pub(crate) use explain::explain;
 
 use std::sync::Arc;

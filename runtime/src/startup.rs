@@ -11,10 +11,11 @@ use watershed_state::{
 };
 
 use crate::config::{Config, Resume};
+use crate::dead_letters::REQUESTS;
 use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::master::Poison;
-use crate::plan::Plan;
+use crate::plan::{LETTER_SINK, Plan};
 use crate::tree::CheckpointNode;
 
 /// Run numbers reserved at once.
@@ -75,9 +76,9 @@ pub(crate) fn start(
     };
     let identity = Identity { lineage, run: run + RUN_BLOCK, reserved_checkpoints: reserved, began_at };
     store.save_identity(&identity)?;
-    let requests = config.dead_letter_folder().map(|folder| (Arc::clone(outputs), folder.join("replay")));
-    let poison = Poison::open(&store, requests)?;
-    let nothing_new = !new_splits && !any_replay(plan, &poison, &restored)?;
+    let requests = config.dead_letter_folder().map(|folder| (Arc::clone(outputs), folder.join(REQUESTS)));
+    let mut poison = Poison::open(&store, requests)?;
+    let nothing_new = !new_splits && !any_replay(plan, &mut poison, &restored)?;
     let already_finished = chosen.as_ref().is_some_and(|manifest| manifest.finished) && nothing_new;
     let checkpoint_made = chosen.map(|manifest| CheckpointNode {
         id: manifest.checkpoint,
@@ -97,12 +98,13 @@ pub(crate) fn start(
 /// Whether a dead letter is to be replayed that has not been.
 fn any_replay(
     plan: &Plan,
-    poison: &Poison,
+    poison: &mut Poison,
     restored: &BTreeMap<usize, Arc<Restored>>,
 ) -> Result<bool, Error> {
     let mut any = false;
-    for operator in poison.operators() {
-        let Some(node) = plan.nodes.iter().position(|node| *node.name == *operator) else {
+    let operators: Vec<String> = poison.letters.operators().map(str::to_string).collect();
+    for operator in &operators {
+        let Some(node) = plan.nodes.iter().position(|node| *node.name == **operator) else {
             tracing::error!(
                 operator,
                 "there are dead letters to be replayed of an operator that does not exist"
@@ -111,7 +113,7 @@ fn any_replay(
         };
         let done = restored.get(&node).map_or(Ok(BTreeSet::new()), |restored| saved_replays(restored));
         let done = done.map_err(|failure| Error::state(failure.cause))?;
-        any |= poison.replays_of(operator).iter().any(|replay| !done.contains(&replay.letter.id));
+        any |= poison.letters.restored(operator, &done);
     }
     Ok(any)
 }
@@ -282,6 +284,17 @@ fn refuse_lost_output(
     Ok(())
 }
 
+/// What to do if an operator has a sink for dead letters in the checkpoint and none now.
+fn no_quarantine(operator: &str) -> String {
+    let sink = format!("{operator}{LETTER_SINK}");
+    format!(
+        "the checkpoint has dead letters of `{operator}`, which puts no records into quarantine now. If the process before \
+         was killed, its last letters may be prepared and not visible yet. To keep them, start once more with the \
+         supervision that `{operator}` had, and stop the job; then, or if letters that are not visible may be lost, give \
+         the sink up with `Config::drop_state_of(\"{sink}\")`. Letters that are visible stay where they are"
+    )
+}
+
 /// Refuses a checkpoint that belongs to another topology or another way of dividing keys.
 fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(), Error> {
     if manifest.hash_canary != hash_canary() {
@@ -302,6 +315,9 @@ fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(
             if config.dropped.contains(&operator.name) {
                 tracing::warn!(operator = operator.name, "its state is dropped, as asked");
                 continue;
+            }
+            if let Some(quarantined) = operator.name.strip_suffix(LETTER_SINK) {
+                return Err(Error::config(no_quarantine(quarantined)));
             }
             return Err(Error::config(format!(
                 "the checkpoint holds state of `{}`, which the topology does not have: put it back, or drop its state with \

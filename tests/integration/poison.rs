@@ -1,6 +1,7 @@
 //! Records that make operators fail: left out, kept, replayed; and all others as if nothing had been.
 
 mod accounts;
+mod closures;
 mod hostile;
 mod parking;
 mod policies;
@@ -26,12 +27,26 @@ fn payloads(letters: &[DeadLetter]) -> Vec<Value> {
     letters.iter().map(|letter| letter.evidence.payload.clone()).collect()
 }
 
+/// What the files beside the letters say of a letter, by the ends of their names.
+fn said_of(disk: &SimulatedDisk, letter: &DeadLetter) -> Vec<String> {
+    let files = disk.fs().list(Path::new("/checkpoints/dead-letters/.requests")).unwrap();
+    let end = |name: &str| name.strip_prefix(&*letter.id).map(str::to_string);
+    files.iter().filter_map(|file| end(&file.name)).collect()
+}
+
+/// Why a letter could not be replayed.
+fn failure(disk: &SimulatedDisk, letter: &DeadLetter) -> String {
+    let path = format!("/checkpoints/dead-letters/.requests/{}.failed.txt", letter.id);
+    String::from_utf8(disk.fs().read(Path::new(&path)).unwrap()).unwrap()
+}
+
 /// Asks for a letter to be replayed, or to be given up, as the program `watershed` does.
 fn request(disk: &SimulatedDisk, letter: &DeadLetter, discarded: bool) {
     let fs = disk.fs();
-    let folder = Path::new("/checkpoints/dead-letters/replay");
+    let folder = Path::new("/checkpoints/dead-letters/.requests");
     fs.create_dir_all(folder).unwrap();
-    let mut file = fs.create(&folder.join(format!("{}.json", letter.id))).unwrap();
+    let what = if discarded { "discard" } else { "replay" };
+    let mut file = fs.create(&folder.join(format!("{}.{what}.json", letter.id))).unwrap();
     let request = serde_json::json!({ "letter": letter, "discarded": discarded });
     file.write_all(request.to_string().as_bytes()).unwrap();
     file.sync().unwrap();

@@ -8,7 +8,7 @@ use crate::batch::Flow;
 use crate::chain::Push;
 use crate::error::UserResult;
 use crate::message::Signal;
-use crate::supervision::Rejecter;
+use crate::supervision::{Place, Rejecter};
 
 /// One fused operator: what it does with a record, given what comes after it.
 ///
@@ -48,8 +48,8 @@ pub trait Operation<T>: Send {
     /// Takes back what was saved.
     fn load(&mut self, _saved: i64) {}
 
-    /// A record that the closure with this number has rejected before, if this is that closure.
-    fn replay(&self, _closure: u32, _record: &[u8]) -> Option<UserResult<T>> {
+    /// A record that the closure in this place has rejected before, if this is that closure.
+    fn replay(&self, _place: &Place, _record: &[u8]) -> Option<UserResult<T>> {
         None
     }
 }
@@ -136,8 +136,8 @@ impl<T: Data, U, F: Fn(T) -> UserResult<U> + Send + Sync> Operation<T> for TryMa
         }
     }
 
-    fn replay(&self, closure: u32, record: &[u8]) -> Option<UserResult<T>> {
-        self.rejecter.replay(closure, record)
+    fn replay(&self, place: &Place, record: &[u8]) -> Option<UserResult<T>> {
+        self.rejecter.replay(place, record)
     }
 }
 
@@ -168,8 +168,8 @@ impl<T: Data, U, F: Fn(T) -> UserResult<Option<U>> + Send + Sync> Operation<T> f
         }
     }
 
-    fn replay(&self, closure: u32, record: &[u8]) -> Option<UserResult<T>> {
-        self.rejecter.replay(closure, record)
+    fn replay(&self, place: &Place, record: &[u8]) -> Option<UserResult<T>> {
+        self.rejecter.replay(place, record)
     }
 }
 
@@ -263,8 +263,8 @@ where
         }
     }
 
-    fn replay(&self, closure: u32, record: &[u8]) -> Option<UserResult<T>> {
-        self.rejecter.replay(closure, record)
+    fn replay(&self, place: &Place, record: &[u8]) -> Option<UserResult<T>> {
+        self.rejecter.replay(place, record)
     }
 
     fn resume<N: Push<I::Item>>(&mut self, next: &mut N) -> Flow {

@@ -4,6 +4,7 @@ use crate::batch::{Batch, Flow};
 use crate::chain::Push;
 use crate::error::UserResult;
 use crate::message::Signal;
+use crate::supervision::Place;
 
 /// Gives each record to every consumer; the last one gets the original, the others clones.
 ///
@@ -125,9 +126,9 @@ impl<T: Clone + Send> Push<T> for Tee<T> {
         }
     }
 
-    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+    fn replay(&mut self, place: &Place, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
         self.consumers.iter_mut().find_map(|consumer| {
-            let replayed = consumer.push.replay(closure, record, at)?;
+            let replayed = consumer.push.replay(place, record, at)?;
             Some(replayed.inspect(|flow| consumer.note(*flow)))
         })
     }

@@ -8,6 +8,7 @@ use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
 use crate::error::{UserResult, fail};
 use crate::message::Signal;
+use crate::supervision::Place;
 
 /// Names a further output of an actor and the type of its records.
 ///
@@ -70,7 +71,7 @@ trait SidePort: Send {
     fn interrupted(&self) -> bool;
     fn save(&self, saved: &mut Vec<i64>);
     fn load(&mut self, saved: &mut dyn Iterator<Item = i64>);
-    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>>;
+    fn replay(&mut self, place: &Place, record: &[u8], at: i64) -> Option<UserResult<Flow>>;
     /// Takes back what this record has emitted. Returns how many records that were.
     fn take_back(&mut self, record: u64) -> usize;
 }
@@ -110,8 +111,8 @@ impl<T: Clone + Send + 'static> SidePort for Gathering<T> {
     fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
         self.tee.load(saved);
     }
-    fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
-        self.tee.replay(closure, record, at)
+    fn replay(&mut self, place: &Place, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+        self.tee.replay(place, record, at)
     }
     fn take_back(&mut self, record: u64) -> usize {
         let (last, before) = self.before;
@@ -161,8 +162,8 @@ impl SideOutputs {
     }
 
     /// See [`Push::replay`].
-    pub(crate) fn replay(&mut self, closure: u32, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
-        self.ports.iter_mut().find_map(|(_, port)| port.replay(closure, record, at))
+    pub(crate) fn replay(&mut self, place: &Place, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
+        self.ports.iter_mut().find_map(|(_, port)| port.replay(place, record, at))
     }
 
     /// Records that have not been flushed.

@@ -100,8 +100,9 @@ impl Rejecter {
         Flow::Continue
     }
 
-    /// A record that the closure with this number has rejected before, if this is that closure.
-    pub(crate) fn replay<T: Data>(&self, closure: u32, record: &[u8]) -> Option<UserResult<T>> {
-        (closure == self.number).then(|| decode_record(record))
+    /// A record that the closure in this place has rejected before, if this is that closure.
+    pub(crate) fn replay<T: Data>(&self, place: &Place, record: &[u8]) -> Option<UserResult<T>> {
+        let Place::Closure { number, name } = place else { return None };
+        (*number == self.number && name == self.name).then(|| decode_record(record))
     }
 }

@@ -1,25 +1,23 @@
 //! What an operator without side outputs of its own has beside its work: the care of its records, and the way out for
 //! those that were left out.
 
-use std::collections::VecDeque;
-
 use watershed_state::Data;
 
 use crate::batch::Flow;
 use crate::chain::{Push, Tee};
 use crate::clock::NO_TIMESTAMP;
-use crate::error::{Failure, UserResult, chain_of};
+use crate::error::{Failure, UserResult};
 use crate::message::Signal;
 use crate::process::SideOutputs;
 use crate::supervision::{Evidence, Place, Position, Replay, Stage, letters};
-use crate::task::{Attempt, Care, Env, Exhibit, Restored, SnapshotItem, Verdict};
+use crate::task::{Attempt, Care, Env, Exhibit, Replays, Restored, SnapshotItem, Verdict};
 
 /// Care and dead letters of an instance.
 #[derive(Debug)]
 pub(super) struct Aside {
     pub(super) care: Care,
     sides: SideOutputs,
-    replays: VecDeque<Replay>,
+    replays: Replays,
 }
 
 impl Aside {
@@ -30,7 +28,7 @@ impl Aside {
     pub(super) fn restore(env: &Env, sides: SideOutputs, restored: &Restored) -> Result<Self, Failure> {
         let Env { instance, .. } = env;
         let owns = |_, writer: usize| writer % instance.parallelism == instance.index;
-        Ok(Self { care: Care::restore(env, restored, owns)?, sides, replays: VecDeque::new() })
+        Ok(Self { care: Care::restore(env, restored, owns)?, sides, replays: Replays::default() })
     }
 
     /// Looks at a record while records are taken one by one. Returns whether it may be processed; one that may not has been
@@ -39,7 +37,27 @@ impl Aside {
         if !self.care.is_active() {
             return Ok(true);
         }
-        let Verdict::LeaveOut(entry) = self.care.examine(exhibit, record) else { return Ok(true) };
+        let verdict = self.care.examine(exhibit, record);
+        self.heed(verdict)
+    }
+
+    /// [`Aside::admits`] for the record of a letter whose type only a fused closure knows.
+    fn admits_letter(
+        &mut self,
+        exhibit: Exhibit,
+        bytes: &[u8],
+        evidence: &Evidence,
+    ) -> Result<bool, Failure> {
+        if !self.care.is_active() {
+            return Ok(true);
+        }
+        let verdict = self.care.examine_letter(exhibit, bytes, &evidence.payload);
+        self.heed(verdict)
+    }
+
+    /// Leaves out what is to be left out.
+    fn heed(&mut self, verdict: Verdict) -> Result<bool, Failure> {
+        let Verdict::LeaveOut(entry) = verdict else { return Ok(true) };
         let entry = *entry;
         let attempt = Attempt {
             cause: entry.cause,
@@ -66,7 +84,10 @@ impl Aside {
         let mut flow = Flow::Continue;
         loop {
             care.take_rejects(|mut letter| {
-                letter.evidence.position = position.cloned();
+                // A record that is replayed does not stand where the source is now.
+                if letter.replay_of.is_none() {
+                    letter.evidence.position = position.cloned();
+                }
                 sides.emit(&letters(), letter, NO_TIMESTAMP);
             })?;
             if sides.gathered() == 0 || flow == Flow::Blocked {
@@ -81,22 +102,17 @@ impl Aside {
         !self.replays.is_empty() || self.care.has_replays()
     }
 
-    /// The next letter that is to be replayed. One that is given up is done with at once.
+    /// The next letter that is to be replayed. Those that are given up are done with at once.
     pub(super) fn next_replay(&mut self) -> Option<Replay> {
-        let Self { care, replays, .. } = self;
-        replays.extend(care.take_unkeyed_replays());
-        let replay = replays.pop_front()?;
-        if replay.discarded {
-            self.done_with(&replay.letter.id);
-            return self.next_replay();
+        let handed_over = self.care.take_unkeyed_replays();
+        self.replays.extend(handed_over);
+        while let Some(replay) = self.replays.next(&self.care) {
+            if !replay.discarded {
+                return Some(replay);
+            }
+            self.care.given_up(replay.letter.id);
         }
-        Some(replay)
-    }
-
-    /// A letter has been replayed, or given up.
-    pub(super) fn done_with(&mut self, letter: &str) {
-        tracing::info!(letter, "a dead letter is done with");
-        self.care.replayed(letter.to_string());
+        None
     }
 
     /// Gives a letter's record to `replay`, which gives it back to where it failed. A letter that does not fit stays one.
@@ -110,15 +126,13 @@ impl Aside {
         let at = evidence.timestamp.unwrap_or(NO_TIMESTAMP);
         let exhibit =
             Exhibit { replay_of: Some(letter.id.clone()), ..Exhibit::new(stage, evidence.place.clone(), at) };
+        self.care.replays(&letter.id);
         match give(self, exhibit) {
             Ok(done) => {
                 done?;
-                self.done_with(&letter.id);
+                self.care.replayed(letter.id.clone());
             }
-            Err(error) => {
-                let cause = chain_of(&*error);
-                tracing::error!(letter = letter.id, cause, "a dead letter cannot be replayed");
-            }
+            Err(error) => self.care.cannot_replay(&letter.id, &error),
         }
         Ok(())
     }
@@ -168,12 +182,16 @@ pub(super) fn replay_into<T: Data>(
     evidence: &Evidence,
 ) -> UserResult<Result<(), Failure>> {
     match &evidence.place {
-        Place::Closure { number, name } => {
-            let replayed = outlet.replay(*number, &evidence.bytes()?, exhibit.timestamp);
-            // What it sends waits like everything else if there is no room.
-            let _: Flow = replayed
-                .ok_or_else(|| format!("there is no closure `{name}` number {number} any more"))??;
-            Ok(Ok(()))
+        place @ Place::Closure { .. } => {
+            let (bytes, at) = (evidence.bytes()?, exhibit.timestamp);
+            match aside.admits_letter(exhibit, &bytes, evidence) {
+                Ok(true) => {
+                    // What it sends waits like everything else if there is no room.
+                    let _: Flow = outlet.replay(place, &bytes, at).ok_or_else(|| no_closure(place))??;
+                    Ok(Ok(()))
+                }
+                admitted => Ok(admitted.map(drop)),
+            }
         }
         Place::Output | Place::Input => {
             let (record, at) = (evidence.record::<T>()?, exhibit.timestamp);
@@ -186,4 +204,13 @@ pub(super) fn replay_into<T: Data>(
         Place::Undecoded => Err("it never was a record: mend it and give it to the source again".into()),
         Place::Timer { .. } => Err("this actor has no timers".into()),
     }
+}
+
+/// Why a record cannot be given back to a closure.
+pub(super) fn no_closure(place: &Place) -> String {
+    let Place::Closure { number, name } = place else { return "it failed in no closure".to_string() };
+    format!(
+        "the operator has no closure `{name}` as number {number} of those that may fail: the topology has changed; put \
+         the closure back and ask again, or discard the letter"
+    )
 }

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use watershed_state::{Data, SectionKind, decode, encode, hash_key};
 
 use crate::clock::NO_TIMESTAMP;
-use crate::error::{Blame, Failure, FailureKind, chain_of};
+use crate::error::{Blame, Failure, FailureKind, UserError, chain_of};
 use crate::instance::Instance;
 use crate::supervision::{
-    DeadLetter, Directive, Evidence, Place, Position, Rejected, Replay, SkipEntry, Stage, Suspect, json_of,
+    DeadLetter, Directive, Evidence, Place, Position, Rejected, Replay, SkipEntry, Stage, Suspect, ToJson,
+    json_of,
 };
 use crate::task::process::small_section;
-use crate::task::{Env, Restored, SnapshotItem};
+use crate::task::{Env, Restored, SnapshotItem, TaskEvent};
 
 /// Watches over the records of an instance.
 ///
@@ -31,12 +32,16 @@ pub(crate) struct Care {
     pending: Vec<Pending>,
     /// Entries that need not be looked for any more.
     settled: BTreeSet<u64>,
-    /// Letters that have been replayed.
+    /// Letters that have been replayed, or given up.
     replayed: BTreeSet<String>,
+    /// Those that no snapshot knows of.
+    fresh: Vec<String>,
     /// How often each record has come since a checkpoint, while records are taken one by one.
     counts: Vec<(u64, BTreeMap<u64, u32>)>,
     /// The part of the work that the record at hand is in, while records are taken one by one.
     in_process: Option<Stage>,
+    /// The letter whose record is on its way back, with all that comes of it.
+    replaying: Option<String>,
     /// The input channel of the batch at hand, if there are any.
     channel: Option<u32>,
     /// Records left out, in all runs.
@@ -143,6 +148,8 @@ impl Exhibit {
         }
         let place = match &self.place {
             Place::Timer { kind, at } => (*kind as u8 + 1, *at),
+            // It never came on an input: only its replay is looked at.
+            Place::Closure { number, .. } => (u8::MAX, i64::from(*number)),
             _ => (0, 0),
         };
         hash_key(&(bytes, place, &self.replay_of))
@@ -216,8 +223,10 @@ impl Care {
             pending: Vec::new(),
             settled: BTreeSet::new(),
             replayed: BTreeSet::new(),
+            fresh: Vec::new(),
             counts: vec![(env.oversight.checkpoint, BTreeMap::new())],
             in_process: None,
+            replaying: None,
             channel: None,
             skipped: 0,
             undecoded: 0,
@@ -267,6 +276,26 @@ impl Care {
         let mut bytes = Vec::new();
         // What cannot be encoded is told from others by its place alone.
         let _ = encode(record, &mut bytes);
+        self.examine_bytes(what, bytes, json_of::<T>, None)
+    }
+
+    /// [`Care::examine`] for the record of a letter whose type only a fused closure knows.
+    pub(crate) fn examine_letter(
+        &mut self,
+        what: Exhibit,
+        bytes: &[u8],
+        payload: &serde_json::Value,
+    ) -> Verdict {
+        self.examine_bytes(what, bytes.to_vec(), |_| serde_json::Value::Null, Some(payload.clone()))
+    }
+
+    fn examine_bytes(
+        &mut self,
+        what: Exhibit,
+        bytes: Vec<u8>,
+        json: ToJson,
+        payload: Option<serde_json::Value>,
+    ) -> Verdict {
         let fingerprint = what.fingerprint(&bytes);
         if let Some((_, counts)) = self.counts.last_mut() {
             *counts.entry(fingerprint).or_default() += 1;
@@ -277,7 +306,10 @@ impl Care {
         self.in_process = Some(what.stage);
         let since = self.since(fingerprint);
         self.env.oversight.hold(move || {
-            let mut evidence = Evidence::encoded(what.stage, what.place.clone(), &bytes, json_of::<T>);
+            let mut evidence = Evidence::encoded(what.stage, what.place.clone(), &bytes, json);
+            if let Some(payload) = &payload {
+                evidence.payload.clone_from(payload);
+            }
             what.complete(&mut evidence);
             let replay_of = what.replay_of.clone();
             Suspect { evidence, fingerprint, since: since.clone(), replay_of }
@@ -329,6 +361,7 @@ impl Care {
     /// The record at hand is through, with all that came of it.
     #[inline]
     pub(crate) fn done(&mut self) {
+        self.replaying = None;
         if self.in_process.take().is_some() {
             self.env.oversight.let_go();
             self.remaining = self.remaining.saturating_sub(1);
@@ -399,7 +432,8 @@ impl Care {
     pub(crate) fn take_rejects(&mut self, mut each: impl FnMut(DeadLetter)) -> Result<(), Failure> {
         for Rejected { mut evidence, cause } in self.env.oversight.rejects.take() {
             evidence.channel = self.channel;
-            let attempt = Attempt { cause, attempts: 1, ..Attempt::default() };
+            let replay_of = self.replaying.clone();
+            let attempt = Attempt { cause, attempts: 1, replay_of, ..Attempt::default() };
             // It does not end the record that is being examined.
             let in_process = self.in_process.take();
             self.leave_out(evidence, attempt)?.into_iter().for_each(&mut each);
@@ -432,8 +466,28 @@ impl Care {
         self.replayed.contains(id)
     }
 
-    /// A letter has been replayed, or given up.
+    /// The record of a letter is given back. Until [`Care::done`] what comes of it is known to.
+    pub(crate) fn replays(&mut self, letter: &str) {
+        self.replaying = Some(letter.to_string());
+    }
+
+    /// A letter does not fit what it is to be given back to: it stays one, and whoever asked for it is told.
+    pub(crate) fn cannot_replay(&self, letter: &str, error: &UserError) {
+        let why = chain_of(&**error);
+        tracing::error!(letter, why, "a dead letter cannot be replayed");
+        self.env.report(TaskEvent::CannotReplay { letter: letter.to_string(), why });
+    }
+
+    /// A letter has been replayed.
     pub(crate) fn replayed(&mut self, id: String) {
+        tracing::info!(letter = id, "a dead letter has been replayed");
+        self.fresh.push(id.clone());
+        self.replayed.insert(id);
+    }
+
+    /// A letter is given up.
+    pub(crate) fn given_up(&mut self, id: String) {
+        tracing::info!(letter = id, "a dead letter is given up");
         self.replayed.insert(id);
     }
 
@@ -471,6 +525,10 @@ impl Care {
         let nothing = self.settled.is_empty() && self.pending.is_empty() && self.replayed.is_empty();
         if nothing && !self.env.oversight.policy.leaves_out() {
             return Ok(None);
+        }
+        if !self.fresh.is_empty() {
+            let letters = std::mem::take(&mut self.fresh);
+            self.env.report(TaskEvent::Replayed { checkpoint, letters });
         }
         let saved = Saved {
             settled: self.settled.clone(),

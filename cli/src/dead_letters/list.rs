@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use watershed_runtime::dead_letters::{DeadLetters, Listed};
+use watershed_runtime::dead_letters::{DeadLetters, Listed, Status};
 
 use crate::dead_letters::Folder;
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     letters.retain(|listed| options.operator.as_ref().is_none_or(|name| *name == listed.letter.operator));
     let mut stdout = io::stdout().lock();
     for listed in &letters {
-        let line = if options.json { serde_json::to_string(&listed.letter)? } else { text(listed) };
+        let line = if options.json { serde_json::to_string(listed)? } else { text(listed) };
         writeln!(stdout, "{line}")?;
     }
     if letters.is_empty() {
@@ -39,10 +39,14 @@ fn text(listed: &Listed) -> String {
     let letter = &listed.letter;
     let key = letter.evidence.key.as_ref().map_or(String::new(), |key| format!(" key={key}"));
     let parked = if letter.parked { " parked" } else { "" };
+    let why = match &listed.status {
+        Status::Failed(why) => format!("  failed: {why}"),
+        _ => String::new(),
+    };
     plain(&format!(
-        "{} {:<9} {}[{}] {}{key} attempts={}{parked}  {}  {}",
+        "{} {:<9} {}[{}] {}{key} attempts={}{parked}  {}  {}{why}",
         letter.id,
-        listed.wish.name(),
+        listed.status.name(),
         letter.operator,
         letter.instance,
         letter.evidence.stage,

@@ -1,10 +1,11 @@
 //! `watershed dead-letters replay` and `discard`.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use watershed_runtime::dead_letters::{DeadLetters, Listed, Wish};
-use watershed_runtime::remote::{Client, socket_in};
+use watershed_runtime::dead_letters::{DeadLetterError, DeadLetters, Listed, Status};
+use watershed_runtime::remote::{Client, RemoteError, socket_in};
 
 use crate::dead_letters::Folder;
 use crate::error::Error;
@@ -23,31 +24,102 @@ pub(crate) struct Options {
     /// All letters
     #[arg(long, group = "which")]
     all: bool,
+    /// The socket that the job listens on, if it is not in the checkpoint folder
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
 }
 
-pub(super) fn run(options: &Options, discard: bool) -> Result<(), Error> {
+/// What is wanted of letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Replay,
+    Discard,
+}
+
+pub(super) fn run(options: &Options, wish: Wish) -> Result<(), Error> {
     let letters = DeadLetters::open(&options.folder.dir)?;
-    let mut chosen: Vec<Listed> = if options.ids.is_empty() {
-        let wanted = |listed: &Listed| {
-            options.operator.as_ref().is_none_or(|operator| *operator == listed.letter.operator)
+    let chosen = options.choose(&letters)?;
+    let (mut asked, mut undecoded) = (0, 0);
+    for Listed { letter, .. } in &chosen {
+        let changed = match wish {
+            Wish::Replay => letters.replay(letter),
+            Wish::Discard => letters.discard(letter),
         };
-        letters.all()?.into_iter().filter(wanted).collect()
-    } else {
-        options.ids.iter().map(|id| letters.find(id)).collect::<Result<_, _>>()?
-    };
-    chosen.retain(|listed| listed.wish == Wish::None);
-    for listed in &chosen {
-        letters.ask(&listed.letter, discard)?;
+        match changed {
+            Ok(changed) => asked += usize::from(changed),
+            // Who has named it is told that it cannot be; else the others are meant.
+            Err(DeadLetterError::Undecoded { .. }) if options.ids.is_empty() => undecoded += 1,
+            Err(error) => return Err(error.into()),
+        }
     }
     let mut stdout = io::stdout().lock();
-    let what = if discard { "given up" } else { "to be replayed" };
-    writeln!(stdout, "{} dead letters are {what}", chosen.len())?;
-    if chosen.is_empty() {
-        return Ok(());
+    let (what, before) = match wish {
+        Wish::Replay => ("to be replayed", Status::Replay),
+        Wish::Discard => ("given up", Status::Discarded),
+    };
+    writeln!(stdout, "{asked} dead letters are {what}")?;
+    if undecoded > 0 {
+        writeln!(
+            stdout,
+            "{undecoded} never were records and cannot be replayed: mend the input and give it to the source again, and \
+             discard them"
+        )?;
     }
-    match Client::connect(&socket_in(&options.folder.dir)).and_then(|mut job| job.replay_dead_letters()) {
-        Ok(()) => writeln!(stdout, "the running job has been told")?,
-        Err(_) => writeln!(stdout, "no job is running there: it does so when it starts")?,
+    // One who asks again may do so because the job was not told before.
+    if asked > 0 || chosen.iter().any(|listed| listed.status == before) {
+        tell(&mut stdout, &options.socket(&letters))?;
+    }
+    Ok(())
+}
+
+impl Options {
+    fn choose(&self, letters: &DeadLetters) -> Result<Vec<Listed>, DeadLetterError> {
+        if !self.ids.is_empty() {
+            return self.ids.iter().map(|id| letters.find(id)).collect();
+        }
+        let mut all = letters.all()?;
+        all.retain(|listed| {
+            self.operator.as_ref().is_none_or(|operator| *operator == listed.letter.operator)
+        });
+        Ok(all)
+    }
+
+    /// Where the job listens: in the checkpoint folder, which is the one above the folder of dead letters.
+    fn socket(&self, letters: &DeadLetters) -> PathBuf {
+        if let Some(socket) = &self.socket {
+            return socket.clone();
+        }
+        let dir = &self.folder.dir;
+        if letters.folder() != dir {
+            return socket_in(dir);
+        }
+        let absolute = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+        socket_in(absolute.parent().unwrap_or(&absolute))
+    }
+}
+
+/// Lets a running job look at what has been asked for.
+fn tell(stdout: &mut impl Write, socket: &Path) -> Result<(), Error> {
+    match Client::connect(socket).and_then(|mut job| job.replay_dead_letters()) {
+        Ok(unknown) => {
+            writeln!(stdout, "the running job has been told")?;
+            for operator in unknown {
+                writeln!(
+                    stdout,
+                    "it has no operator `{operator}`, whose letters wait until it has: give the operator its name back, or \
+                     discard them"
+                )?;
+            }
+        }
+        Err(RemoteError::NoSocket { path } | RemoteError::NobodyListens { path }) => writeln!(
+            stdout,
+            "no job listens on {}: it does so when it starts; if it runs, say with `--socket` where it listens",
+            path.display()
+        )?,
+        Err(RemoteError::Ended(how)) => {
+            writeln!(stdout, "the job has ended ({how}): it does so when it starts again")?;
+        }
+        Err(error) => return Err(Error::NotTold(error)),
     }
     Ok(())
 }

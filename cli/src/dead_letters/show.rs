@@ -20,6 +20,6 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options) -> Result<(), Error> {
     let listed = DeadLetters::open(&options.folder.dir)?.find(&options.id)?;
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", serde_json::to_string_pretty(&listed.letter)?)?;
+    writeln!(stdout, "{}", serde_json::to_string_pretty(&listed)?)?;
     Ok(())
 }

@@ -231,6 +231,7 @@ impl Master {
             "checkpoint complete"
         );
         self.newest = Some(checkpoint);
+        self.poison.letters.complete(checkpoint);
         self.newest_made = Some(CheckpointNode {
             id: checkpoint,
             completed_ms: self.host.surroundings().clock.wall_ms(),

@@ -1,15 +1,16 @@
 //! Poison records: who is under suspicion, what is on the skip list, and which dead letters are to be replayed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use watershed_actors::{Failure, FailureKind, Oversight, Replay, SkipEntry, Suspect, TaskId};
+use watershed_actors::{Failure, FailureKind, Oversight, SkipEntry, Suspect, TaskId};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{CheckpointStore, Fs, StoreError};
 
 use crate::host::Host;
 use crate::master::Master;
+use crate::master::letters::Letters;
 use crate::plan::Plan;
 
 /// What is known of records that make operators fail.
@@ -23,10 +24,8 @@ pub(crate) struct Poison {
     unknown: BTreeMap<TaskId, Moment>,
     /// Records that the instances of an operator take one by one in their next run, by the instance that has failed.
     careful: BTreeMap<TaskId, u64>,
-    /// Dead letters to be replayed, by the name of their operator.
-    replays: BTreeMap<String, Vec<Replay>>,
-    /// Where requests to replay are found.
-    requests: Option<(Fs, PathBuf)>,
+    /// Dead letters that something is to be done with.
+    pub(crate) letters: Letters,
 }
 
 /// When an instance failed: so many records after this checkpoint.
@@ -64,47 +63,14 @@ const CAREFUL_MARGIN: u64 = 2_000;
 impl Poison {
     /// Reads the skip list, and the requests to replay.
     pub(crate) fn open(store: &CheckpointStore, requests: Option<(Fs, PathBuf)>) -> Result<Self, StoreError> {
-        let mut poison = Self {
+        Ok(Self {
             list: store.skips()?,
             convicted: Vec::new(),
             tries: BTreeMap::new(),
             unknown: BTreeMap::new(),
             careful: BTreeMap::new(),
-            replays: BTreeMap::new(),
-            requests,
-        };
-        poison.look_for_requests();
-        Ok(poison)
-    }
-
-    /// Reads requests to replay that were not there before, and returns them.
-    pub(super) fn look_for_requests(&mut self) -> Vec<Replay> {
-        let Some((fs, folder)) = &self.requests else { return Vec::new() };
-        let known: BTreeSet<&str> =
-            self.replays.values().flatten().map(|replay| replay.letter.id.as_str()).collect();
-        let mut found = Vec::new();
-        for file in fs.list(folder).unwrap_or_default() {
-            let Some(id) = file.name.strip_suffix(".json").filter(|id| !id.starts_with('.')) else {
-                continue;
-            };
-            if !known.contains(id) {
-                found.extend(read_request(fs, &folder.join(&file.name)));
-            }
-        }
-        for replay in &found {
-            self.replays.entry(replay.letter.operator.clone()).or_default().push(replay.clone());
-        }
-        found
-    }
-
-    /// The letters of an operator that are to be replayed.
-    pub(crate) fn replays_of(&self, operator: &str) -> &[Replay] {
-        self.replays.get(operator).map_or(&[], Vec::as_slice)
-    }
-
-    /// Operators of which letters are to be replayed.
-    pub(crate) fn operators(&self) -> impl Iterator<Item = &str> {
-        self.replays.keys().map(String::as_str)
+            letters: Letters::open(requests),
+        })
     }
 
     /// A task has failed: at this moment of its run, and at this one as its next run counts.
@@ -217,8 +183,17 @@ impl Poison {
         let careful = of_operator.map(|(_, careful)| *careful).max().unwrap_or(0);
         let oversight =
             Oversight::new(node.supervision.policy, checkpoint, careful, skips.cloned().collect());
-        oversight.replay(self.replays_of(&node.name).iter().cloned());
+        oversight.replay(self.letters.of(&node.name).cloned());
         oversight
+    }
+
+    /// A task begins anew with a later checkpoint, which covers so many records of the run that began with another one.
+    fn begins(&mut self, task: TaskId, began_with: u64, covered: u64, checkpoint: u64) {
+        if let Some(unknown) = self.unknown.get_mut(&task)
+            && unknown.checkpoint == began_with
+        {
+            *unknown = Moment { checkpoint, records: unknown.records.saturating_sub(covered) };
+        }
     }
 
     /// A checkpoint is there, before which a task has taken so many records of its run. If those are all among which
@@ -243,22 +218,17 @@ impl Moment {
     }
 }
 
-fn read_request(fs: &Fs, path: &Path) -> Option<Replay> {
-    let read = fs.read(path).map_err(|error| error.to_string());
-    let replay = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
-    replay
-        .inspect_err(|error| {
-            tracing::error!(path = %path.display(), error, "a request to replay a dead letter cannot be read");
-        })
-        .ok()
-}
-
 impl Master {
     /// Instructions for a task that is about to be made.
     pub(super) fn oversight(&mut self, task: TaskId) -> Oversight {
         let region = self.plan.task(task).region;
         let checkpoint = self.begins_at(region);
+        self.poison.letters.begins_again(task);
         let life = &mut self.tasks[task.0 as usize];
+        if let Some((before, _)) = &life.oversight {
+            let covered = life.records.of_run_before_checkpoint();
+            self.poison.begins(task, before.checkpoint, covered, checkpoint);
+        }
         life.records.run_begins(life.counters.records());
         if let Host::Simulated(host) = &self.host
             && let Some(script) = host.script()
@@ -308,25 +278,5 @@ impl Master {
         let parts = self.regions[region].parts.as_ref();
         let part = parts.and_then(|parts| parts.values().next()).map(|part| part.checkpoint);
         part.or(self.origin_checkpoint).unwrap_or(0)
-    }
-
-    /// Looks for requests to replay dead letters, and hands them to whom they concern.
-    pub(super) fn replay_dead_letters(&mut self) {
-        for replay in self.poison.look_for_requests() {
-            let node = self.plan.nodes.iter().position(|node| *node.name == *replay.letter.operator);
-            let Some(node) = node else {
-                tracing::error!(
-                    operator = replay.letter.operator,
-                    "a dead letter of an operator that does not exist"
-                );
-                continue;
-            };
-            for task in self.plan.tasks_of(node) {
-                if let Some((oversight, waker)) = &self.tasks[task.0 as usize].oversight {
-                    oversight.replay([replay.clone()]);
-                    waker.wake_task();
-                }
-            }
-        }
     }
 }

@@ -13,6 +13,9 @@ use crate::graph::{EdgeSpec, Graph, Node, NodeId, NodeKind, Routing};
 use crate::nodes::TwoPhaseNode;
 use crate::supervision::Supervision;
 
+/// What the name of a sink for dead letters has behind that of the operator.
+pub(crate) const LETTER_SINK: &str = ".dead-letters";
+
 /// The wiring with a sink `<actor>.dead-letters` behind each actor that puts records into quarantine. It writes exactly
 /// once, into a folder with the name of the actor.
 pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph, Error> {
@@ -37,7 +40,7 @@ pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph,
         };
         let sink = Files::<DeadLetter>::jsonl(folder.join(&node.name));
         let letters = Node {
-            name: format!("{}.dead-letters", node.name),
+            name: format!("{}{LETTER_SINK}", node.name),
             kind: NodeKind::TwoPhaseSink,
             parallelism: node.parallelism,
             keyed: false,

@@ -81,13 +81,14 @@ impl Client {
         }
     }
 
-    /// Lets the job look for dead letters that are to be replayed.
+    /// Lets the job look for dead letters that are to be replayed. Returns the operators with such letters that it does not
+    /// have: theirs wait.
     ///
     /// # Errors
     /// Why there is no answer.
-    pub fn replay_dead_letters(&mut self) -> Result<(), RemoteError> {
+    pub fn replay_dead_letters(&mut self) -> Result<Vec<String>, RemoteError> {
         match self.ask(Ask::ReplayDeadLetters)? {
-            Answer::Done => Ok(()),
+            Answer::Replaying { unknown_operators } => Ok(unknown_operators),
             _ => Err(RemoteError::Confused),
         }
     }

@@ -24,7 +24,7 @@ pub struct Request {
 pub enum Ask {
     /// The supervision tree as it is: answered with one [`Answer::Tree`].
     Tree,
-    /// To look for dead letters that are to be replayed: answered with [`Answer::Done`].
+    /// To look for dead letters that are to be replayed: answered with [`Answer::Replaying`].
     ReplayDeadLetters,
     /// Some of the records that an operator takes in, or that a source has read: answered with [`Answer::Sample`]s, until
     /// there were as many as wanted, the asker hangs up, or the job ends.
@@ -45,6 +45,12 @@ pub enum Answer {
     Tree(Box<Tree>),
     /// A record that was seen.
     Sample(Box<Sample>),
+    /// Letters that are to be replayed have been handed to their operators.
+    #[serde(rename_all = "kebab-case")]
+    Replaying {
+        /// Operators with such letters that the job does not have.
+        unknown_operators: Vec<String>,
+    },
     /// The last of several answers has been given.
     Done,
     /// There is no answer to what was asked.

@@ -84,7 +84,7 @@ impl Session {
                 Err(unanswered) => Ok(Err(unanswered)),
             },
             Ask::ReplayDeadLetters => match self.ask(Command::ReplayDeadLetters).await {
-                Ok(()) => self.say(Answer::Done).await.map(Ok),
+                Ok(unknown_operators) => self.say(Answer::Replaying { unknown_operators }).await.map(Ok),
                 Err(unanswered) => Ok(Err(unanswered)),
             },
             Ask::Tap { operator, limit } => {

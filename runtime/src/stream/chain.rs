@@ -191,7 +191,7 @@ where
     }
 
     fn attach<N: Push<O::Out> + 'static>(&self, branch: usize, build: &mut InstanceBuild<'_>, next: N) {
-        let operation = if self.before.describe(branch).side.as_deref() == Some(LETTERS) {
+        let operation = if self.before.chain.describe(branch).side.as_deref() == Some(LETTERS) {
             let rejects = Rejects::behind_letters();
             (self.make)(&BuildSettings { rejects, ..build.settings.clone() })
         } else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use watershed::prelude::*;
-use watershed::{DeadLetter, SimulatedDisk};
+use watershed::{DeadLetter, Directive, SimulatedDisk, Stage};
 
 use super::{letters, request};
 use crate::fixture::{lines_in, seeded, seeds, simulated};
@@ -141,4 +141,65 @@ fn a_key_that_is_released_waits_again_at_its_next_bad_record() {
     request(&disk, &letter_of(&disk, REFUSED[1]), true);
     numbers(false).run(config()).unwrap();
     assert_eq!(shown(&disk), plain(|n| n != PANICS && !REFUSED.contains(&n)));
+}
+
+#[test]
+fn what_is_skipped_of_a_key_that_is_released_does_not_hold_up_the_rest_of_it() {
+    struct Skipped;
+
+    impl Process for Skipped {
+        type Key = u64;
+        type In = u64;
+        type Out = u64;
+        type State = ();
+
+        fn on_record(&self, record: u64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
+            context.timer_at(record as i64);
+            context.emit(record);
+            if record == 0 { Err("refused".into()) } else { Ok(()) }
+        }
+
+        fn on_timer(&self, timer: Timer, (): &mut (), _: &mut Context<'_, Self>) -> UserResult {
+            if timer.at == 3 { Err("not now".into()) } else { Ok(()) }
+        }
+    }
+
+    let disk = SimulatedDisk::new(5);
+    let config = || simulated(seeded(5).on_disk(&disk));
+    let topology = Topology::new("skipped");
+    let supervision = Supervision::quarantine().on(Stage::Timer, Directive::Skip).park_keys();
+    topology
+        .source("source", Generator::bounded(10, |n| n))
+        .parallelism(1)
+        .event_time(|n| *n as i64, Lateness::none())
+        .key_by(|_| 0)
+        .actor("skips", Skipped)
+        .supervise(supervision.at_most_fraction(1.0))
+        .sink_exactly_once("files", Files::jsonl("/out"));
+    topology.run(config()).unwrap();
+    assert!(lines_in(&disk, "/out").is_empty());
+    request(&disk, &letters(&disk, "skips")[0], true);
+    topology.run(config()).unwrap();
+    assert_eq!(lines_in(&disk, "/out"), (1..10).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_letter_that_does_not_fit_can_be_given_up_and_lets_its_key_go() {
+    let disk = SimulatedDisk::new(4);
+    let config = || simulated(seeded(4).on_disk(&disk));
+    numbers(false).run(config()).unwrap();
+    request(&disk, &letter_of(&disk, PANICS), true);
+    let letter = letter_of(&disk, REFUSED[0]);
+    let mut unfit = letter.clone();
+    unfit.evidence.encoded = "wQ==".to_string();
+    request(&disk, &unfit, false);
+    numbers(true).run(config()).unwrap();
+    let waits = |record: u64| record % KEYS == REFUSED[0] % KEYS && record >= REFUSED[0];
+    let records = |said: Vec<Said>| -> Vec<Said> {
+        said.into_iter().filter(|said| matches!(said, Said::Record { .. })).collect()
+    };
+    assert_eq!(records(shown(&disk)), records(plain(|n| n != PANICS && !waits(n))));
+    request(&disk, &letter, true);
+    numbers(true).run(config()).unwrap();
+    assert_eq!(shown(&disk), plain(|n| n != PANICS && n != REFUSED[0]));
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use watershed::prelude::*;
 use watershed::{DeadLetter, End, SimulatedDisk};
 
-use super::{letters, payloads, request};
+use super::{failure, letters, payloads, request, said_of};
 use crate::fixture::{lines_in, seeded, seeds, simulated};
 
 /// Adds up by key; refuses and chokes on some, unless it is mended.
@@ -106,6 +106,7 @@ fn a_letter_that_fails_again_is_a_letter_again() {
         let again: Vec<_> =
             after.iter().filter(|again| again.evidence.payload == letter.evidence.payload).collect();
         assert_eq!(again.len(), 2);
+        assert!(again.iter().any(|again| again.replay_of.as_ref() == Some(&letter.id)));
     }
     assert_eq!(shown(&disk).len(), 34);
     // The new ones can be replayed in turn.
@@ -126,4 +127,92 @@ fn a_letter_that_is_given_up_is_not_processed() {
     assert_eq!(sums(true).run(config()).unwrap().end, End::Finished);
     assert_eq!(sums(true).run(config()).unwrap().end, End::AlreadyFinished);
     assert_eq!(shown(&disk).len(), 34);
+}
+
+#[test]
+fn a_letter_that_is_to_be_replayed_and_is_given_up_is_not_processed() {
+    let disk = SimulatedDisk::new(9);
+    let config = || simulated(seeded(9).on_disk(&disk));
+    sums(false).run(config()).unwrap();
+    for letter in &all_letters(&disk) {
+        request(&disk, letter, false);
+        request(&disk, letter, true);
+    }
+    assert_eq!(sums(true).run(config()).unwrap().end, End::Finished);
+    assert_eq!(sums(true).run(config()).unwrap().end, End::AlreadyFinished);
+    assert_eq!(shown(&disk).len(), 34);
+}
+
+#[test]
+fn a_letter_that_does_not_fit_says_why_and_is_not_waited_for() {
+    let disk = SimulatedDisk::new(9);
+    let config = || simulated(seeded(9).on_disk(&disk));
+    sums(false).run(config()).unwrap();
+    let found = all_letters(&disk);
+    for letter in &found {
+        let mut letter = letter.clone();
+        // As the letter of a record of another type.
+        letter.evidence.encoded = "wQ==".to_string();
+        request(&disk, &letter, false);
+    }
+    assert_eq!(sums(true).run(config()).unwrap().end, End::Finished);
+    assert_eq!(shown(&disk).len(), 34);
+    for letter in &found {
+        assert_eq!(said_of(&disk, letter), [".failed.txt", ".replay.json"]);
+        assert!(!failure(&disk, letter).is_empty());
+    }
+    assert_eq!(sums(true).run(config()).unwrap().end, End::AlreadyFinished);
+
+    // Asked for again, which takes the reason away, each is tried again.
+    for letter in &found {
+        let why = format!("/checkpoints/dead-letters/.requests/{}.failed.txt", letter.id);
+        disk.fs().remove_file(std::path::Path::new(&why)).unwrap();
+        request(&disk, letter, false);
+    }
+    assert_eq!(sums(true).run(config()).unwrap().end, End::Finished);
+    assert_eq!(shown(&disk), (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn any_number_of_letters_can_be_given_up_at_once() {
+    let disk = SimulatedDisk::new(9);
+    let config = || simulated(seeded(9).on_disk(&disk));
+    sums(false).run(config()).unwrap();
+    let letter = letters(&disk, "numbers").remove(0);
+    let fs = disk.fs();
+    for n in 0..20_000 {
+        let letter = DeadLetter { id: format!("{n:016x}"), ..letter.clone() };
+        let path = format!("/checkpoints/dead-letters/.requests/{}.discard.json", letter.id);
+        if n == 0 {
+            request(&disk, &letter, true);
+        }
+        let mut file = fs.create(std::path::Path::new(&path)).unwrap();
+        let request = json!({ "letter": letter, "discarded": true });
+        file.write_all(request.to_string().as_bytes()).unwrap();
+        file.sync().unwrap();
+    }
+    assert_eq!(sums(true).run(config()).unwrap().end, End::Finished);
+    assert_eq!(sums(true).run(config()).unwrap().end, End::AlreadyFinished);
+}
+
+#[test]
+fn quarantine_that_is_taken_away_leaves_no_letter_behind_unnoticed() {
+    let disk = SimulatedDisk::new(9);
+    let config = || simulated(seeded(9).on_disk(&disk));
+    let topology = |supervision| {
+        let topology = Topology::new("fives");
+        topology
+            .source("numbers", Generator::bounded(20, |n| n))
+            .supervise(supervision)
+            .try_filter(|n| if n % 5 == 0 { Err("a five".into()) } else { Ok(true) })
+            .sink_exactly_once("files", Files::jsonl("/out"));
+        topology
+    };
+    topology(Supervision::quarantine()).run(config()).unwrap();
+    let error = topology(Supervision::skip()).run(config()).unwrap_err().to_string();
+    assert!(error.contains("`numbers`, which puts no records into quarantine now"), "{error}");
+    assert!(error.contains("drop_state_of(\"numbers.dead-letters\")"), "{error}");
+    let outcome = topology(Supervision::skip()).run(config().drop_state_of("numbers.dead-letters")).unwrap();
+    assert_eq!(outcome.end, End::AlreadyFinished);
+    assert_eq!(letters(&disk, "numbers").len(), 4);
 }

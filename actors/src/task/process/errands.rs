@@ -5,18 +5,19 @@ use std::collections::VecDeque;
 use crate::batch::Flow;
 use crate::chain::Push;
 use crate::clock::NO_TIMESTAMP;
-use crate::error::{Failure, UserResult, chain_of};
+use crate::error::{Failure, UserResult};
 use crate::process::{Process, Timer};
-use crate::supervision::{DeadLetter, Place, Replay, Stage};
-use crate::task::Exhibit;
+use crate::supervision::{DeadLetter, Evidence, Place, Replay, Stage};
+use crate::task::operator::Logic;
 use crate::task::process::parked::Waiting;
 use crate::task::process::records::{Attempted, Outcome};
 use crate::task::process::{ProcessLogic, Store};
+use crate::task::{Exhibit, Replays, Verdict, no_closure};
 
 /// What there is to do, in order.
 #[derive(Debug, Default)]
 pub(super) struct Errands {
-    replays: VecDeque<Replay>,
+    replays: Replays,
     /// Hashes of the keys whose queues are being worked off.
     releasing: VecDeque<u64>,
 }
@@ -41,41 +42,34 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         let Self { care, store, env, errands, .. } = self;
         let owns = |letter: &DeadLetter| store.owns(letter.evidence.key_hash, letter.instance, &env.instance);
         errands.replays.extend(care.take_replays(owns));
-        if let Some(replay) = self.errands.replays.pop_front() {
+        if let Some(replay) = self.errands.replays.next(&self.care) {
             self.replay(replay)?;
         } else if let Some(hash) = self.errands.releasing.front().copied() {
             self.work_off(hash)?;
         }
-        let flow = self.flush()?;
-        if flow == Flow::Continue {
-            self.care.done();
-        }
-        Ok(flow)
+        // What a closure was given may have found no room.
+        self.resume()
     }
 
     fn replay(&mut self, replay: Replay) -> Result<(), Failure> {
         let Replay { letter, discarded } = replay;
         let id = letter.id.clone();
         let hash = letter.evidence.key_hash.unwrap_or(0);
-        if !discarded {
+        if discarded {
+            self.care.given_up(id);
+        } else {
+            self.care.replays(&id);
             match self.replay_record(&letter) {
-                Ok(outcome) => {
-                    if outcome? == Outcome::LeftOut {
-                        // There is another letter now, which its key waits for.
-                        self.care.replayed(id);
-                        return Ok(());
-                    }
-                }
+                Ok(done) => done.map(drop)?,
                 Err(error) => {
                     // It stays a dead letter: nothing of it is lost.
-                    let cause = chain_of(&*error);
-                    tracing::error!(letter = id, cause, "a dead letter cannot be replayed");
+                    self.care.cannot_replay(&id, &error);
                     return Ok(());
                 }
             }
+            self.care.replayed(id);
         }
-        tracing::info!(letter = id, discarded, "a dead letter is done with");
-        self.care.replayed(id);
+        // One that was left out again may wait for the new letter instead.
         if self.parked.waits_for(hash, &letter.id) {
             self.errands.release(hash);
         }
@@ -101,39 +95,51 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                 let timer = Timer { at: *at, kind: *kind };
                 Ok(self.attempt(exhibit, hash, Attempted::Timer(timer, key)))
             }
-            Place::Closure { number, name } => {
-                let bytes = evidence.bytes()?;
-                let replayed = self.outlet.replay(*number, &bytes, at);
-                let replayed = replayed.or_else(|| self.emitted.side.replay(*number, &bytes, at));
-                // What it sends waits like everything else if there is no room.
-                let _: Flow = replayed
-                    .ok_or_else(|| format!("there is no closure `{name}` number {number} any more"))??;
-                Ok(Ok(Outcome::Processed))
-            }
+            Place::Closure { .. } => self.replay_into_closure(exhibit, evidence),
             Place::Undecoded | Place::Output => Err("it is not from an actor with a process function".into()),
         }
     }
 
+    fn replay_into_closure(
+        &mut self,
+        exhibit: Exhibit,
+        evidence: &Evidence,
+    ) -> UserResult<Result<Outcome, Failure>> {
+        let (bytes, place, at) = (evidence.bytes()?, &evidence.place, exhibit.timestamp);
+        if self.care.is_active()
+            && let Verdict::LeaveOut(entry) = self.care.examine_letter(exhibit, &bytes, &evidence.payload)
+        {
+            // It is past its key.
+            return Ok(self.leave_out_listed(*entry, 0).map(|()| Outcome::LeftOut));
+        }
+        let replayed = self.outlet.replay(place, &bytes, at);
+        let replayed = replayed.or_else(|| self.emitted.side.replay(place, &bytes, at));
+        // What it sends waits like everything else if there is no room.
+        let _: Flow = replayed.ok_or_else(|| no_closure(place))??;
+        Ok(Ok(Outcome::Processed))
+    }
+
     /// Processes the next record or timer of a key that is being released.
     fn work_off(&mut self, hash: u64) -> Result<(), Failure> {
-        let outcome = match self.parked.pop(hash) {
+        let letter = self.parked.letter_of(hash).map(str::to_string);
+        match self.parked.pop(hash) {
             None => {
                 self.errands.releasing.pop_front();
                 return Ok(());
             }
             Some(Waiting::Record { record, at }) => {
                 let exhibit = Exhibit::new(Stage::Process, Place::Input, at);
-                self.attempt(exhibit, hash, Attempted::Record(record))?
+                self.attempt(exhibit, hash, Attempted::Record(record))?;
             }
             Some(Waiting::Timer { key, kind, at }) => {
                 let timestamp = Self::timestamp_of(kind, at);
                 let exhibit = Exhibit::new(Stage::Timer, Place::Timer { kind, at }, timestamp);
-                self.attempt(exhibit, hash, Attempted::Timer(Timer { at, kind }, key))?
+                self.attempt(exhibit, hash, Attempted::Timer(Timer { at, kind }, key))?;
             }
-        };
+        }
         self.env.counters.set_parked(self.parked.waiting());
-        if outcome == Outcome::LeftOut && self.env.oversight.policy.parks_keys {
-            // The rest waits for the new letter.
+        if self.parked.letter_of(hash) != letter.as_deref() {
+            // The rest waits for a new letter.
             self.errands.releasing.pop_front();
         }
         Ok(())

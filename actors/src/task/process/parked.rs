@@ -72,6 +72,11 @@ impl<T: Data, K: Key> Parked<T, K> {
         self.keys.get(&hash).is_some_and(|key| key.letter == letter)
     }
 
+    /// The letter that a key waits for.
+    pub(super) fn letter_of(&self, hash: u64) -> Option<&str> {
+        self.keys.get(&hash).map(|key| &*key.letter)
+    }
+
     /// The keys that wait for letters of which `is_done` says that they are done.
     pub(super) fn waiting_for(&self, is_done: impl Fn(&str) -> bool) -> impl Iterator<Item = u64> {
         self.keys.values().filter(move |key| is_done(&key.letter)).map(|key| key.hash)

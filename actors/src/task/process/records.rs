@@ -277,7 +277,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         }
     }
 
-    fn leave_out_listed(&mut self, entry: SkipEntry, hash: u64) -> Result<(), Failure> {
+    pub(super) fn leave_out_listed(&mut self, entry: SkipEntry, hash: u64) -> Result<(), Failure> {
         let SkipEntry { evidence, attempts, cause, backtrace, panicked, replay_of, .. } = entry;
         let attempt = Attempt { cause, attempts, panicked, backtrace, replay_of };
         self.leave_out(evidence, attempt, hash)

@@ -126,12 +126,9 @@ impl Desk {
                         ..Exhibit::new(Stage::Sink, Place::Input, crate::clock::NO_TIMESTAMP)
                     };
                     let _: Flow = self.write_one(&exhibit, record, &mut write)?;
-                    self.aside.done_with(&replay.letter.id);
+                    self.aside.care.replayed(replay.letter.id);
                 }
-                Err(error) => {
-                    let (letter, cause) = (&replay.letter.id, chain_of(&*error));
-                    tracing::error!(letter, cause, "a dead letter cannot be replayed");
-                }
+                Err(error) => self.aside.care.cannot_replay(&replay.letter.id, &error),
             }
             self.writing = false;
         }

@@ -36,7 +36,7 @@ pub(crate) struct Results(pub(crate) Vec<Case>);
 
 /// Rows whose rate is compared.
 pub(crate) const RATES: [&str; 4] = ["W0", "W1", "W2", "W4"];
-const OTHERS: [&str; 8] = ["C1", "L1", "R1-100K", "R1", "R1-10M", "REGIONS", "S1", "STALL"];
+const OTHERS: [&str; 9] = ["C1", "L1", "R1-100K", "R1", "R1-10M", "REGIONS", "SUPERVISED", "S1", "STALL"];
 /// Rows that are run with and without checkpoints.
 const WITH_CHECKPOINTS: [&str; 2] = ["W1", "W2"];
 /// How long the runs of C1 last at least, so that there are some checkpoints.
@@ -87,11 +87,11 @@ impl Plan {
         let agreeing = match row {
             // What a record adds depends on the order in which records of two sources come.
             "L1" => 0,
-            "R1-100K" | "R1" | "R1-10M" | "REGIONS" | "S1" | "STALL" => 1,
+            "R1-100K" | "R1" | "R1-10M" | "REGIONS" | "SUPERVISED" | "S1" | "STALL" => 1,
             _ => usize::MAX,
         };
         let own = programs.len();
-        if !["REGIONS", "STALL"].contains(&row) {
+        if !["REGIONS", "SUPERVISED", "STALL"].contains(&row) {
             programs.extend(self.peers.iter().cloned());
         }
         let series = rounds::run(&programs, own, self.rounds, &self.values(row, parallelism, self.records))?;

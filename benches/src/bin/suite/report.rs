@@ -22,6 +22,7 @@ pub(crate) fn write(results: &Results, rounds: usize) -> String {
         stalls(results),
         times(results),
         regions(results),
+        supervised(results),
         notes(results),
     ] {
         report.push_str(&section);
@@ -194,6 +195,23 @@ fn regions(results: &Results) -> String {
         "same output",
     ];
     table("REGIONS: W2 beside another region", &names(&columns), &lines)
+}
+
+/// What it costs to be able to take back a record.
+fn supervised(results: &Results) -> String {
+    let line = |case: &Case| {
+        let own = &case.series[0];
+        let millions = |figure| number(own.median(figure).map(|rate| rate / 1e6));
+        vec![
+            case.parallelism.to_string(),
+            millions("plain_records_per_s"),
+            millions("kept_records_per_s"),
+            number(own.median("kept_to_plain")),
+        ]
+    };
+    let lines: Vec<_> = cases(results, "SUPERVISED").map(line).collect();
+    let columns = ["p", "M records/s", "with records that can be left out", "ratio"];
+    table("SUPERVISED: W2 with and without what it takes to leave a record out", &names(&columns), &lines)
 }
 
 /// What is wrong, and what is missing.

@@ -16,6 +16,7 @@ mod regions;
 mod rows;
 mod stall;
 mod sums;
+mod supervised;
 mod tally;
 mod words;
 
@@ -35,7 +36,7 @@ use crate::rows::{Figures, NAMES, Setup};
 #[derive(Parser, Debug)]
 #[command(about = "Runs one benchmark workload and prints one line of JSON")]
 struct Options {
-    /// W0, W1, W2, W4, L1, R1, R1-100K, R1-10M, REGIONS, S1 or STALL; or `words`, which only writes the text of W4.
+    /// W0, W1, W2, W4, L1, R1, R1-100K, R1-10M, REGIONS, SUPERVISED, S1 or STALL; or `words`, which only writes the text of W4.
     workload: String,
     /// Instances of each actor.
     #[arg(long, default_value_t = 1)]

@@ -7,7 +7,7 @@ use watershed::{Config, Outcome};
 use watershed_bench::stopwatch::Stopwatch;
 
 use crate::sums::KEYS;
-use crate::{chain, exchange, latency, recovery, regions, stall, sums, words};
+use crate::{chain, exchange, latency, recovery, regions, stall, sums, supervised, words};
 
 /// A workload, with what it does unless told otherwise.
 pub(crate) struct Row {
@@ -45,7 +45,7 @@ impl Measured {
     }
 }
 
-pub(crate) const NAMES: &str = "W0, W1, W2, W4, L1, R1, R1-100K, R1-10M, REGIONS, S1 and STALL";
+pub(crate) const NAMES: &str = "W0, W1, W2, W4, L1, R1, R1-100K, R1-10M, REGIONS, SUPERVISED, S1 and STALL";
 
 pub(crate) fn find(name: &str) -> Option<Row> {
     let (records, checkpoint_interval_ms, run): (_, _, fn(Setup) -> watershed::Result<Measured>) = match name
@@ -61,6 +61,7 @@ pub(crate) fn find(name: &str) -> Option<Row> {
         "R1-100K" => (200_000_000, Some(1000), recovery::r1::<100_000>),
         "R1-10M" => (200_000_000, Some(1000), recovery::r1::<10_000_000>),
         "REGIONS" => (100_000_000, Some(100), regions::regions),
+        "SUPERVISED" => (40_000_000, None, supervised::supervised),
         "S1" => (1, None, exchange::s1),
         "STALL" => (400_000_000, Some(500), stall::stall),
         _ => return None,
