@@ -16,7 +16,7 @@ pub use watershed_runtime::{
     simulate, simulate_many,
 };
 pub use watershed_state::{
-    Data, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, hash_key,
+    Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, hash_key,
 };
 
 /// What a topology is usually written with.

@@ -37,6 +37,7 @@ pub use inbox::{Aligner, Arrival, Inbox, Input, Valve, ValveChange};
 pub use instance::Instance;
 pub use link::{Credits, Link, Permit, TaskWaker};
 pub use message::{Barrier, Envelope, Message, Signal, Status};
+pub use panics::in_simulation;
 pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};

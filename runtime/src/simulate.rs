@@ -121,6 +121,8 @@ pub struct Simulations {
 /// Steps of a life beyond which it counts as hanging: so many times those of a run without faults, and so many more.
 const HANG_FACTOR: u64 = 40;
 const HANG_STEPS: u64 = 30_000;
+/// Steps that others make until a task is found that hangs.
+const FOUND_STEPS: u64 = 25_000;
 /// Steps of a run without faults beyond which it counts as hanging.
 const CALM_STEPS: u64 = 1_000_000;
 
@@ -285,7 +287,9 @@ impl<'a> Simulator<'a> {
 
     fn play(&self, scenario: &Scenario) -> Played {
         let calm = self.calm.get(&scenario.settings(0).parallelism);
-        let steps = calm.map_or(0, |calm| calm.counts.steps) * HANG_FACTOR + HANG_STEPS;
+        let hangs = scenario.faults.iter().filter(|fault| fault.kind == FaultKind::Hang).count() as u64;
+        let calm_steps = calm.map_or(0, |calm| calm.counts.steps);
+        let steps = calm_steps * HANG_FACTOR + HANG_STEPS + hangs * FOUND_STEPS;
         self.stage(scenario, calm.map(|calm| &calm.shown), steps).play()
     }
 

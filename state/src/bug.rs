@@ -2,10 +2,25 @@
 //!
 //! Without the feature `__seeded_bugs`, which only tests turn on, [`is`] is a constant and nothing of it is compiled.
 
-/// A fault of protocol. Each is a line or two at the place that it names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it; nobody outside the tests sees them")]
-pub enum Bug {
+/// Declares the bugs, and the list of them all.
+macro_rules! bugs {
+    ($($bug:ident,)*) => {
+        /// A fault of protocol. Each is a line or two at the place that it names.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the names say it; nobody outside the tests sees them")]
+        pub enum Bug {
+            $($bug,)*
+        }
+
+        #[cfg(feature = "__seeded_bugs")]
+        impl Bug {
+            /// All of them.
+            pub const ALL: &'static [Bug] = &[$(Bug::$bug,)*];
+        }
+    };
+}
+
+bugs! {
     // Files of checkpoints.
     PartNotSynced,
     ManifestWrittenInPlace,
@@ -30,6 +45,7 @@ pub enum Bug {
     FinishedSplitReadAgain,
     // Sinks.
     NotFlushedAtBarrier,
+    CommittedNameNotSynced,
     CommitNotIdempotent,
     CommitsBeyondCheckpoint,
     NotCommittedOnRestore,
@@ -68,50 +84,6 @@ mod seeded {
     use std::cell::Cell;
 
     use super::Bug;
-
-    impl Bug {
-        /// All of them.
-        pub const ALL: &'static [Bug] = &[
-            Bug::PartNotSynced,
-            Bug::ManifestWrittenInPlace,
-            Bug::ManifestFolderNotSynced,
-            Bug::FoundCheckpointNotSettled,
-            Bug::CollectionRemovesPartsInUse,
-            Bug::ChangedEntryNotWrittenBefore,
-            Bug::LaterEntryWritten,
-            Bug::RemovedTimerNotWrittenBefore,
-            Bug::TimersNotSaved,
-            Bug::WatermarkNotRestored,
-            Bug::TimersOfOthersRestored,
-            Bug::AlignedChannelNotBlocked,
-            Bug::FirstBarrierCounts,
-            Bug::BarrierOvertakesBatch,
-            Bug::CreditOfObsoleteBarrierLost,
-            Bug::CutInsideRecord,
-            Bug::EndedSourceDoesNotAnswer,
-            Bug::FinishedSplitReadAgain,
-            Bug::NotFlushedAtBarrier,
-            Bug::CommitNotIdempotent,
-            Bug::CommitsBeyondCheckpoint,
-            Bug::NotCommittedOnRestore,
-            Bug::PreparedForAbandonedForgotten,
-            Bug::DanglingNotDiscarded,
-            Bug::CommitsBeforeManifest,
-            Bug::CheckpointIdReused,
-            Bug::CheckpointIdsNotReserved,
-            Bug::RunReusedByNextProcess,
-            Bug::RestartsFromOlderCheckpoint,
-            Bug::RegionThatIsDownForgotten,
-            Bug::EndsWithFirstSource,
-            Bug::EndsBeforeCommits,
-            Bug::NoFence,
-            Bug::RestartsWhileManifestIsWritten,
-            Bug::FailedManifestNotRetracted,
-            Bug::UnknownManifestTakenForFailed,
-            Bug::ErrorNotTakenBack,
-            Bug::SkipListNotDurable,
-        ];
-    }
 
     thread_local! {
         /// A simulation runs on one thread, so that other tests don't notice.

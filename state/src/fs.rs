@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use local::LocalFs;
-pub use simulated::SimulatedDisk;
+pub use simulated::{DiskFault, SimulatedDisk};
 
 /// A shared file system.
 pub type Fs = Arc<dyn FileSystem>;

@@ -58,7 +58,7 @@ mod timers;
 pub use codec::{decode, encode};
 pub use data::{Data, Key, State};
 pub use error::{CodecError, Damage, StoreError};
-pub use fs::{FileInfo, FileSystem, FileWriter, Fs, LocalFs, SimulatedDisk};
+pub use fs::{DiskFault, FileInfo, FileSystem, FileWriter, Fs, LocalFs, SimulatedDisk};
 pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
 pub use key_group::KeyGroups;
 pub use manifest::{InstancePart, Manifest, OperatorPart};

@@ -2,26 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use watershed::prelude::*;
 use watershed::{End, SimulatedDisk};
 
 use crate::fixture::{compare, json, lines_in, seeded, seeds, simulated};
-
-/// Passes everything on, as an actor of its own.
-struct Pass;
-
-impl Process for Pass {
-    type Key = ();
-    type In = u64;
-    type Out = u64;
-    type State = ();
-
-    fn on_record(&self, record: u64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
-        context.emit(record);
-        Ok(())
-    }
-}
+use crate::topologies::diamond::{Number, Numbered};
+use crate::topologies::fan_out::Pass;
 
 /// Makes many records of one.
 struct Widen;
@@ -36,28 +22,6 @@ impl Process for Widen {
 
     fn on_record(&self, record: u64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
         (0..WIDTH).for_each(|copy| context.emit(1_000 * (copy + 1) + record));
-        Ok(())
-    }
-}
-
-/// Numbers the records of each key.
-struct Number;
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Numbered {
-    key: u64,
-    nth: u64,
-}
-
-impl Process for Number {
-    type Key = u64;
-    type In = u64;
-    type Out = Numbered;
-    type State = u64;
-
-    fn on_record(&self, record: u64, nth: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
-        *nth += 1;
-        context.emit(Numbered { key: record % KEYS, nth: *nth });
         Ok(())
     }
 }
@@ -81,7 +45,7 @@ fn diamonds() -> Topology {
     met.union(&long)
         .union(&source)
         .key_by(|n| n % KEYS)
-        .actor("number", Number)
+        .actor("number", Number(KEYS))
         .sink_exactly_once("files", Files::jsonl("/out"));
     topology
 }

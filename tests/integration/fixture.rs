@@ -245,7 +245,8 @@ pub(crate) struct WordCount {
     pub(crate) count: u64,
 }
 
-struct Count;
+/// Counts words.
+pub(crate) struct Count;
 
 impl Process for Count {
     type Key = String;

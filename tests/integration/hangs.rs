@@ -1,13 +1,13 @@
 //! Actors that never come back from what they are doing: the watchdog finds them, and their threads are left behind.
 
-use std::collections::BTreeMap;
-
 use watershed::prelude::*;
 use watershed::{End, ErrorKind, SimulatedDisk, Simulation};
 
 use crate::fixture::{
-    compare, expected_payments, finish, json, lines_in, payments, seeded, shown_payments, simulated,
+    compare, expected_payments, finish, lines_in, payments, seeded, shown_payments, simulated,
 };
+use crate::regions::expected_chains;
+use crate::topologies::chains::chains_of;
 
 /// Virtual time after which a step counts as hanging; a step takes none.
 fn watched(simulation: Simulation) -> Config {
@@ -76,23 +76,9 @@ fn an_actor_that_does_not_stop_after_a_failure_of_its_region_is_left_behind() {
     assert!(left_behind > 150, "only {left_behind} runs went on without the one that hangs");
 }
 
-/// Two chains side by side, an instance of each actor on a thread of its own.
-fn chains() -> Topology {
-    let topology = Topology::new("chains");
-    let numbers = topology.source("numbers", Generator::bounded(200, |n| n).splits(2));
-    numbers.map(|n| n + 1).sink_exactly_once("files", Files::jsonl("/out"));
-    topology
-}
-
-fn expected_chains() -> BTreeMap<&'static str, Vec<String>> {
-    let mut lines: Vec<String> = (1..=200u64).map(|n| json(&n)).collect();
-    lines.sort();
-    [("/out", lines)].into()
-}
-
 #[test]
 fn a_region_without_an_actor_on_the_stuck_thread_does_not_notice() {
-    let (topology, expected) = (chains(), expected_chains());
+    let (topology, expected) = (chains_of(200, "/out"), expected_chains(200));
     let mut hits = 0;
     for step in 1..=300 {
         let disk = SimulatedDisk::new(step);
@@ -109,7 +95,7 @@ fn a_region_without_an_actor_on_the_stuck_thread_does_not_notice() {
 
 #[test]
 fn all_regions_with_an_actor_on_the_stuck_thread_are_rolled_back_and_only_one_pays_for_it() {
-    let (topology, expected) = (chains(), expected_chains());
+    let (topology, expected) = (chains_of(200, "/out"), expected_chains(200));
     let mut together = 0;
     for step in 1..=300 {
         let disk = SimulatedDisk::new(step);

@@ -21,3 +21,5 @@ mod routing;
 mod simulations;
 mod stuck;
 mod threads;
+#[path = "../topologies/all.rs"]
+mod topologies;

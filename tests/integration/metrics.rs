@@ -27,11 +27,20 @@ fn wait_until(job: &Job, what: &str, wanted: impl Fn(&Tree) -> bool) -> Tree {
     }
 }
 
-/// Shares of the time between two looks at a running job.
-fn shares(job: &Job, operator: &str) -> Shares {
-    let before = first(&job.tree().unwrap(), operator).time;
-    pause(Duration::from_millis(300));
-    Shares::between(before, first(&job.tree().unwrap(), operator).time).unwrap()
+/// Looks at a running job again and again until its time is shared out as wanted between two looks.
+fn wait_for_shares(job: &Job, operator: &str, wanted: impl Fn(Shares) -> bool) {
+    let begin = now();
+    let mut before = first(&job.tree().unwrap(), operator).time;
+    loop {
+        pause(Duration::from_millis(100));
+        let after = first(&job.tree().unwrap(), operator).time;
+        let shares = Shares::between(before, after).unwrap();
+        if wanted(shares) {
+            return;
+        }
+        assert!(begin.elapsed() < Duration::from_mins(1), "{operator}: {shares:?}");
+        before = after;
+    }
 }
 
 #[test]
@@ -54,9 +63,8 @@ fn a_sink_that_stands_still_is_full_and_takes_all_credits_and_all_time_of_its_so
     assert_eq!((source.credits, source.credits_total), (0, 4));
     assert_eq!((sink.mailbox, sink.mailbox_capacity), (4, 4));
     wait_until(&job, "the source is blocked", |tree| first(tree, "numbers").time.blocked_nanos > 0);
-    let (source, sink) = (shares(&job, "numbers"), shares(&job, "stopped"));
-    assert!(source.blocked >= 95, "{source:?}");
-    assert!(sink.busy >= 95, "{sink:?}");
+    wait_for_shares(&job, "numbers", |source| source.blocked >= 95);
+    wait_for_shares(&job, "stopped", |sink| sink.busy >= 95);
     drop(open);
     let tree = job.wait().unwrap().tree;
     let (source, sink) = (first(&tree, "numbers"), first(&tree, "stopped"));
@@ -77,8 +85,9 @@ fn an_operator_without_input_is_idle() {
         .for_each(|_| {});
     let job = topology.start(Config::local().parallelism(1)).unwrap();
     wait_until(&job, "a record arrives", |tree| first(tree, "sum").records > 0);
-    let (source, sum) = (shares(&job, "numbers"), shares(&job, "sum"));
-    assert!(source.idle >= 60 && sum.idle >= 60, "{source:?} {sum:?}");
+    for operator in ["numbers", "sum"] {
+        wait_for_shares(&job, operator, |shares| shares.idle >= 60);
+    }
     job.cancel().unwrap();
     job.wait().unwrap();
 }

@@ -1,28 +1,32 @@
 //! The project's topologies in the simulator, and the simulator itself.
 
-#[path = "../topologies/all.rs"]
-mod topologies;
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use watershed::prelude::*;
 use watershed::{
-    Collector, Difference, FaultKind, Fs, Prepare, Seed, SimulationFailure, Simulator, SinkContext,
-    TwoPhaseSink, TwoPhaseWriter, Violation, simulate, simulate_many,
+    Collector, Difference, FaultKind, Fs, Prepare, Seed, SimulationFailure, Simulations, Simulator,
+    SinkContext, TwoPhaseSink, TwoPhaseWriter, Violation, simulate, simulate_many,
 };
 
 use crate::fixture::{payments_of, seeds};
-use topologies::ALL;
-use topologies::bugs::hunt_all;
+use crate::topologies::ALL;
+use crate::topologies::bugs::hunt_all;
 use watershed_state::bug::Bug;
+
+/// Runs these seeds, every one of them.
+fn run_all(simulator: &mut Simulator<'_>, seeds: Range<u64>) -> Simulations {
+    let done = simulator.run_many(seeds.clone(), minutes(60)).unwrap();
+    assert_eq!(done.seeds, seeds.end - seeds.start, "the time was up");
+    done
+}
 
 #[test]
 fn the_projects_topologies_come_through_all_that_seeds_do_to_them() {
     for named in ALL {
         let topology = named.topology();
-        let done = named.simulator(&topology).run_many(seeds(100), minutes(10)).unwrap();
+        let done = run_all(&mut named.simulator(&topology), seeds(100));
         assert!(done.lives > done.seeds, "{}: no process ever died", named.name);
     }
 }
@@ -52,6 +56,17 @@ fn the_same_seed_gives_the_same_simulation_to_the_byte() {
 }
 
 #[test]
+fn the_same_seed_gives_the_same_simulation_wherever_it_is_called_from() {
+    let named = ALL.iter().find(|named| named.name == "poison").unwrap();
+    for seed in 0..10 {
+        let here = named.simulator(&named.topology()).run(Seed(seed)).unwrap();
+        let elsewhere =
+            std::thread::spawn(move || named.simulator(&named.topology()).run(Seed(seed)).unwrap());
+        assert_eq!(elsewhere.join().unwrap(), here, "seed {seed}");
+    }
+}
+
+#[test]
 fn what_happened_before_with_the_same_topology_makes_no_difference() {
     let named = ALL.iter().find(|named| named.name == "tallies").unwrap();
     let topology = named.topology();
@@ -59,13 +74,6 @@ fn what_happened_before_with_the_same_topology_makes_no_difference() {
     let first = simulator.run(Seed(3)).unwrap();
     simulator.run(Seed(4)).unwrap();
     assert_eq!(simulator.run(Seed(3)).unwrap(), first);
-}
-
-#[test]
-fn a_process_that_is_killed_between_a_rename_and_its_sync_leaves_nothing_that_a_power_cut_takes_back() {
-    let topology = payments_of(20, 60);
-    let deaths = [FaultKind::Kill, FaultKind::PowerCut];
-    Simulator::new(&topology).faults(&deaths).run_many(0..600, minutes(10)).unwrap();
 }
 
 #[test]
@@ -142,6 +150,77 @@ fn state_that_is_kept_where_no_restart_takes_it_back_is_found_with_the_one_fault
         assert!(report.contains(part), "`{part}` is not in the report:\n{report}");
     }
     assert!(report.lines().count() < 120, "{report}");
+}
+
+#[test]
+fn what_the_disk_refused_and_what_was_slow_is_in_the_timeline() {
+    let topology = Topology::new("forgetful");
+    forgetful(&topology);
+    for kind in [FaultKind::DiskError, FaultKind::DiskFull] {
+        let failure = first_failure(&mut Simulator::new(&topology).faults(&[kind]));
+        assert!(!failure.faults.is_empty(), "{failure}");
+        for fault in &failure.faults {
+            assert!(failure.to_string().contains(&format!("FAULT {fault}")), "{failure}");
+        }
+    }
+    for kind in [FaultKind::SlowDisk, FaultKind::SlowJob, FaultKind::SlowEdge, FaultKind::Hang] {
+        let mut simulator = Simulator::new(&topology).faults(&[kind, FaultKind::Panic]).without_shrinking();
+        let shows = |failure: SimulationFailure| {
+            let of_kind = failure.faults.iter().find(|fault| fault.kind == kind)?;
+            failure.to_string().contains(&format!("FAULT {of_kind}")).then_some(())
+        };
+        let found = (0..200).any(|seed| simulator.run(Seed(seed)).err().and_then(shows).is_some());
+        assert!(found, "{kind:?} is in no timeline");
+    }
+}
+
+#[test]
+fn an_error_that_nothing_excuses_is_one_even_if_something_harmless_happened() {
+    let topology = Topology::new("unlucky");
+    let failed = Arc::new(Mutex::new(false));
+    topology
+        .source("numbers", Generator::bounded(40, |n| n))
+        .supervise(Supervision::stop())
+        .try_inspect(move |n| {
+            // Only in a run after the first, which is the one without faults.
+            let mut failed = failed.lock().unwrap();
+            let fails = *n == 30 && *failed;
+            *failed |= *n == 39;
+            if fails { Err("thirty".into()) } else { Ok(()) }
+        })
+        .for_each(|_| {});
+    let mut harmless_faults = 0;
+    let harmless = [FaultKind::Stall, FaultKind::SlowJob, FaultKind::LateReport, FaultKind::SlowDisk];
+    let mut simulator = Simulator::new(&topology).parallelism(&[1]).faults(&harmless).without_shrinking();
+    for seed in 0..20 {
+        let failure = simulator.run(Seed(seed)).unwrap_err();
+        assert!(matches!(&failure.violation, Violation::Error(what) if what.contains("thirty")), "{failure}");
+        harmless_faults += failure.faults.len();
+    }
+    assert!(harmless_faults > 20, "only {harmless_faults} faults");
+}
+
+#[test]
+fn dead_letters_in_a_sink_of_ones_own_are_compared_without_what_is_another_in_each_run() {
+    let (topology, collected) = (Topology::new("letters"), Collector::new());
+    let numbers = topology
+        .source("numbers", Generator::bounded(60, |n| n))
+        .parallelism(1)
+        .supervise(Supervision::quarantine().at_most_fraction(1.0))
+        .try_filter(|n| {
+            assert_ne!(*n, 31, "it cannot be handled");
+            if n % 20 == 7 { Err("it is refused".into()) } else { Ok(true) }
+        });
+    numbers.dead_letters().sink_exactly_once("kept", Files::jsonl("/out/letters"));
+    numbers
+        .dead_letters()
+        .map(|letter| (letter.attempts, letter))
+        .filter(|(_, letter)| !letter.panicked)
+        .sink_exactly_once("collected", collected.sink());
+    numbers.sink_exactly_once("passed", Files::jsonl("/out/numbers"));
+    run_all(&mut Simulator::new(&topology), 0..200);
+    let output = simulate(&topology, Seed(1)).unwrap().output;
+    assert_eq!((output["kept"].len(), output["collected"].len(), output["passed"].len()), (4, 3, 56));
 }
 
 #[test]
@@ -288,13 +367,14 @@ fn a_sink_of_ones_own_is_simulated_whether_it_can_tell_what_it_shows_or_not() {
         let topology = into(Own::new(tells, false));
         let output = simulate(&topology, Seed(1)).unwrap().output;
         assert_eq!(output["own"].len(), 60);
-        simulate_many(&topology, 0..100, minutes(10)).unwrap();
+        run_all(&mut Simulator::new(&topology), 0..100);
     }
 }
 
 #[test]
 fn a_sink_that_shows_records_before_their_checkpoint_is_complete_is_found() {
-    let failure = first_failure(&mut Simulator::new(&into(Own::new(true, true))));
+    let topology = into(Own::new(true, true));
+    let failure = first_failure(&mut Simulator::new(&topology).faults(&[FaultKind::Panic]));
     let Violation::Output { differences, .. } = &failure.violation else { panic!("{failure}") };
     assert!(!differences[0].too_much.is_empty(), "{failure}");
     assert_eq!(failure.faults.len(), 1, "{failure}");

@@ -137,6 +137,11 @@ fn region_of(job: &Job, operator: &str) -> RegionNode {
         .unwrap()
 }
 
+/// Whether this is said of its last failure.
+fn says(region: &RegionNode, what: &str) -> bool {
+    region.last_failure.as_ref().is_some_and(|failure| failure.contains(what))
+}
+
 /// Looks again and again until it is so.
 pub(crate) fn wait_until(what: &str, so: impl Fn() -> bool) {
     let begin = now();
@@ -164,14 +169,12 @@ fn a_stuck_operator_is_left_behind_while_another_region_goes_on_and_changes_noth
     wait_until("more of the other region", || read() > at_fall + 1_000);
     wait_until("the region", || {
         let region = region_of(&job, "sum");
-        region.restarts == 1 && region.state == "running"
+        let hung = says(&region, "sum[0] hung") && says(&region, "a step has taken");
+        region.restarts >= 1 && region.state == "running" && hung
     });
-    let stuck = region_of(&job, "sum").last_failure.unwrap();
-    assert!(stuck.contains("sum[0] hung") && stuck.contains("a step has taken"), "{stuck}");
     wait_until("all sums", || sums.snapshot().len() == RECORDS as usize);
     rope.pull();
     assert_eq!(region_of(&job, "other").restarts, 0);
-    assert_eq!(region_of(&job, "sum").restarts, 1);
     job.stop().unwrap();
     assert_eq!(job.wait().unwrap().end, End::Stopped);
     assert_eq!(sorted(sums.take()), expected_sums());
@@ -192,7 +195,7 @@ fn a_thread_that_comes_back_in_the_middle_of_the_next_attempt_changes_nothing() 
     numbers.key_by(|n| n % 3).actor("sum", sum).sink_exactly_once("sums", sums.sink());
     let job = topology.start(watched()).unwrap();
     rope.wait_for_fall();
-    wait_until("the region", || region_of(&job, "sum").restarts == 1);
+    wait_until("the region", || says(&region_of(&job, "sum"), "sum[0] hung"));
     rope.pull();
     assert_eq!(job.wait().unwrap().end, End::Finished);
     assert_eq!(sorted(sums.take()), expected_sums());
@@ -323,7 +326,8 @@ where
     }
 }
 
-fn stuck_in(place: Place, says: &str) {
+/// Lets a sink be stuck there. Returns what was said of it.
+fn stuck_in(place: Place, what: &str) -> String {
     let (pit, rope) = pit();
     let shown = Collector::new();
     let topology = Topology::new("stuck");
@@ -333,18 +337,19 @@ fn stuck_in(place: Place, says: &str) {
     let timeout = if place == Place::Open { millis(100) } else { seconds(1) };
     let job = topology.start(watched().hang_timeout(timeout)).unwrap();
     rope.wait_for_fall();
-    wait_until("the restart", || region_of(&job, "shown").restarts == 1);
+    // On a busy machine other steps may take too long, too.
+    wait_until(what, || says(&region_of(&job, "shown"), what));
     let failure = region_of(&job, "shown").last_failure.unwrap();
-    assert!(failure.contains(says), "{failure}");
     wait_until("the next attempt", || region_of(&job, "shown").state == "running");
     rope.release.send(()).unwrap();
     job.stop().unwrap();
     let outcome = job.wait().unwrap();
-    assert_eq!((outcome.end, outcome.restarts), (End::Stopped, 1), "stuck in {place:?}");
+    assert!(outcome.end == End::Stopped && outcome.restarts >= 1, "stuck in {place:?}");
     let shown = shown.take();
     assert!(!shown.is_empty(), "stuck in {place:?}, it has shown nothing");
     let all = 0..shown.len() as u64;
     assert!(shown.into_iter().eq(all), "stuck in {place:?}, something is missing, or there twice");
+    failure
 }
 
 #[test]
@@ -369,5 +374,8 @@ fn a_sink_that_is_stuck_while_it_commits_is_restarted() {
 
 #[test]
 fn a_sink_that_is_stuck_while_it_opens_is_left_behind_after_ten_times_as_long() {
-    stuck_in(Place::Open, "shown[0] hung: opening and restoring it has taken 1");
+    let failure = stuck_in(Place::Open, "shown[0] hung: opening and restoring it has taken ");
+    let took = failure.split("has taken ").nth(1).and_then(|rest| rest.split(" so far").next()).unwrap();
+    // A second or more, not some milliseconds.
+    assert!(took.ends_with('s') && !took.ends_with("ms"), "{failure}");
 }

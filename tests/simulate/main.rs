@@ -47,6 +47,11 @@ fn main() -> ExitCode {
     }
     let chosen: Vec<&Named> =
         ALL.iter().filter(|named| args.topology.as_ref().is_none_or(|name| name == named.name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = ALL.iter().map(|named| named.name).collect();
+        eprintln!("there is no such topology; these are there: {}", names.join(", "));
+        return ExitCode::FAILURE;
+    }
     let done = AtomicU64::new(0);
     let mut failures: Vec<SimulationFailure> = std::thread::scope(|scope| {
         let share = |share| run_share(&chosen, &args, share, &done);

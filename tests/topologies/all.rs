@@ -2,9 +2,10 @@
 //! milliseconds.
 
 pub(crate) mod bugs;
-mod chains;
-mod diamond;
-mod fan_out;
+pub(crate) mod chains;
+pub(crate) mod diamond;
+pub(crate) mod fan_out;
+mod parking;
 mod poison;
 mod sessions;
 mod tallies;
@@ -51,6 +52,7 @@ pub(crate) const ALL: &[Named] = &[
     rescaling("sessions", sessions::topology),
     rescaling("tallies", tallies::topology),
     rescaling("poison", poison::topology),
+    rescaling("parking", parking::topology),
     fixed("diamond", diamond::topology, &[1, 2]),
     fixed("chains", chains::topology, &[2]),
     fixed("fan-out", fan_out::topology, &[1, 2]),

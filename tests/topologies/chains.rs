@@ -19,10 +19,15 @@ impl Process for Number {
 }
 
 pub(super) fn topology() -> Topology {
+    chains_of(120, "/out/chains")
+}
+
+/// Two chains that share so many records, and write them into this folder.
+pub(crate) fn chains_of(records: u64, folder: &str) -> Topology {
     let topology = Topology::new("chains");
     topology
-        .source("source", Generator::bounded(120, |n| n).splits(2))
+        .source("source", Generator::bounded(records, |n| n).splits(2))
         .actor("number", Number)
-        .sink_exactly_once("files", Files::jsonl("/out/chains"));
+        .sink_exactly_once("files", Files::jsonl(folder));
     topology
 }

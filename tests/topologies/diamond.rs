@@ -23,13 +23,13 @@ impl Process for Widen {
     }
 }
 
-/// Numbers the records of each key.
-struct Number;
+/// Numbers the records of each of so many keys.
+pub(crate) struct Number(pub(crate) u64);
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Numbered {
-    key: u64,
-    nth: u64,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Numbered {
+    pub(crate) key: u64,
+    pub(crate) nth: u64,
 }
 
 impl Process for Number {
@@ -40,7 +40,7 @@ impl Process for Number {
 
     fn on_record(&self, record: u64, nth: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
         *nth += 1;
-        context.emit(Numbered { key: record % KEYS, nth: *nth });
+        context.emit(Numbered { key: record % self.0, nth: *nth });
         Ok(())
     }
 }
@@ -57,7 +57,7 @@ pub(super) fn topology() -> Topology {
         .union(&slow)
         .union(&aside)
         .key_by(|n| n % KEYS)
-        .actor("number", Number)
+        .actor("number", Number(KEYS))
         .sink_exactly_once("files", Files::jsonl("/out/diamond"));
     topology
 }

@@ -4,7 +4,7 @@ use watershed::prelude::*;
 use watershed::{Collector, SinkFn};
 
 /// Passes everything on, as an actor of its own.
-struct Pass;
+pub(crate) struct Pass;
 
 impl Process for Pass {
     type Key = ();

@@ -1,28 +1,8 @@
 //! Word count, from lines to exactly-once files.
 
-use serde::{Deserialize, Serialize};
 use watershed::prelude::*;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct WordCount {
-    word: String,
-    count: u64,
-}
-
-struct Count;
-
-impl Process for Count {
-    type Key = String;
-    type In = String;
-    type Out = WordCount;
-    type State = u64;
-
-    fn on_record(&self, word: String, count: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
-        *count += 1;
-        context.emit(WordCount { word, count: *count });
-        Ok(())
-    }
-}
+use crate::fixture::Count;
 
 fn line(n: u64) -> String {
     format!("w{} and w{} in line {}", n % 17, n * n % 23, n % 5)

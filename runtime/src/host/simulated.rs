@@ -38,6 +38,8 @@ struct State {
     /// What comes late, by when and in which order.
     late: BTreeMap<(u64, u64), Late>,
     lates: u64,
+    /// Channels that something is late on: how much, and when the last of it comes.
+    behind: BTreeMap<Channel, Behind>,
     /// Tasks that do nothing before some time.
     stalled: BTreeMap<TaskId, u64>,
     /// Slots whose thread is stuck: nothing on them is stepped.
@@ -51,6 +53,16 @@ type Job = Box<dyn FnOnce() + Send>;
 enum Late {
     Job(Job),
     Event(Event),
+    /// A message, and what puts it into the mailbox.
+    Delivery(Channel, Job),
+}
+
+/// A channel of a run: the receiver, the run, and the position among its inputs.
+type Channel = (TaskId, u32, u32);
+
+struct Behind {
+    count: usize,
+    until: u64,
 }
 
 impl State {
@@ -59,8 +71,17 @@ impl State {
         self.late.insert((until, self.lates), late);
     }
 
-    /// Lets happen what was to happen by now.
-    fn release(&mut self, now: u64) {
+    /// Holds back what is sent on a channel, behind what was held back on it before.
+    fn hold_delivery(&mut self, channel: Channel, until: u64, delivery: Job) {
+        let behind = self.behind.entry(channel).or_insert(Behind { count: 0, until });
+        behind.count += 1;
+        behind.until = behind.until.max(until);
+        let until = behind.until;
+        self.hold(until, Late::Delivery(channel, delivery));
+    }
+
+    /// Lets happen what was to happen by now. Returns what is to be delivered, in order.
+    fn release(&mut self, now: u64) -> Vec<Job> {
         let due: Vec<TaskId> =
             self.alarms.iter().filter(|(_, at)| **at <= now).map(|(task, _)| *task).collect();
         for task in due {
@@ -68,12 +89,23 @@ impl State {
             self.ready.insert(task);
         }
         self.stalled.retain(|_, until| *until > now);
+        let mut deliveries = Vec::new();
         while let Some(entry) = self.late.first_entry().filter(|entry| entry.key().0 <= now) {
             match entry.remove() {
                 Late::Job(job) => self.jobs.push(job),
                 Late::Event(event) => self.events.push_back(event),
+                Late::Delivery(channel, delivery) => {
+                    if let Some(behind) = self.behind.get_mut(&channel) {
+                        behind.count -= 1;
+                        if behind.count == 0 {
+                            self.behind.remove(&channel);
+                        }
+                    }
+                    deliveries.push(delivery);
+                }
             }
         }
+        deliveries
     }
 
     /// When something happens by itself.
@@ -146,6 +178,14 @@ impl World {
         lock(&self.state).ready.insert(task);
     }
 
+    /// For how long what is sent on a channel now is held back, if it is.
+    fn delay_of(&self, channel: Channel) -> Option<u64> {
+        let (task, _, number) = channel;
+        let delay = self.script.as_ref()?.delivery(task, number);
+        // What comes later must not overtake.
+        delay.or_else(|| lock(&self.state).behind.contains_key(&channel).then_some(0))
+    }
+
     /// Leaves behind all that is on a slot.
     pub(crate) fn replace(&self, slot: usize) {
         let mut state = lock(&self.state);
@@ -205,11 +245,23 @@ struct SimulatedPort<T: Task> {
     task: TaskId,
 }
 
-impl<T: Task> Port<T::In> for SimulatedPort<T> {
+impl<T: Task + 'static> Port<T::In> for SimulatedPort<T> {
     fn deliver(&self, envelope: Envelope<T::In>) {
-        lock(&self.cell).file(envelope);
-        if let Some(world) = self.world.upgrade() {
-            world.ready(self.task);
+        let Some(world) = self.world.upgrade() else { return };
+        let channel = (self.task, envelope.run, envelope.channel);
+        let (cell, task, receiver) = (Arc::clone(&self.cell), self.task, Weak::clone(&self.world));
+        let delivery = move || {
+            lock(&cell).file(envelope);
+            if let Some(world) = receiver.upgrade() {
+                world.ready(task);
+            }
+        };
+        match world.delay_of(channel) {
+            None => delivery(),
+            Some(nanos) => {
+                let until = world.clock.nanos() + nanos;
+                lock(&world.state).hold_delivery(channel, until, Box::new(delivery));
+            }
         }
     }
 }
@@ -414,8 +466,11 @@ impl Turn {
 fn next_turn(world: &World, master: &Master, dice: &mut Dice) -> Option<Turn> {
     loop {
         let now = world.clock.nanos();
-        let mut state = lock(&world.state);
-        state.release(now);
+        let deliveries = lock(&world.state).release(now);
+        for deliver in deliveries {
+            deliver();
+        }
+        let state = lock(&world.state);
         let at_work =
             state.ready.iter().filter(|task| !state.stalled.contains_key(task) && !state.is_stuck(**task));
         let mut turns: Vec<Turn> = at_work.map(|task| Turn::Task(*task)).collect();
@@ -511,7 +566,7 @@ fn crash_one(world: &World, turn: Turn, dice: &mut Dice) {
 /// Lets the task whose turn it is, or any, never come back from its step: nothing on its thread happens any more.
 fn hang_one(world: &World, turn: Turn, dice: &mut Dice) {
     let mut state = lock(&world.state);
-    let Some(task) = task_of(turn, &state, dice).filter(|task| !state.is_stuck(*task)) else { return };
+    let Some(task) = task_of(turn, &state, dice) else { return };
     let Some((cell, slot)) = state.tasks.get(&task).map(|entry| (Arc::clone(&entry.cell), entry.slot)) else {
         return;
     };
@@ -529,10 +584,12 @@ fn stall_one(world: &World, turn: Turn, nanos: u64, dice: &mut Dice) {
     }
 }
 
+/// The task whose turn it is, or any if it is nobody's. What is on a thread that is stuck does nothing, so nothing can happen
+/// to it.
 fn task_of(turn: Turn, state: &State, dice: &mut Dice) -> Option<TaskId> {
-    match turn {
-        Turn::Task(task) => Some(task),
-        _ if state.tasks.is_empty() => None,
-        _ => state.tasks.keys().nth(dice.below(state.tasks.len())).copied(),
+    if let Turn::Task(task) = turn {
+        return Some(task);
     }
+    let awake: Vec<TaskId> = state.tasks.keys().copied().filter(|task| !state.is_stuck(*task)).collect();
+    if awake.is_empty() { None } else { Some(awake[dice.below(awake.len())]) }
 }

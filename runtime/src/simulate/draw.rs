@@ -89,7 +89,7 @@ impl Draw<'_> {
     fn fault(&mut self, kind: FaultKind) -> Option<Fault> {
         let (mut span, mut micros) = (1, 0);
         let place = match kind {
-            FaultKind::Panic | FaultKind::Stop => self.step(),
+            FaultKind::Panic | FaultKind::Stop | FaultKind::Hang => self.step(),
             FaultKind::Kill | FaultKind::PowerCut if self.dice.below(3) == 0 => self.step(),
             FaultKind::Kill | FaultKind::PowerCut => self.operation(),
             FaultKind::Stall => {
@@ -103,6 +103,11 @@ impl Draw<'_> {
             FaultKind::SlowDisk => {
                 span = between(self.dice, 10, 300);
                 micros = between(self.dice, 50, 2_000);
+                self.step()
+            }
+            FaultKind::SlowEdge => {
+                span = between(self.dice, 10, 300);
+                micros = between(self.dice, 50, 10_000);
                 self.step()
             }
             FaultKind::SlowJob => {

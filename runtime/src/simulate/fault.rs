@@ -31,6 +31,10 @@ pub enum FaultKind {
     Stop,
     /// A task does nothing for a while.
     Stall,
+    /// A task never comes back from what it does, and nothing else on its thread happens any more.
+    Hang,
+    /// What some channels carry arrives late.
+    SlowEdge,
     /// File operations fail.
     DiskError,
     /// There is no room on the disk.
@@ -51,12 +55,14 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 13] = [
+    pub const ALL: [FaultKind; 15] = [
         FaultKind::Panic,
         FaultKind::Kill,
         FaultKind::PowerCut,
         FaultKind::Stop,
         FaultKind::Stall,
+        FaultKind::Hang,
+        FaultKind::SlowEdge,
         FaultKind::DiskError,
         FaultKind::DiskFull,
         FaultKind::SlowDisk,
@@ -70,6 +76,19 @@ impl FaultKind {
     /// Whether the process ends with it.
     pub(crate) fn is_death(self) -> bool {
         matches!(self, Self::Kill | Self::PowerCut)
+    }
+
+    /// Whether the job may end with an error because of it: by the user's policy, or as somebody has to repair the disk.
+    pub(crate) fn excuses_error(self) -> bool {
+        matches!(
+            self,
+            Self::Panic | Self::Hang | Self::DiskError | Self::DiskFull | Self::SinkError | Self::SinkPanic
+        )
+    }
+
+    /// Whether it lasts for some steps, which others do not notice.
+    pub(crate) fn is_slowness(self) -> bool {
+        matches!(self, Self::SlowDisk | Self::SlowEdge)
     }
 }
 
@@ -95,6 +114,10 @@ pub enum FaultPlace {
 /// What a sink is called for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SinkCall {
+    /// To open what it writes to.
+    Open,
+    /// To remove what earlier runs left behind.
+    Discard,
     /// To write a record.
     Write,
     /// To bring what was written to its place, at least once.
@@ -150,6 +173,8 @@ impl fmt::Display for FaultPlace {
                 f,
                 "{} {n}",
                 match call {
+                    SinkCall::Open => "opening",
+                    SinkCall::Discard => "discard",
                     SinkCall::Write => "write",
                     SinkCall::Flush => "flush",
                     SinkCall::Prepare => "prepare",
@@ -173,6 +198,10 @@ impl fmt::Display for Fault {
             FaultKind::PowerCut => f.write_str("the power goes"),
             FaultKind::Stop => f.write_str("the job is asked to stop"),
             FaultKind::Stall => write!(f, "a task does nothing for {ms} ms"),
+            FaultKind::Hang => f.write_str("a task hangs, and all on its thread with it"),
+            FaultKind::SlowEdge => {
+                write!(f, "for {span} steps some channels deliver {ms} ms late")
+            }
             FaultKind::DiskError => write!(f, "{span} file operations fail"),
             FaultKind::DiskFull => write!(f, "no room on the disk for {span} operations"),
             FaultKind::SlowDisk => {

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use watershed_actors::guard;
+use watershed_actors::in_simulation;
 use watershed_state::{Fs, SimulatedDisk, hash_key};
 
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::host::simulated::{self, Ending};
 use crate::job::End;
 use crate::plan::Plan;
 use crate::simulate::failure::Violation;
-use crate::simulate::fault::{Fault, FaultKind, FaultPlace};
+use crate::simulate::fault::FaultKind;
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
 use crate::simulate::outputs::{Guarantee, Shown, comparable, compare};
@@ -54,7 +54,25 @@ pub(crate) struct Played {
 struct Life {
     ending: Result<Ending, String>,
     /// Whether something went wrong in it that excuses an error.
-    struck: bool,
+    excused: bool,
+}
+
+impl Life {
+    fn has_finished(&self) -> bool {
+        matches!(&self.ending, Ok(Ending::Over(Ok(outcome))) if outcome.end != End::Stopped)
+    }
+
+    /// What is wrong with how it ended. An error of the engine itself is never excused.
+    fn violation(&self) -> Option<Violation> {
+        match &self.ending {
+            Err(panic) => Some(Violation::Panic(panic.clone())),
+            Ok(Ending::Hangs(how)) => Some(Violation::Hang(how.clone())),
+            Ok(Ending::Over(Err(error))) if !self.excused || error.kind == ErrorKind::Internal => {
+                Some(Violation::Error(error.to_string()))
+            }
+            Ok(Ending::Violated | Ending::Died(_) | Ending::Over(_)) => None,
+        }
+    }
 }
 
 impl Stage<'_> {
@@ -69,14 +87,8 @@ impl Stage<'_> {
         for life in 0.. {
             played.lives = life + 1;
             let lived = self.live(life, &disk, &mut played);
-            let finished =
-                matches!(&lived.ending, Ok(Ending::Over(Ok(outcome))) if outcome.end != End::Stopped);
-            let violation = match lived.ending {
-                Err(panic) => Some(Violation::Panic(panic)),
-                Ok(Ending::Hangs(how)) => Some(Violation::Hang(how)),
-                Ok(Ending::Over(Err(error))) if !lived.struck => Some(Violation::Error(error.to_string())),
-                Ok(Ending::Violated | Ending::Died(_) | Ending::Over(_)) => None,
-            };
+            let finished = lived.has_finished();
+            let violation = lived.violation();
             if let Some(violation) = violation {
                 played.history.violate(violation);
             }
@@ -94,7 +106,7 @@ impl Stage<'_> {
     /// Runs one life of the process.
     fn live(&self, life: usize, disk: &SimulatedDisk, played: &mut Played) -> Life {
         let (settings, faults) = (self.scenario.settings(life), self.scenario.faults_of(life));
-        let death = arm(disk, &faults);
+        let death = faults.iter().map(|fault| fault.kind).rfind(|kind| kind.is_death());
         let begin_nanos = played.nanos;
         let mut history = std::mem::take(&mut played.history);
         history.begin_life(life);
@@ -108,7 +120,7 @@ impl Stage<'_> {
         let names = plan.as_ref().map(Plan::task_names).unwrap_or_default();
         let script = Script::new(seed, disk, checkpoints, faults, history);
         let script = Arc::new(script.named(names).beginning_at(begin_nanos));
-        let ending = guard(|| {
+        let ending = in_simulation(|| {
             let (master, world, simulation) = match begin(plan, config, &script, begin_nanos) {
                 Ok(begun) => begun,
                 Err(_) if disk.is_dead() => return Ending::Died(None),
@@ -118,16 +130,20 @@ impl Stage<'_> {
         });
         played.restarts +=
             ending.as_ref().ok().and_then(Ending::outcome).map_or(0, |outcome| outcome.restarts);
-        script.note(Note::LifeEnds(describe(ending.as_ref().ok(), death)));
-        match (&ending, death) {
+        script.ends(Note::LifeEnds(describe(ending.as_ref().ok(), death)));
+        let mut life = Life { ending, excused: false };
+        match (&life.ending, death) {
             (Ok(Ending::Died(_)), Some(FaultKind::PowerCut)) => disk.crash(),
+            // What it says is there has to be there from then on.
+            _ if life.has_finished() => disk.crash(),
             _ => disk.kill(),
         }
         let finished = script.finish(disk.operations() - operations, disk.renames() - renames);
         played.history = finished.history;
         played.counts.add(&finished.counts);
         played.nanos = finished.nanos;
-        Life { ending: ending.map_err(|failure| failure.to_string()), struck: finished.struck }
+        life.excused = finished.excused;
+        life
     }
 
     /// Looks at what can be seen when a life is over.
@@ -167,8 +183,7 @@ impl Stage<'_> {
     fn visible(&self, life: usize, fs: &Fs, shown: &mut Shown) -> Result<(), Error> {
         for node in &self.plan(life)?.nodes {
             if let Some(records) = node.build.visible(fs)? {
-                let mut records: Vec<String> =
-                    records.into_iter().map(|record| comparable(&node.name, record)).collect();
+                let mut records: Vec<String> = records.into_iter().map(comparable).collect();
                 records.sort_unstable();
                 shown.insert(node.name.to_string(), (Guarantee::ExactlyOnce, records));
             }
@@ -191,26 +206,6 @@ fn begin(
     simulation.begin_nanos = begin_nanos;
     let (master, world) = simulated::start(plan?, config, &simulation)?;
     Ok((master, world, simulation))
-}
-
-/// Tells the disk what is to go wrong. Returns how the process is to die, if it is.
-fn arm(disk: &SimulatedDisk, faults: &[Fault]) -> Option<FaultKind> {
-    let mut death = None;
-    for fault in faults {
-        if fault.kind.is_death() {
-            death = Some(fault.kind);
-        }
-        match (fault.place, fault.kind) {
-            (FaultPlace::FileOperation(at), FaultKind::DiskFull) => disk.full_during(at..at + fault.span),
-            (FaultPlace::FileOperation(at), FaultKind::DiskError) => disk.fail_during(at..at + fault.span),
-            (FaultPlace::FileOperation(at), _) => disk.die_at_operation(at),
-            (FaultPlace::Rename(at), FaultKind::DiskFull) => disk.full_after_rename(at, fault.span),
-            (FaultPlace::Rename(at), FaultKind::DiskError) => disk.fail_after_rename(at, fault.span),
-            (FaultPlace::Rename(at), _) => disk.die_after_rename(at),
-            _ => {}
-        }
-    }
-    death
 }
 
 fn describe(ending: Option<&Ending>, death: Option<FaultKind>) -> String {

@@ -1,8 +1,10 @@
 //! What sinks have shown, and how that differs from what they should have.
 
-use std::collections::BTreeMap;
-
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
 use watershed_actors::DeadLetter;
 
 /// What a sink promises.
@@ -62,12 +64,17 @@ impl Outputs {
     /// Records are where everybody can see them.
     pub(crate) fn show(&mut self, sink: &str, records: impl IntoIterator<Item = String>) {
         if let Some((_, shown)) = self.shown.get_mut(sink) {
-            shown.extend(records.into_iter().map(|record| comparable(sink, record)));
+            shown.extend(records.into_iter().map(comparable));
         }
     }
 
     pub(crate) fn opened(&mut self, opened: Opened) {
-        self.opened.insert(opened, Left { life: self.life, settled: false });
+        // One that comes back from a hang when the next run has cleaned up already finds that its run is over, and writes
+        // nothing.
+        let is_over = self.opened.keys().any(|other| {
+            (&other.sink, other.instance) == (&opened.sink, opened.instance) && other.run > opened.run
+        });
+        self.opened.insert(opened, Left { life: self.life, settled: is_over });
     }
 
     /// Something was prepared; whatever was removed of this run before, there is something again.
@@ -143,17 +150,26 @@ pub struct Difference {
 /// Compares what was shown with what should be, sink by sink. Both are sorted. While the job has not finished, nothing is
 /// missing.
 pub(crate) fn compare(shown: &Shown, expected: &Shown, finished: bool) -> Vec<Difference> {
-    let nothing = (Guarantee::ExactlyOnce, Vec::new());
     let mut differences = Vec::new();
-    for (sink, (guarantee, expected)) in expected {
-        let (_, shown) = shown.get(sink).unwrap_or(&nothing);
+    let sinks: BTreeSet<&String> = shown.keys().chain(expected.keys()).collect();
+    for sink in sinks {
+        let guarantee = expected.get(sink).or_else(|| shown.get(sink)).map(|(guarantee, _)| *guarantee);
+        let (shown, expected) = (records_of(shown, sink), records_of(expected, sink));
         let missing = if finished { less(expected, shown) } else { Vec::new() };
-        let too_much = if *guarantee == Guarantee::ExactlyOnce { less(shown, expected) } else { Vec::new() };
+        let mut too_much = less(shown, expected);
+        if guarantee == Some(Guarantee::AtLeastOnce) {
+            // Again, but nothing else.
+            too_much.retain(|record| expected.binary_search(record).is_err());
+        }
         if !missing.is_empty() || !too_much.is_empty() {
             differences.push(Difference { sink: sink.clone(), missing, too_much });
         }
     }
     differences
+}
+
+fn records_of<'a>(shown: &'a Shown, sink: &str) -> &'a [String] {
+    shown.get(sink).map_or(&[], |(_, records)| records)
 }
 
 /// What is in `one` more often than in `other`. Both are sorted.
@@ -187,20 +203,50 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What must be the same in all runs: of a dead letter, what was left out and by whom; when, in which attempt and how it
-/// came about is different each time.
-pub(crate) fn comparable(sink: &str, record: String) -> String {
-    if !sink.ends_with(".dead-letters") {
+/// What must be the same in all runs. Of a dead letter that is what was left out, by whom and why, but not what depends on the
+/// run or the parallelism; it is known by its fields, wherever in the record it is.
+pub(crate) fn comparable(record: String) -> String {
+    if !record.contains("\"at_ms\"") {
         return record;
     }
-    match serde_json::from_str::<DeadLetter>(&record) {
-        Ok(letter) => format!("{}: {}", letter.operator, letter.evidence.payload),
-        Err(_) => record,
+    let Ok(mut value) = serde_json::from_str::<Value>(&record) else { return record };
+    if blank_letters(&mut value) { value.to_string() } else { record }
+}
+
+/// Takes out of the dead letters in it what is another in each run. Returns whether there are any.
+fn blank_letters(value: &mut Value) -> bool {
+    match value {
+        Value::Array(values) => blank_all(values.iter_mut()),
+        Value::Object(fields) => {
+            let Ok(letter) = DeadLetter::deserialize(&Value::Object(fields.clone())) else {
+                return blank_all(fields.values_mut());
+            };
+            *value = serde_json::to_value(blank(letter)).unwrap_or_default();
+            true
+        }
+        _ => false,
     }
+}
+
+fn blank_all<'a>(values: impl Iterator<Item = &'a mut Value>) -> bool {
+    values.map(blank_letters).filter(|any| *any).count() > 0
+}
+
+fn blank(mut letter: DeadLetter) -> DeadLetter {
+    (letter.id, letter.at_ms, letter.instance) = (String::new(), 0, 0);
+    (letter.backtrace, letter.replay_of) = (None, None);
+    (letter.evidence.position, letter.evidence.channel) = (None, None);
+    if letter.panicked {
+        // The last of its panics may have been another's.
+        (letter.attempts, letter.cause) = (0, String::new());
+    }
+    letter
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn shown(guarantee: Guarantee, records: &[&str]) -> Shown {
@@ -229,12 +275,68 @@ mod tests {
     fn at_least_once_may_show_more_and_a_job_at_work_may_show_less() {
         assert_eq!(difference(Guarantee::AtLeastOnce, &["a", "a"], &["a"], true), None);
         assert_eq!(difference(Guarantee::AtLeastOnce, &["a"], &["a", "b"], true), Some((1, 0)));
+        assert_eq!(difference(Guarantee::AtLeastOnce, &["a", "b", "b"], &["a"], false), Some((0, 2)));
         assert_eq!(difference(Guarantee::ExactlyOnce, &["a"], &["a", "b"], false), None);
         assert_eq!(difference(Guarantee::ExactlyOnce, &["a", "a"], &["a", "b"], false), Some((0, 1)));
     }
 
+    #[test]
+    fn a_sink_of_which_nothing_is_expected_must_show_nothing() {
+        for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+            let found = compare(&shown(guarantee, &["a"]), &Shown::new(), true);
+            assert_eq!(found[0].too_much, ["a"]);
+            assert!(compare(&shown(guarantee, &[]), &Shown::new(), true).is_empty());
+        }
+    }
+
+    fn letter(payload: u64, run: u64, panicked: bool) -> Value {
+        json!({
+            "id": format!("id-{run}"),
+            "operator": "chokes",
+            "instance": run,
+            "evidence": {
+                "stage": "process", "place": "input", "payload": payload, "encoded": "BQ==", "channel": run
+            },
+            "attempts": if panicked { run } else { 1 },
+            "panicked": panicked,
+            "cause": if panicked { format!("in run {run}") } else { "it is refused".to_string() },
+            "backtrace": format!("in run {run}"),
+            "at_ms": 1_000 + run,
+        })
+    }
+
+    #[test]
+    fn of_dead_letters_only_that_is_compared_which_is_the_same_in_all_runs() {
+        let of = |letter: Value| comparable(letter.to_string());
+        for panicked in [false, true] {
+            assert_eq!(of(letter(5, 1, panicked)), of(letter(5, 2, panicked)));
+            assert_ne!(of(letter(5, 1, panicked)), of(letter(6, 1, panicked)));
+        }
+        let with_cause = |cause: &str| {
+            let mut letter = letter(5, 1, false);
+            letter["cause"] = cause.into();
+            of(letter)
+        };
+        assert_ne!(with_cause("one"), with_cause("another"));
+        let inside = |run| json!({ "nth": 3, "letters": [letter(5, run, false)], "at_ms": 7 });
+        assert_eq!(of(inside(1)), of(inside(2)));
+        assert!(of(inside(1)).contains("\"at_ms\":7"));
+        assert_eq!(comparable("{\"at_ms\": 3}".to_string()), "{\"at_ms\": 3}");
+    }
+
     fn opened(instance: usize, run: u32) -> Opened {
         Opened { sink: "sink".to_string(), instance, run }
+    }
+
+    #[test]
+    fn a_run_that_opens_when_the_next_one_is_there_already_leaves_nothing() {
+        let mut outputs = Outputs::default();
+        outputs.begin_life();
+        outputs.opened(opened(1, 6));
+        outputs.opened(opened(1, 5));
+        assert_eq!(outputs.left_behind(), None);
+        outputs.opened(opened(1, 7));
+        assert!(outputs.left_behind().is_some());
     }
 
     #[test]

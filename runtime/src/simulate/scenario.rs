@@ -45,6 +45,10 @@ pub(crate) struct Settings {
     slice_slots: usize,
 }
 
+/// Virtual time after which a task counts as hanging: well above what any fault holds something up for, so that only those that
+/// hang are found.
+const HANG_TIMEOUT: Duration = Duration::from_millis(100);
+
 impl Settings {
     /// For a run in which nothing goes wrong.
     pub(crate) fn calm(parallelism: usize) -> Self {
@@ -94,6 +98,7 @@ impl Settings {
         config.credits = self.credits;
         config.watermark_interval = micros(self.watermark_micros);
         config.retain = self.retain;
+        config.hang_timeout = Some(HANG_TIMEOUT);
         // A budget that is spent is no fault of the engine's.
         config.restart =
             Restart::from_snapshot().backoff(backoff, backoff * 8).at_most(10_000, Duration::from_hours(1));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use watershed_actors::{Control, FailureKind, SkipEntry, TaskEvent, TaskId, UserResult};
-use watershed_state::{SimulatedDisk, durable_skips, hash_key};
+use watershed_state::{DiskFault, SimulatedDisk, durable_skips, hash_key};
 
 use crate::master::{Event, Stored};
 use crate::simulate::failure::Violation;
@@ -41,6 +41,8 @@ struct State {
 struct Armed {
     fault: Fault,
     struck: bool,
+    /// Of those that the disk lets strike: by this it is asked whether it has.
+    on_disk: Option<DiskFault>,
 }
 
 /// How much of everything there was.
@@ -77,8 +79,8 @@ impl Counts {
 pub(crate) struct Finished {
     pub(crate) history: History,
     pub(crate) counts: Counts,
-    /// Something went wrong that excuses an error.
-    pub(crate) struck: bool,
+    /// Something really went wrong that excuses an error.
+    pub(crate) excused: bool,
     pub(crate) nanos: u64,
 }
 
@@ -103,6 +105,8 @@ pub(crate) enum Instead {
     Stall(u64),
 }
 
+/// One of so many channels is slow when some are.
+const SLOW_CHANNELS: u64 = 3;
 /// Steps after which others are slow.
 const SLOW_STEPS: u64 = 128;
 
@@ -114,7 +118,7 @@ impl Script {
         faults: Vec<Fault>,
         history: History,
     ) -> Self {
-        let arm = |fault| Armed { fault, struck: false };
+        let arm = |fault| Armed { on_disk: arm(disk, &fault), fault, struck: false };
         Self {
             seed,
             disk: disk.clone(),
@@ -158,9 +162,10 @@ impl Script {
         let step = state.counts.steps;
         state.history.trace(turn.wrapping_add(nanos << 16));
         let due = |fault: &Fault| matches!(fault.place, FaultPlace::Step(at) if at <= step);
-        let fault = state.strike(|fault| due(fault) && fault.kind != FaultKind::SlowDisk)?;
+        let fault = state.strike(|fault| due(fault) && !fault.kind.is_slowness())?;
         match fault.kind {
             FaultKind::Panic => Some(Instead::Panic),
+            FaultKind::Hang => Some(Instead::Hang),
             FaultKind::Stop => Some(Instead::Stop),
             FaultKind::Stall => Some(Instead::Stall(fault.micros * 1_000)),
             kind => kind.is_death().then_some(Instead::Die),
@@ -169,21 +174,23 @@ impl Script {
 
     /// So many file operations were made in a step. Returns how long they take.
     pub(crate) fn file_operations(&self, operations: u64) -> u64 {
-        let mut state = self.lock();
-        let step = state.counts.steps;
-        let mut nanos = 0;
-        for armed in &mut state.armed {
-            let Fault { kind: FaultKind::SlowDisk, place: FaultPlace::Step(from), span, micros, .. } =
-                armed.fault
-            else {
-                continue;
-            };
-            if (from..from.saturating_add(span)).contains(&step) && operations > 0 {
-                armed.struck = true;
-                nanos += micros * 1_000 * operations;
-            }
+        if operations == 0 {
+            return 0;
         }
-        nanos
+        let mut state = self.lock();
+        state.ask(&self.disk);
+        let slow = state.strike_for_now(FaultKind::SlowDisk);
+        slow.iter().map(|fault| fault.micros * 1_000 * operations).sum()
+    }
+
+    /// Something is sent on a channel of a task. Returns for how long it is held back.
+    pub(crate) fn delivery(&self, task: TaskId, channel: u32) -> Option<u64> {
+        let mut state = self.lock();
+        let is_slow = |fault: &Fault| {
+            hash_key(&(self.seed, fault.place.number(), task.0, channel)).is_multiple_of(SLOW_CHANNELS)
+        };
+        let slow = state.strike_for_now_if(FaultKind::SlowEdge, is_slow);
+        slow.iter().map(|fault| fault.micros * 1_000).max()
     }
 
     /// Whether this turn is one of those that come seldom for now.
@@ -202,9 +209,8 @@ impl Script {
             fault.kind == FaultKind::SlowJob
                 && matches!(fault.place, FaultPlace::Job(at) if (at..at.saturating_add(fault.span)).contains(&job))
         };
-        let armed = state.armed.iter_mut().find(|armed| slow(&armed.fault))?;
-        armed.struck = true;
-        Some(armed.fault.micros * 1_000)
+        let index = state.armed.iter().position(|armed| slow(&armed.fault))?;
+        Some(state.hit(index).micros * 1_000)
     }
 
     /// Something is reported to the control plane. Only what is done beside the data path can come late: what an actor
@@ -374,14 +380,17 @@ impl Script {
         self.checkpoints.join(format!("chk-{checkpoint}/manifest"))
     }
 
-    /// Adds a line to the timeline.
-    pub(crate) fn note(&self, note: Note) {
-        self.lock().note(note);
-    }
-
     /// Whether a promise was seen broken.
     pub(crate) fn is_violated(&self) -> bool {
         self.lock().history.violation.is_some()
+    }
+
+    /// The process comes to its end.
+    pub(crate) fn ends(&self, note: Note) {
+        let mut state = self.lock();
+        // What the disk refused at the very start no step has told.
+        state.ask(&self.disk);
+        state.note(note);
     }
 
     /// Takes out what is left when the life is over, after so many file operations.
@@ -389,29 +398,75 @@ impl Script {
         let mut state = self.lock();
         state.counts.operations = operations;
         state.counts.renames = renames;
-        let reached = |fault: &Fault| match fault.place {
-            FaultPlace::FileOperation(at) => at <= operations,
-            FaultPlace::Rename(at) => at <= renames,
-            _ => false,
-        };
-        let struck = state.armed.iter().any(|armed| armed.struck || reached(&armed.fault));
+        let excused = state.armed.iter().any(|armed| armed.struck && armed.fault.kind.excuses_error());
         Finished {
             history: std::mem::take(&mut state.history),
             counts: std::mem::take(&mut state.counts),
-            struck,
+            excused,
             nanos: state.nanos,
         }
+    }
+}
+
+/// Tells the disk what is to go wrong, if it is the disk that does. Returns by what it can be asked whether it has.
+fn arm(disk: &SimulatedDisk, fault: &Fault) -> Option<DiskFault> {
+    match (fault.place, fault.kind) {
+        (FaultPlace::FileOperation(at), FaultKind::DiskFull) => Some(disk.full_during(at..at + fault.span)),
+        (FaultPlace::FileOperation(at), FaultKind::DiskError) => Some(disk.fail_during(at..at + fault.span)),
+        (FaultPlace::Rename(at), FaultKind::DiskFull) => Some(disk.full_after_rename(at, fault.span)),
+        (FaultPlace::Rename(at), FaultKind::DiskError) => Some(disk.fail_after_rename(at, fault.span)),
+        (FaultPlace::FileOperation(at), _) => {
+            disk.die_at_operation(at);
+            None
+        }
+        (FaultPlace::Rename(at), _) => {
+            disk.die_after_rename(at);
+            None
+        }
+        _ => None,
     }
 }
 
 impl State {
     /// Takes the first fault that has not struck yet and is due.
     fn strike(&mut self, due: impl Fn(&Fault) -> bool) -> Option<Fault> {
-        let armed = self.armed.iter_mut().find(|armed| !armed.struck && due(&armed.fault))?;
-        armed.struck = true;
+        let index = self.armed.iter().position(|armed| !armed.struck && due(&armed.fault))?;
+        Some(self.hit(index))
+    }
+
+    /// The faults of a kind whose steps these are.
+    fn strike_for_now(&mut self, kind: FaultKind) -> Vec<Fault> {
+        self.strike_for_now_if(kind, |_| true)
+    }
+
+    fn strike_for_now_if(&mut self, kind: FaultKind, hits: impl Fn(&Fault) -> bool) -> Vec<Fault> {
+        let step = self.counts.steps;
+        let due = |fault: &Fault| {
+            let FaultPlace::Step(from) = fault.place else { return false };
+            fault.kind == kind && (from..from.saturating_add(fault.span)).contains(&step) && hits(fault)
+        };
+        let due: Vec<usize> = (0..self.armed.len()).filter(|index| due(&self.armed[*index].fault)).collect();
+        due.into_iter().map(|index| self.hit(index)).collect()
+    }
+
+    /// Asks the disk which of its faults have struck.
+    fn ask(&mut self, disk: &SimulatedDisk) {
+        for index in 0..self.armed.len() {
+            if self.armed[index].on_disk.is_some_and(|fault| disk.refused(fault) > 0) {
+                self.hit(index);
+            }
+        }
+    }
+
+    /// A fault strikes, perhaps not for the first time.
+    fn hit(&mut self, index: usize) -> Fault {
+        let armed = &mut self.armed[index];
+        let first = !std::mem::replace(&mut armed.struck, true);
         let fault = armed.fault.clone();
-        self.note(Note::Fault(fault.to_string()));
-        Some(fault)
+        if first {
+            self.note(Note::Fault(fault.to_string()));
+        }
+        fault
     }
 
     fn note(&mut self, note: Note) {

@@ -47,6 +47,7 @@ impl<S: TwoPhaseSink> TwoPhaseSink for Scripted<S> {
     fn open(&self, context: &SinkContext) -> UserResult<Self::Writer> {
         let sink = Arc::clone(&context.instance.operator);
         self.script.sink(&sink, Guarantee::ExactlyOnce);
+        self.script.sink_call(SinkCall::Open)?;
         let opened = Opened { sink: sink.to_string(), instance: context.instance.index, run: context.run };
         self.script.sink_opens(opened.clone());
         let writer = self.sink.open(context)?;
@@ -69,6 +70,7 @@ impl<S: TwoPhaseSink> TwoPhaseSink for Scripted<S> {
         instance: Option<usize>,
         context: &SinkContext,
     ) -> UserResult {
+        self.script.sink_call(SinkCall::Discard)?;
         self.sink.discard_dangling(keep, runs.clone(), instance, context)?;
         self.script.sink_discarded(&context.instance.operator, &runs, instance);
         Ok(())
@@ -122,6 +124,7 @@ impl<S: Sink> Sink for Scripted<S> {
     fn open(&self, context: &SinkContext) -> UserResult<Self::Writer> {
         let sink = Arc::clone(&context.instance.operator);
         self.script.sink(&sink, Guarantee::AtLeastOnce);
+        self.script.sink_call(SinkCall::Open)?;
         let writer = self.sink.open(context)?;
         Ok(ScriptedWriter { writer, sink, script: Arc::clone(&self.script), records: Vec::new() })
     }

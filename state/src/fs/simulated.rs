@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::disk::{Disk, Node};
-use self::faults::Faults;
+pub use self::faults::DiskFault;
+use self::faults::{Faults, Refused};
 use super::{FileInfo, FileSystem, FileWriter, Fs};
 
 /// An in-memory disk. A crash takes away what was not synced: of a file's contents some prefix of the unsynced
@@ -29,13 +30,28 @@ struct Shared {
     operations: u64,
     renames: u64,
     faults: Faults,
+    refused: Refused,
+}
+
+/// What an operation needs of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Room for something new.
+    Room,
+    Nothing,
 }
 
 impl SimulatedDisk {
     /// An empty disk whose crashes follow `seed`.
     pub fn new(seed: u64) -> Self {
-        let shared =
-            Shared { disk: Disk::new(seed), life: 0, operations: 0, renames: 0, faults: Faults::default() };
+        let shared = Shared {
+            disk: Disk::new(seed),
+            life: 0,
+            operations: 0,
+            renames: 0,
+            faults: Faults::default(),
+            refused: Refused::default(),
+        };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -98,24 +114,23 @@ impl SimulatedDisk {
         self.lock().disk.fingerprint()
     }
 
-    /// [`operate`](Self::operate) for what needs room on the disk.
-    fn allocate<R>(&self, life: u64, operation: impl FnOnce(&mut Disk) -> io::Result<R>) -> io::Result<R> {
-        let full = {
-            let shared = self.lock();
-            shared.faults.is_full(shared.operations + 1)
-        };
-        self.operate(life, |disk| if full { Err(io::ErrorKind::StorageFull.into()) } else { operation(disk) })
-    }
-
-    /// Runs one operation, if the process of that life is still alive.
-    fn operate<R>(&self, life: u64, operation: impl FnOnce(&mut Disk) -> io::Result<R>) -> io::Result<R> {
+    /// Runs one operation, if the process of that life is still alive. What `otherwise` does happens if the disk refuses it.
+    fn operate<R>(
+        &self,
+        life: u64,
+        needs: Needs,
+        operation: impl FnOnce(&mut Disk) -> io::Result<R>,
+        otherwise: impl FnOnce(&mut Disk),
+    ) -> io::Result<R> {
         let mut shared = self.lock();
         shared.operations += 1;
         if shared.life != life || shared.faults.is_dead(shared.operations) {
             return Err(io::Error::other("the simulated process is dead"));
         }
-        if shared.faults.fails(shared.operations) {
-            return Err(io::Error::other("the simulated disk fails (EIO)"));
+        if let Some((fault, error)) = shared.faults.refuse(shared.operations, needs == Needs::Room) {
+            shared.refused.count(fault);
+            otherwise(&mut shared.disk);
+            return Err(error);
         }
         operation(&mut shared.disk)
     }
@@ -139,7 +154,7 @@ struct SimulatedFs {
 
 impl SimulatedFs {
     fn operate<R>(&self, operation: impl FnOnce(&mut Disk) -> io::Result<R>) -> io::Result<R> {
-        self.disk.operate(self.life, operation)
+        self.disk.operate(self.life, Needs::Nothing, operation, |_| {})
     }
 }
 
@@ -154,7 +169,7 @@ impl FileSystem for SimulatedFs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn FileWriter>> {
-        let file = self.disk.allocate(self.life, |disk| disk.create(path))?;
+        let file = self.disk.operate(self.life, Needs::Room, |disk| disk.create(path), |_| {})?;
         Ok(Box::new(SimulatedWriter { disk: self.disk.clone(), life: self.life, file }))
     }
 
@@ -207,11 +222,15 @@ struct SimulatedWriter {
 
 impl FileWriter for SimulatedWriter {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.disk.allocate(self.life, |disk| disk.append(self.file, bytes))
+        let torn = &bytes[..bytes.len() / 2];
+        let operation = |disk: &mut Disk| disk.append(self.file, bytes);
+        // What cannot be written to is not written to.
+        self.disk.operate(self.life, Needs::Room, operation, |disk| drop(disk.append(self.file, torn)))
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.operate(self.life, |disk| disk.sync(self.file))
+        let operation = |disk: &mut Disk| disk.sync(self.file);
+        self.disk.operate(self.life, Needs::Nothing, operation, |disk| disk.fail_to_sync(self.file))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Component, Path};
 
 use super::super::FileInfo;
@@ -24,8 +25,44 @@ pub(super) struct Disk {
 }
 
 enum Content {
-    File { now: Vec<u8>, synced: Vec<u8> },
+    File(Bytes),
     Dir { now: Names, synced: Names },
+}
+
+/// What is in a file.
+#[derive(Default)]
+struct Bytes {
+    now: Vec<u8>,
+    synced: Vec<u8>,
+    /// What could not be made durable once and is taken for durable since: a crash leaves zeroes there.
+    lost: Vec<Range<usize>>,
+}
+
+impl Bytes {
+    /// What would be on the disk if all of it were synced.
+    fn on_disk(&self) -> Vec<u8> {
+        let mut bytes = self.now.clone();
+        for lost in &self.lost {
+            bytes[lost.clone()].fill(0);
+        }
+        bytes
+    }
+
+    fn sync(&mut self) {
+        self.synced = self.on_disk();
+    }
+
+    /// What was not synced yet never will be.
+    fn fail_to_sync(&mut self) {
+        let durable = if self.on_disk().starts_with(&self.synced) { self.synced.len() } else { 0 };
+        self.lost.push(durable..self.now.len());
+    }
+
+    fn crash(&mut self, draw: u64) {
+        self.synced = surviving(&self.on_disk(), &self.synced, draw);
+        self.now.clone_from(&self.synced);
+        self.lost.clear();
+    }
 }
 
 type Names = BTreeMap<String, Node>;
@@ -88,10 +125,7 @@ impl Disk {
         let (seed, crashes) = (self.seed, self.crashes);
         for (node, content) in &mut self.nodes {
             match content {
-                Content::File { now, synced } => {
-                    *synced = surviving(now, synced, draw(seed, crashes, !node));
-                    now.clone_from(synced);
-                }
+                Content::File(bytes) => bytes.crash(draw(seed, crashes, !node)),
                 Content::Dir { now, synced } => now.clone_from(synced),
             }
         }
@@ -115,31 +149,36 @@ impl Disk {
     pub(super) fn create(&mut self, path: &Path) -> io::Result<Node> {
         let (parent, name) = self.parent_and_name(path)?.ok_or(ErrorKind::IsADirectory)?;
         if let Some(&node) = self.names(parent)?.get(name) {
-            let (now, _) = self.file_mut(node)?;
-            now.clear();
+            let file = self.file_mut(node)?;
+            file.now.clear();
+            file.lost.clear();
             return Ok(node);
         }
-        let node = self.add(Content::File { now: Vec::new(), synced: Vec::new() });
+        let node = self.add(Content::File(Bytes::default()));
         self.change(parent, Effect::Link(name.to_owned(), node))?;
         Ok(node)
     }
 
     pub(super) fn append(&mut self, file: Node, bytes: &[u8]) -> io::Result<()> {
-        let (now, _) = self.file_mut(file)?;
-        now.extend_from_slice(bytes);
+        self.file_mut(file)?.now.extend_from_slice(bytes);
         Ok(())
     }
 
     pub(super) fn sync(&mut self, file: Node) -> io::Result<()> {
-        let (now, synced) = self.file_mut(file)?;
-        synced.clone_from(now);
+        self.file_mut(file)?.sync();
         Ok(())
+    }
+
+    /// The disk could not make a file durable, and the system takes it for durable all the same from now on.
+    pub(super) fn fail_to_sync(&mut self, file: Node) {
+        if let Ok(file) = self.file_mut(file) {
+            file.fail_to_sync();
+        }
     }
 
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let node = self.find(path)?;
-        let (now, _) = self.file_mut(node)?;
-        Ok(now.clone())
+        Ok(self.file_mut(node)?.now.clone())
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
@@ -185,8 +224,8 @@ impl Disk {
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<FileInfo>> {
         let names = self.names(self.find(dir)?)?;
         let info = |(name, node): (&String, &Node)| match self.nodes.get(node) {
-            Some(Content::File { now, .. }) => {
-                FileInfo { name: name.clone(), len: now.len() as u64, is_dir: false }
+            Some(Content::File(file)) => {
+                FileInfo { name: name.clone(), len: file.now.len() as u64, is_dir: false }
             }
             _ => FileInfo { name: name.clone(), len: 0, is_dir: true },
         };
@@ -217,7 +256,7 @@ impl Disk {
     /// What a file holds after any crash.
     pub(super) fn durable(&self, path: &Path) -> Option<Vec<u8>> {
         match self.nodes.get(&self.find_durable(path)?)? {
-            Content::File { now, synced } if now == synced => Some(synced.clone()),
+            Content::File(file) if file.now == file.synced => Some(file.synced.clone()),
             _ => None,
         }
     }
@@ -240,7 +279,7 @@ impl Disk {
                 .iter()
                 .filter_map(|node| match self.nodes.get(node)? {
                     Content::Dir { now, synced } => Some([now.get(name), synced.get(name)]),
-                    Content::File { .. } => None,
+                    Content::File(_) => None,
                 })
                 .flatten()
                 .flatten()
@@ -262,7 +301,7 @@ impl Disk {
 
     pub(super) fn fingerprint(&self) -> u64 {
         let content = |content: &Content| match content {
-            Content::File { now, synced } => crate::hash_key(&(now, synced)),
+            Content::File(file) => crate::hash_key(&(&file.now, &file.synced)),
             Content::Dir { now, synced } => crate::hash_key(&(now, synced)),
         };
         self.nodes.iter().fold(0, |hash, (node, of)| crate::hash_key(&(hash, node, content(of))))
@@ -328,7 +367,7 @@ impl Disk {
     fn names(&self, dir: Node) -> io::Result<&Names> {
         match self.nodes.get(&dir) {
             Some(Content::Dir { now, .. }) => Ok(now),
-            Some(Content::File { .. }) => Err(ErrorKind::NotADirectory.into()),
+            Some(Content::File(_)) => Err(ErrorKind::NotADirectory.into()),
             None => Err(ErrorKind::NotFound.into()),
         }
     }
@@ -336,14 +375,14 @@ impl Disk {
     fn names_mut(&mut self, dir: Node) -> io::Result<(&mut Names, &mut Names)> {
         match self.nodes.get_mut(&dir) {
             Some(Content::Dir { now, synced }) => Ok((now, synced)),
-            Some(Content::File { .. }) => Err(ErrorKind::NotADirectory.into()),
+            Some(Content::File(_)) => Err(ErrorKind::NotADirectory.into()),
             None => Err(ErrorKind::NotFound.into()),
         }
     }
 
-    fn file_mut(&mut self, file: Node) -> io::Result<(&mut Vec<u8>, &mut Vec<u8>)> {
+    fn file_mut(&mut self, file: Node) -> io::Result<&mut Bytes> {
         match self.nodes.get_mut(&file) {
-            Some(Content::File { now, synced }) => Ok((now, synced)),
+            Some(Content::File(bytes)) => Ok(bytes),
             Some(Content::Dir { .. }) => Err(ErrorKind::IsADirectory.into()),
             None => Err(ErrorKind::NotFound.into()),
         }

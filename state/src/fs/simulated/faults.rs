@@ -1,5 +1,6 @@
 //! What is to go wrong on a simulated disk, by the number of the operation.
 
+use std::io;
 use std::ops::Range;
 
 use super::SimulatedDisk;
@@ -11,18 +12,37 @@ pub(super) struct Faults {
     dies_at: Option<u64>,
     /// After so many further renames something begins.
     after_renames: Vec<(u64, Begin)>,
-    /// These operations find no room for anything new.
-    full: Range<u64>,
-    /// These operations fail.
-    failing: Range<u64>,
+    /// Operations that the disk refuses.
+    troubles: Vec<Trouble>,
+}
+
+/// Something that was asked to go wrong for some operations; tells it from what else was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskFault(usize);
+
+/// Some operations that are refused.
+#[derive(Debug, Clone)]
+struct Trouble {
+    fault: DiskFault,
+    operations: Range<u64>,
+    refusal: Refusal,
+}
+
+/// Which operations are refused, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// Those that need room.
+    Full,
+    /// All.
+    Failure,
 }
 
 /// What begins after a rename.
 #[derive(Debug, Clone, Copy)]
 enum Begin {
     Death,
-    Full(u64),
-    Failure(u64),
+    /// For so many operations.
+    Refusals(DiskFault, Refusal, u64),
 }
 
 impl Faults {
@@ -35,22 +55,44 @@ impl Faults {
         let next = operation + 1;
         for (left, begin) in &mut self.after_renames {
             *left = left.saturating_sub(1);
-            match begin {
+            match *begin {
                 _ if *left > 0 => {}
-                Begin::Death => self.dies_at = Some(next),
-                Begin::Full(operations) => self.full = next..next + *operations,
-                Begin::Failure(operations) => self.failing = next..next + *operations,
+                Begin::Death => self.dies_at = Some(self.dies_at.map_or(next, |at| at.min(next))),
+                Begin::Refusals(fault, refusal, count) => {
+                    let operations = next..next.saturating_add(count);
+                    self.troubles.push(Trouble { fault, operations, refusal });
+                }
             }
         }
         self.after_renames.retain(|(left, _)| *left > 0);
     }
 
-    pub(super) fn is_full(&self, operation: u64) -> bool {
-        self.full.contains(&operation)
+    /// Whether an operation is refused: because of which fault, and what the disk says.
+    pub(super) fn refuse(&self, operation: u64, needs_room: bool) -> Option<(DiskFault, io::Error)> {
+        let due = |trouble: &&Trouble| {
+            trouble.operations.contains(&operation) && (needs_room || trouble.refusal == Refusal::Failure)
+        };
+        let Trouble { fault, refusal, .. } = self.troubles.iter().find(due)?;
+        let error = match refusal {
+            Refusal::Full => io::ErrorKind::StorageFull.into(),
+            Refusal::Failure => io::Error::other("the simulated disk fails (EIO)"),
+        };
+        Some((*fault, error))
+    }
+}
+
+/// How many operations were refused, fault by fault.
+#[derive(Debug, Default)]
+pub(super) struct Refused(Vec<u64>);
+
+impl Refused {
+    fn next_fault(&mut self) -> DiskFault {
+        self.0.push(0);
+        DiskFault(self.0.len() - 1)
     }
 
-    pub(super) fn fails(&self, operation: u64) -> bool {
-        self.failing.contains(&operation)
+    pub(super) fn count(&mut self, fault: DiskFault) {
+        self.0[fault.0] += 1;
     }
 }
 
@@ -65,7 +107,7 @@ impl SimulatedDisk {
     /// [`die_at_operation`](Self::die_at_operation) for the operation that follows the `n`-th further rename: when a name
     /// is there and not yet durable.
     pub fn die_after_rename(&self, n: u64) {
-        self.after_rename(n, Begin::Death);
+        self.lock().faults.after_renames.push((n.max(1), Begin::Death));
     }
 
     /// Whether the operation has been attempted at which the process was to die.
@@ -74,36 +116,52 @@ impl SimulatedDisk {
         shared.faults.is_dead(shared.operations)
     }
 
-    /// During these further operations (1 is the next one) the disk is full: no file can be created or appended to;
-    /// everything else works.
-    pub fn full_during(&self, operations: Range<u64>) {
-        let mut shared = self.lock();
-        shared.faults.full = further(shared.operations, &operations);
+    /// During these further operations (1 is the next one) the disk is full: no file can be created, and of what is
+    /// appended only half finds room; everything else works.
+    pub fn full_during(&self, operations: Range<u64>) -> DiskFault {
+        self.refuse_during(&operations, Refusal::Full)
     }
 
-    /// These further operations (1 is the next one) fail as on a disk with a defect, without an effect.
-    pub fn fail_during(&self, operations: Range<u64>) {
-        let mut shared = self.lock();
-        shared.faults.failing = further(shared.operations, &operations);
+    /// These further operations (1 is the next one) fail as on a disk with a defect. They have no effect, with two
+    /// exceptions: half of what was to be appended is there, and what was to be made durable never will be, although a later
+    /// attempt succeeds, as on Linux.
+    pub fn fail_during(&self, operations: Range<u64>) -> DiskFault {
+        self.refuse_during(&operations, Refusal::Failure)
     }
 
     /// [`full_during`](Self::full_during) for so many operations from the one on that follows the `n`-th further rename.
-    pub fn full_after_rename(&self, n: u64, operations: u64) {
-        self.after_rename(n, Begin::Full(operations));
+    pub fn full_after_rename(&self, n: u64, operations: u64) -> DiskFault {
+        self.refuse_after_rename(n, Refusal::Full, operations)
     }
 
     /// [`fail_during`](Self::fail_during) for so many operations from the one on that follows the `n`-th further rename.
-    pub fn fail_after_rename(&self, n: u64, operations: u64) {
-        self.after_rename(n, Begin::Failure(operations));
+    pub fn fail_after_rename(&self, n: u64, operations: u64) -> DiskFault {
+        self.refuse_after_rename(n, Refusal::Failure, operations)
     }
 
-    fn after_rename(&self, n: u64, begin: Begin) {
-        self.lock().faults.after_renames.push((n.max(1), begin));
+    /// How many operations were refused because of this fault.
+    pub fn refused(&self, fault: DiskFault) -> u64 {
+        self.lock().refused.0[fault.0]
     }
 
     /// Nothing goes wrong any more of what was asked for.
     pub fn mend(&self) {
         self.lock().faults = Faults::default();
+    }
+
+    fn refuse_during(&self, operations: &Range<u64>, refusal: Refusal) -> DiskFault {
+        let mut shared = self.lock();
+        let fault = shared.refused.next_fault();
+        let operations = further(shared.operations, operations);
+        shared.faults.troubles.push(Trouble { fault, operations, refusal });
+        fault
+    }
+
+    fn refuse_after_rename(&self, n: u64, refusal: Refusal, operations: u64) -> DiskFault {
+        let mut shared = self.lock();
+        let fault = shared.refused.next_fault();
+        shared.faults.after_renames.push((n.max(1), Begin::Refusals(fault, refusal, operations)));
+        fault
     }
 }
 

@@ -374,3 +374,57 @@ fn a_disk_can_be_made_to_fail_just_after_a_rename() {
     assert_eq!(fs.create(Path::new("/four")).err().unwrap().kind(), ErrorKind::StorageFull);
     write(&fs, "/four", b"text", true);
 }
+
+#[test]
+fn faults_that_overlap_all_strike_and_each_counts_what_was_refused_for_it() {
+    let disk = SimulatedDisk::new(1);
+    let fs = disk.fs();
+    let faults = [disk.fail_during(1..3), disk.full_during(2..5), disk.fail_during(4..5)];
+    assert!(fs.list(Path::new("/")).is_err() && fs.create(Path::new("/a")).is_err());
+    assert_eq!(fs.create(Path::new("/a")).err().unwrap().kind(), ErrorKind::StorageFull);
+    assert!(fs.list(Path::new("/")).is_err());
+    write(&fs, "/a", b"text", true);
+    assert_eq!(faults.map(|fault| disk.refused(fault)), [2, 1, 1]);
+}
+
+#[test]
+fn an_append_that_is_refused_leaves_half_of_it() {
+    for full in [false, true] {
+        let disk = SimulatedDisk::new(1);
+        let fs = disk.fs();
+        let mut file = write(&fs, "/file", b"all of this ", true);
+        if full {
+            disk.full_during(1..2)
+        } else {
+            disk.fail_during(1..2)
+        };
+        assert!(file.write_all(b"and half of that").is_err());
+        assert_eq!(read(&fs, "/file").unwrap(), b"all of this and half");
+    }
+}
+
+#[test]
+fn what_could_not_be_synced_once_is_never_durable_although_a_later_sync_succeeds() {
+    let failing = |fs: &Fs, disk: &SimulatedDisk| {
+        let mut file = write(fs, "/file", b"durable ", true);
+        fs.sync_dir(Path::new("/")).unwrap();
+        file.write_all(b"lost ").unwrap();
+        disk.fail_during(1..2);
+        assert!(file.sync().is_err());
+        file
+    };
+    let disk = SimulatedDisk::new(1);
+    let fs = disk.fs();
+    let mut file = failing(&fs, &disk);
+    file.write_all(b"durable").unwrap();
+    file.sync().unwrap();
+    assert_eq!(read(&fs, "/file").unwrap(), b"durable lost durable", "the process does not notice");
+    assert_eq!(disk.durable(Path::new("/file")), None);
+    disk.crash();
+    assert_eq!(read(&disk.fs(), "/file").unwrap(), b"durable \0\0\0\0\0durable");
+
+    let disk = SimulatedDisk::new(1);
+    drop(failing(&disk.fs(), &disk));
+    write(&disk.fs(), "/file", b"new", true);
+    assert_eq!(disk.durable(Path::new("/file")).unwrap(), b"new", "what is written anew is as good as any");
+}
