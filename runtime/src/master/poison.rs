@@ -89,7 +89,7 @@ impl Poison {
         *careful = (*careful).max(2 * moment.records + CAREFUL_MARGIN);
         let unknown = self.unknown.remove(&task);
         let Some(suspect) = &blame.suspect else {
-            self.unknown.insert(task, moment);
+            self.unknown.insert(task, of_run);
             return Finding::FirstTry;
         };
         let known = |entry: &SkipEntry| {

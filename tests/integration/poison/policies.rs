@@ -1,5 +1,8 @@
 //! Caps, and what is not a record's fault.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use watershed::prelude::*;
 use watershed::{Directive, ErrorKind, SimulatedDisk, SinkFn, Stage};
 
@@ -117,6 +120,40 @@ fn a_panic_in_what_is_fused_to_a_source_is_put_down_to_the_position_in_the_sourc
         assert_eq!(places.len(), 6, "seed {seed}");
         assert_eq!(lines_in(&disk, "/out").len(), 54, "seed {seed}");
     }
+}
+
+#[test]
+fn a_region_waits_for_a_disk_that_cannot_take_the_list_and_its_record_is_not_tried_again_meanwhile() {
+    let mut finished = 0;
+    for operation in (10..130).step_by(2) {
+        let disk = SimulatedDisk::new(7);
+        let panics = Arc::new(AtomicU32::new(0));
+        let topology = Topology::new("panicking");
+        let count = Arc::clone(&panics);
+        topology
+            .source("numbers", Generator::bounded(20, |n| n))
+            .parallelism(1)
+            .map(move |n| {
+                if n == 7 {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    std::panic::resume_unwind(Box::new("seven"));
+                }
+                n
+            })
+            .supervise(Supervision::quarantine())
+            .sink_exactly_once("files", Files::jsonl("/out"));
+        disk.fail_during(operation..operation + 3);
+        let outcome = topology.run(simulated(seeded(7).on_disk(&disk)));
+        // A job that cannot note who it is does not go on.
+        if outcome.is_err() {
+            continue;
+        }
+        finished += 1;
+        assert_eq!(panics.load(Ordering::Relaxed), 3, "operation {operation}");
+        assert_eq!(payloads(&letters(&disk, "numbers")), [serde_json::json!(7)], "operation {operation}");
+        assert_eq!(lines_in(&disk, "/out").len(), 19, "operation {operation}");
+    }
+    assert!(finished > 30, "{finished} of 60 jobs finished");
 }
 
 #[test]

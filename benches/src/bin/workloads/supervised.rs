@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use watershed::{Outcome, Supervision, prelude::*};
+use watershed::{Outcome, Resume, prelude::*};
 use watershed_bench::stopwatch::Stopwatch;
 
 use crate::rows::{Measured, Setup};
