@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use watershed::{Outcome, Process, Resume, prelude::*};
 use watershed_bench::stopwatch::Stopwatch;
 
-use crate::rows::{Measured, Setup};
+use crate::rows::{Measured, Setup, median};
 use crate::sums::{KEYS, RunningSum, pairs};
 use crate::tally::LastPerKey;
 
+/// Pairs of runs; the medians count.
+const ROUNDS: usize = 5;
 /// How often the other region crashes.
 const CRASHES: u64 = 100;
 /// Records that it processes between two crashes, and in a second: the crashes go on for five seconds and longer.
@@ -24,8 +26,23 @@ const LOOK_RECORDS: u64 = 4096;
 /// checkpoints and the checksum are those of W2.
 #[expect(clippy::needless_pass_by_value, reason = "all workloads take it like that")]
 pub(crate) fn regions(setup: Setup) -> watershed::Result<Measured> {
-    let calm = run(&setup, 0)?;
-    let shaken = run(&setup, CRASHES)?;
+    let (mut calm, mut shaken) = (run(&setup, 0)?, run(&setup, CRASHES)?);
+    let mut ratios = vec![calm.seconds / shaken.seconds];
+    let mut seconds = [vec![calm.seconds], vec![shaken.seconds]];
+    for round in 1..ROUNDS {
+        // By turns, whoever comes first: a machine gets slower and faster by itself.
+        if round % 2 == 1 {
+            shaken = run(&setup, CRASHES)?;
+            calm = run(&setup, 0)?;
+        } else {
+            calm = run(&setup, 0)?;
+            shaken = run(&setup, CRASHES)?;
+        }
+        ratios.push(calm.seconds / shaken.seconds);
+        seconds[0].push(calm.seconds);
+        seconds[1].push(shaken.seconds);
+    }
+    let [calm_seconds, shaken_seconds] = seconds.map(median);
     let mut measured = Measured::new(setup.records, shaken.checksum, &shaken.outcome);
     let restarts = |operator: &str| {
         let mut regions = shaken.outcome.tree.regions.iter();
@@ -34,9 +51,9 @@ pub(crate) fn regions(setup: Setup) -> watershed::Result<Measured> {
     };
     measured.figures.extend(
         [
-            ("calm_records_per_s", setup.records as f64 / calm.seconds),
-            ("shaken_records_per_s", setup.records as f64 / shaken.seconds),
-            ("shaken_to_calm", calm.seconds / shaken.seconds),
+            ("calm_records_per_s", setup.records as f64 / calm_seconds),
+            ("shaken_records_per_s", setup.records as f64 / shaken_seconds),
+            ("shaken_to_calm", median(ratios)),
             ("calm_checkpoints", calm.outcome.checkpoints as f64),
             ("shaken_checkpoints", shaken.outcome.checkpoints as f64),
             ("restarts_of_the_other", f64::from(restarts("shaky"))),

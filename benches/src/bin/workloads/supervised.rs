@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use watershed::{Outcome, Resume, prelude::*};
 use watershed_bench::stopwatch::Stopwatch;
 
-use crate::rows::{Measured, Setup};
+use crate::rows::{Measured, Setup, median};
 use crate::sums::{KEYS, RunningSum, pairs};
 use crate::tally::LastPerKey;
 
@@ -55,9 +55,4 @@ fn run(setup: &Setup, supervision: Option<Supervision>) -> watershed::Result<(f6
     let outcome = topology.run(setup.config.clone().resume(Resume::Nothing))?;
     let nanos = stopwatch.nanos() - first.load(Ordering::Relaxed);
     Ok((nanos as f64 / 1e9, last.sum(), outcome))
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
