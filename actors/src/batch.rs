@@ -42,7 +42,9 @@ impl<T> Batch<T> {
     pub fn push(&mut self, value: T, at: i64) {
         if at != NO_TIMESTAMP || !self.timestamps.is_empty() {
             // Columns are whole or absent: the records before the first with a time get "none".
-            self.timestamps.resize(self.values.len(), NO_TIMESTAMP);
+            if self.timestamps.len() != self.values.len() {
+                self.begin_times();
+            }
             self.timestamps.push(at);
         }
         self.values.push(value);
@@ -56,6 +58,10 @@ impl<T> Batch<T> {
     }
 
     /// Begins or goes on with the column of times, before some are added to it and as many values after them.
+    ///
+    /// Not inlined: whoever emits a record should be small enough to become a part of the loop that calls it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn begin_times(&mut self) {
         self.timestamps.resize(self.values.len(), NO_TIMESTAMP);
     }
