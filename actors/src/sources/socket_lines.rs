@@ -12,7 +12,7 @@ use std::vec;
 
 use serde::{Deserialize, Serialize};
 
-use self::connection::{Connection, Received, Terms};
+use self::connection::{Connection, NotText, Received, Terms};
 use self::error::SocketError;
 use crate::error::UserResult;
 use crate::source::{Polled, Reader, Records, Source, SourceContext, Split};
@@ -123,7 +123,7 @@ impl Split for SocketLinesSplit {
 pub struct SocketLinesReader {
     received: Receiver<Received>,
     /// Lines that were received together, as far as they have not been given out.
-    lines: vec::IntoIter<String>,
+    lines: vec::IntoIter<Result<String, Box<NotText>>>,
     position: u64,
     address: String,
     /// Closed when it is dropped, which ends the thread.
@@ -138,7 +138,12 @@ impl Reader for SocketLinesReader {
         let mut room = limit;
         loop {
             let lines = self.lines.len().min(room);
-            records.extend(self.lines.by_ref().take(lines));
+            for line in self.lines.by_ref().take(lines) {
+                match line {
+                    Ok(line) => records.push(line),
+                    Err(bad) => records.reject(bad.bytes, bad.error),
+                }
+            }
             self.position += lines as u64;
             room -= lines;
             if room == 0 {

@@ -31,10 +31,17 @@ enum Link {
 /// What the thread has to say.
 #[derive(Debug)]
 pub(super) enum Received {
-    Lines(Vec<String>),
+    Lines(Vec<Result<String, Box<NotText>>>),
     /// The server has closed the connection in good order.
     Closed,
     Failed(SocketError),
+}
+
+/// A line that is not UTF-8.
+#[derive(Debug)]
+pub(super) struct NotText {
+    pub(super) bytes: Vec<u8>,
+    pub(super) error: SocketError,
 }
 
 /// What the thread is told.
@@ -111,13 +118,11 @@ impl Thread {
         while self.fill(&mut window)? {
             let mut lines = Vec::new();
             if window.line_end().is_some() {
-                let mut bad = None;
                 let from = window.position();
                 let cut = cutter.cut(window.bytes(), usize::MAX, usize::MAX, |line| {
-                    self.keep(line, from, &mut lines, &mut bad);
+                    lines.push(self.text_of(line, from));
                 });
                 let cut = cut.map_err(|bad| self.bad_line(bad, &window))?;
-                bad.map_or(Ok(()), Err)?;
                 window.consume(cut.bytes);
             }
             if window.bytes().len() > self.terms.longest && window.line_end().is_none() {
@@ -129,11 +134,9 @@ impl Thread {
         }
         if !window.bytes().is_empty() {
             let mut lines = Vec::new();
-            let mut bad = None;
             let from = window.position();
-            let last = cutter.last(window.bytes(), |line| self.keep(line, from, &mut lines, &mut bad));
+            let last = cutter.last(window.bytes(), |line| lines.push(self.text_of(line, from)));
             last.map_err(|bad| self.bad_line(bad, &window))?;
-            bad.map_or(Ok(()), Err)?;
             self.say(Received::Lines(lines));
         }
         cutter.finish(&self.terms.address);
@@ -159,13 +162,14 @@ impl Thread {
         SocketError::TooLong { address, longest, offset: window.position() + at as u64 }
     }
 
-    /// Keeps a line that was cut off behind byte `from`, or the first reason not to.
-    fn keep(&self, line: Line<'_>, from: u64, lines: &mut Vec<String>, bad: &mut Option<SocketError>) {
+    /// A line that was cut off behind byte `from`.
+    fn text_of(&self, line: Line<'_>, from: u64) -> Result<String, Box<NotText>> {
         match line {
-            Line::Text(line) => lines.push(line),
-            Line::NotUtf8 { at, .. } => {
+            Line::Text(line) => Ok(line),
+            Line::NotUtf8 { line, at } => {
                 let address = self.terms.address.clone();
-                bad.get_or_insert(SocketError::NotUtf8 { address, offset: from + at as u64 });
+                let error = SocketError::NotUtf8 { address, offset: from + at as u64 };
+                Err(Box::new(NotText { bytes: line.to_vec(), error }))
             }
         }
     }

@@ -3,6 +3,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::batch::Batch;
 use crate::sources::testing::{context, drain, poll};
 
 /// A reader and the server's end of its connection.
@@ -102,6 +103,27 @@ fn invalid_utf8_fails_or_is_counted() {
     });
     assert_eq!(lines.unwrap(), ["a", "b"]);
     assert_eq!(skipped.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_line_that_is_no_text_is_rejected_with_its_bytes_and_the_lines_behind_it_come() {
+    let (mut reader, mut peer) = connected(|source| source);
+    peer.write_all(b"a\nx\xff\nb\n\xfe").unwrap();
+    drop(peer);
+    let (mut batch, mut bad) = (Batch::default(), Vec::new());
+    loop {
+        let mut records = Records::new(&mut batch);
+        let polled = reader.poll(&mut records, 2).unwrap();
+        bad.extend(records.into_rejected().into_iter().map(|bad| (bad.bytes, bad.after)));
+        match polled {
+            Polled::End => break,
+            Polled::Pending(_) => std::thread::park(),
+            Polled::Ready => {}
+        }
+    }
+    assert_eq!(batch.values, ["a", "b"]);
+    assert_eq!(bad, [(b"x\xff".to_vec(), 1), (b"\xfe".to_vec(), 2)]);
+    assert_eq!(reader.position(), 4);
 }
 
 #[test]
