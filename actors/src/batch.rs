@@ -43,7 +43,7 @@ impl<T> Batch<T> {
         if at != NO_TIMESTAMP || !self.timestamps.is_empty() {
             // Columns are whole or absent: the records before the first with a time get "none".
             if self.timestamps.len() != self.values.len() {
-                self.begin_times();
+                self.catch_up();
             }
             self.timestamps.push(at);
         }
@@ -58,12 +58,16 @@ impl<T> Batch<T> {
     }
 
     /// Begins or goes on with the column of times, before some are added to it and as many values after them.
-    ///
-    /// Not inlined: whoever emits a record should be small enough to become a part of the loop that calls it.
-    #[cold]
-    #[inline(never)]
     pub(crate) fn begin_times(&mut self) {
         self.timestamps.resize(self.values.len(), NO_TIMESTAMP);
+    }
+
+    /// [`Batch::begin_times`] for the first record with a time. Apart, so that [`Batch::push`] is small enough for whoever
+    /// emits a record to become a part of the loop that calls it.
+    #[cold]
+    #[inline(never)]
+    fn catch_up(&mut self) {
+        self.begin_times();
     }
 
     /// Makes the column of times whole after values were added without.

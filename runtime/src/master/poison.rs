@@ -74,9 +74,9 @@ impl Poison {
     }
 
     /// A task has failed: at this moment of its run, and at this one as its next run counts.
-    pub(super) fn note(
+    fn note(
         &mut self,
-        plan: &Plan,
+        (plan, lineage): (&Plan, &str),
         task: TaskId,
         failure: &Failure,
         (of_run, moment): (Moment, Moment),
@@ -93,7 +93,9 @@ impl Poison {
             return Finding::FirstTry;
         };
         let known = |entry: &SkipEntry| {
-            *entry.operator == *plan.nodes[node].name && entry.fingerprint == suspect.fingerprint
+            *entry.operator == *plan.nodes[node].name
+                && entry.lineage == lineage
+                && entry.fingerprint == suspect.fingerprint
         };
         let before = self.tries.entry((node, suspect.fingerprint)).or_default();
         if *before == 0 && unknown.is_some_and(|unknown| unknown.is_about(of_run)) {
@@ -120,7 +122,7 @@ impl Poison {
     /// beginning).
     ///
     /// # Errors
-    /// If the list cannot be written: nothing is lost then but the next attempt.
+    /// If the list cannot be written. It is as it was then, and they wait for the next try.
     fn write_down(
         &mut self,
         plan: &Plan,
@@ -246,7 +248,7 @@ impl Master {
         let of_run = Moment { checkpoint: began_with, records: life.records.since_run(counted) };
         let checkpoint = self.begins_at(self.plan.task(task).region);
         let moment = Moment { checkpoint, records: life.records.since_checkpoint(counted) };
-        let finding = self.poison.note(&self.plan, task, failure, (of_run, moment));
+        let finding = self.poison.note((&self.plan, &self.identity.lineage), task, failure, (of_run, moment));
         if let Some(suspect) = failure.blame.as_ref().and_then(|blame| blame.suspect.as_ref()) {
             let (record, task) = (&suspect.evidence.payload, self.plan.name_of(task));
             tracing::warn!(task, %record, key = failure.key, ?finding, "a record is under suspicion");

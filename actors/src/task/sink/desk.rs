@@ -3,6 +3,7 @@
 use watershed_state::Data;
 
 use crate::batch::{Batch, Flow};
+use crate::clock::NO_TIMESTAMP;
 use crate::error::{Blame, Failure, UserError, UserResult, chain_of, is_io};
 use crate::inbox::ValveChange;
 use crate::message::{Signal, Status};
@@ -121,9 +122,10 @@ impl Desk {
             // The record is taken out first, so that a letter that does not fit stays one.
             match replay.letter.evidence.record::<T>() {
                 Ok(record) => {
+                    let at = replay.letter.evidence.timestamp.unwrap_or(NO_TIMESTAMP);
                     let exhibit = Exhibit {
                         replay_of: Some(replay.letter.id.clone()),
-                        ..Exhibit::new(Stage::Sink, Place::Input, crate::clock::NO_TIMESTAMP)
+                        ..Exhibit::new(Stage::Sink, Place::Input, at)
                     };
                     let _: Flow = self.write_one(&exhibit, record, &mut write)?;
                     self.aside.care.replayed(replay.letter.id);
