@@ -80,10 +80,22 @@ impl FileSystem for LocalFs {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(Lock(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// A lock of the operating system. It belongs to the opened file, which lives for as long as anybody has it: also a
+/// process that is being started by another thread, until it begins to run its own program. Closing the file here
+/// would therefore leave it locked for a moment.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A file system that refuses this still does it when the file is closed.
+        let _ = self.0.unlock();
     }
 }
 

@@ -55,3 +55,15 @@ fn a_lock_is_exclusive_until_it_is_dropped() {
     drop(held);
     assert!(LocalFs.lock(&path).unwrap().is_some());
 }
+
+#[test]
+fn a_dropped_lock_is_free_while_a_process_that_is_being_started_still_has_its_file() {
+    let temp = tempdir().unwrap();
+    let path = temp.path().join("lock");
+    let file = File::create(&path).unwrap();
+    file.try_lock().unwrap();
+    let inherited = file.try_clone().unwrap();
+    drop(Lock(file));
+    assert!(LocalFs.lock(&path).unwrap().is_some());
+    drop(inherited);
+}
