@@ -13,32 +13,39 @@ demo: ## counts the words of a real text, is killed twice on the way, and proves
 	@scripts/demo.sh
 
 test: ## runs all tests, those in the documentation included
-	@scripts/setup.sh
+	@scripts/setup.sh rocksdb
+	@scripts/rocksdb.sh
 	cargo test --workspace
 
 SEEDS ?= 10000
 FIRST_SEED ?= 0
+# Say `ROCKSDB=1` for state in memory in one life of the process and in RocksDB in another.
+ROCKSDB ?=
 
 simulate: ## runs SEEDS=10000 seeds from FIRST_SEED=0 on over the project's topologies, with all that can go wrong
-	@scripts/setup.sh
-	@cargo test --quiet --test simulate -- --seeds $(SEEDS) --first $(FIRST_SEED)
+	@scripts/setup.sh rocksdb
+	@scripts/rocksdb.sh
+	@cargo test --quiet --test simulate -- --seeds $(SEEDS) --first $(FIRST_SEED) $(if $(ROCKSDB),--rocksdb)
 
 mutations: ## puts bugs into the engine, one after the other, and looks whether the simulator finds them with MUTATION_SEEDS=5000
-	@scripts/setup.sh
+	@scripts/setup.sh rocksdb
+	@scripts/rocksdb.sh
 	@cargo test --quiet --test simulate -- --bugs --seeds $(or $(MUTATION_SEEDS),5000)
 
 lint: ## checks format, clippy and documentation, and takes no warning
-	@scripts/setup.sh rustfmt clippy
+	@scripts/setup.sh rustfmt clippy rocksdb
+	@scripts/rocksdb.sh
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 bench: ## measures all workloads, or ROWS="W1 W2", against the programs in PEERS; table and plot go to benches/results/
-	@scripts/setup.sh
+	@scripts/setup.sh rocksdb
+	@scripts/rocksdb.sh
 	cargo build --release -p watershed-bench --bins
 	@$${CARGO_TARGET_DIR:-target}/release/suite $(ROWS)
 
 instructions: ## counts the instructions of single-threaded pieces, and takes no jump of more than 10 %
 	@scripts/setup.sh valgrind
-	cargo build --profile demo -p watershed-bench --bin pieces --bin instructions
+	cargo build --profile demo --no-default-features -p watershed-bench --bin pieces --bin instructions
 	@$${CARGO_TARGET_DIR:-target}/demo/instructions $(ARGS)

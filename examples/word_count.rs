@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use watershed::prelude::*;
@@ -34,12 +34,38 @@ struct Options {
     /// Milliseconds between two checkpoints.
     #[arg(long, default_value_t = 1000)]
     checkpoint_interval_ms: u64,
+    /// Where the counts live while it runs.
+    #[arg(long, value_enum, default_value_t = Backend::Memory)]
+    state: Backend,
     /// Instances of each actor; as many as cores if not given.
     #[arg(long)]
     parallelism: Option<usize>,
     /// Microseconds by which each line is slowed down.
     #[arg(long, default_value_t = 0)]
     delay_us: u64,
+}
+
+/// Where state lives.
+#[derive(Clone, Copy, ValueEnum)]
+enum Backend {
+    Memory,
+    Rocksdb,
+}
+
+impl Backend {
+    #[cfg_attr(
+        feature = "rocksdb",
+        expect(clippy::unnecessary_wraps, reason = "without the feature it may fail")
+    )]
+    fn state_backend(self) -> Result<StateBackend, String> {
+        match self {
+            Self::Memory => Ok(StateBackend::Memory),
+            #[cfg(feature = "rocksdb")]
+            Self::Rocksdb => Ok(RocksDb::new().into()),
+            #[cfg(not(feature = "rocksdb"))]
+            Self::Rocksdb => Err("it was built without RocksDB: leave out `--no-default-features`".into()),
+        }
+    }
 }
 
 /// One word and how often it has been seen so far.
@@ -71,7 +97,9 @@ fn main() -> ExitCode {
     // Someone who stops reading the log must not end the job with it.
     log.with_writer(io::stderr).log_internal_errors(false).init();
 
-    match count_words(&Options::parse()) {
+    let options = Options::parse();
+    let backend = options.state.state_backend();
+    match backend.and_then(|backend| count_words(&options, backend).map_err(|error| error.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("word_count: {error}");
@@ -80,7 +108,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn count_words(options: &Options) -> watershed::Result<()> {
+fn count_words(options: &Options, backend: StateBackend) -> watershed::Result<()> {
     let topology = Topology::new("word-count");
     let delay = Duration::from_micros(options.delay_us);
     let lines = if options.input.is_dir() {
@@ -99,6 +127,7 @@ fn count_words(options: &Options) -> watershed::Result<()> {
 
     let mut config = Config::local()
         .checkpoints(&options.checkpoints)
+        .state_backend(backend)
         .checkpoint_interval(Duration::from_millis(options.checkpoint_interval_ms));
     if let Some(parallelism) = options.parallelism {
         config = config.parallelism(parallelism);

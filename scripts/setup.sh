@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing to build Watershed: a C compiler, which Rust links with, and what is named as arguments:
-# components of Rust, or valgrind. It needs root or sudo for that; without them it prints what to type.
+# components of Rust, valgrind, or what it takes to build RocksDB. It needs root or sudo for that; without them it prints what to type.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -46,6 +46,11 @@ can_link || install_packages "A C compiler" gcc libc6-dev
 for part in "$@"; do
     if [ "$part" = valgrind ]; then
         command -v valgrind >/dev/null 2>&1 || install_packages Valgrind valgrind
+    elif [ "$part" = rocksdb ]; then
+        # Its bindings are made from its header by libclang, which also needs headers of its own.
+        if ! command -v g++ >/dev/null 2>&1 || ! ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1; then
+            install_packages "What RocksDB is built with" g++ libclang-dev
+        fi
     elif ! cargo "${part#rust}" --version >/dev/null 2>&1; then
         rustup component add "$part" || give_up "The component $part of Rust is missing; please install it."
     fi

@@ -16,14 +16,19 @@ pub use watershed_runtime::{
     simulate, simulate_many,
 };
 pub use watershed_state::{
-    Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, hash_key,
+    Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, StateBackend,
+    hash_key,
 };
+#[cfg(feature = "rocksdb")]
+pub use watershed_state::{RocksDb, rocksdb};
 
 /// What a topology is usually written with.
 pub mod prelude {
+    #[cfg(feature = "rocksdb")]
+    pub use crate::RocksDb;
     pub use crate::{
         Aggregate, Config, Context, End, Files, Generator, Items, Lateness, Lines, Process, Restart,
-        SideOutput, SocketLines, Stdout, Stream, Supervision, Timer, TimerKind, Topology, UserResult, millis,
-        minutes, seconds,
+        SideOutput, SocketLines, StateBackend, Stdout, Stream, Supervision, Timer, TimerKind, Topology,
+        UserResult, millis, minutes, seconds,
     };
 }

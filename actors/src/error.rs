@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use watershed_state::{StateFault, StoreError};
+
 use crate::supervision::{Directive, Stage, Suspect};
 
 /// What user code returns: any error will do, so `?` works on everything.
@@ -48,6 +50,8 @@ pub enum FailureKind {
     Error,
     /// There is no room on a disk. It takes somebody outside to change that, so it is tried again until there is.
     NoSpace,
+    /// The disk refuses what state needs of it: no record's fault, and perhaps it works the next time.
+    Disk,
     /// What a checkpoint holds cannot be taken over: trying again would change nothing.
     State,
     /// It did not come back from what it was doing: its thread is left behind.
@@ -74,6 +78,16 @@ impl Failure {
         Self { cause: cause.into(), kind: FailureKind::State, key: None, blame: None }
     }
 
+    /// State on disk could not be read or written. What is damaged stays so; what the disk refuses may work the next time.
+    pub fn store(error: &StoreError) -> Self {
+        let kind = match error {
+            _ if is_no_space(error) => FailureKind::NoSpace,
+            StoreError::Io { .. } => FailureKind::Disk,
+            _ => FailureKind::State,
+        };
+        Self { cause: chain_of(error), kind, key: None, blame: None }
+    }
+
     /// It does not come back from what it is doing.
     pub fn hung(cause: impl Into<String>) -> Self {
         Self { cause: cause.into(), kind: FailureKind::Hung, key: None, blame: None }
@@ -88,16 +102,28 @@ impl Failure {
     pub fn caught(payload: Box<dyn Any + Send>) -> Self {
         match payload.downcast::<Thrown>() {
             Ok(thrown) => Self::user(&thrown.0),
-            Err(payload) => {
-                let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-                let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-                Self {
-                    cause: text.unwrap_or_else(|| "a panic without a message".to_string()),
-                    kind: FailureKind::Panic,
-                    key: None,
-                    blame: None,
-                }
-            }
+            Err(payload) => match payload.downcast::<StateFault>() {
+                Ok(fault) => Self::fault(*fault),
+                Err(payload) => Self::panic(&*payload),
+            },
+        }
+    }
+
+    fn fault(fault: StateFault) -> Self {
+        match fault {
+            StateFault::Store(error) => Self::store(&error),
+            other => Self::state(chain_of(&other)),
+        }
+    }
+
+    fn panic(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Self {
+            cause: text.unwrap_or_else(|| "a panic without a message".to_string()),
+            kind: FailureKind::Panic,
+            key: None,
+            blame: None,
         }
     }
 }
@@ -106,7 +132,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.kind {
             FailureKind::Panic => "panicked",
-            FailureKind::Error | FailureKind::NoSpace => "failed",
+            FailureKind::Error | FailureKind::NoSpace | FailureKind::Disk => "failed",
             FailureKind::State => "cannot be restored",
             FailureKind::Hung => "hung",
             FailureKind::Internal => "broke",
@@ -162,4 +188,24 @@ struct Thrown(UserError);
 #[cold]
 pub(crate) fn fail(error: UserError) -> ! {
     std::panic::resume_unwind(Box::new(Thrown(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caught(kind: io::ErrorKind) -> Failure {
+        let source = io::Error::new(kind, "the disk says no");
+        let error = StoreError::Io { path: "count[0]".into(), doing: "read", source };
+        Failure::caught(Box::new(StateFault::from(error)))
+    }
+
+    #[test]
+    fn faults_of_a_database_are_no_records_fault_and_what_is_damaged_is_final() {
+        assert_eq!(caught(io::ErrorKind::Other).kind, FailureKind::Disk);
+        assert_eq!(caught(io::ErrorKind::StorageFull).kind, FailureKind::NoSpace);
+        assert!(caught(io::ErrorKind::Other).cause.contains("cannot read count[0]: the disk says no"));
+        let error = watershed_state::decode::<u64>(&mut [0xc1].as_slice()).unwrap_err();
+        assert_eq!(Failure::caught(Box::new(StateFault::from(error))).kind, FailureKind::State);
+    }
 }

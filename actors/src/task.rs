@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Data, Fs, PartFile, Section};
+use watershed_state::{Data, Fs, SavedInstance, SavedPart, Section, StateBackend};
 
 use crate::clock::Clock;
 use crate::error::{Blame, Failure};
@@ -129,8 +129,8 @@ pub enum TaskEvent {
     Acknowledged {
         /// The checkpoint.
         checkpoint: u64,
-        /// The file.
-        part: PartFile,
+        /// What it has written.
+        part: SavedPart,
     },
     /// Its part of a checkpoint could not be made.
     Declined {
@@ -284,6 +284,8 @@ pub struct Env {
     pub fs: Fs,
     /// Where checkpoints go, and on which file system that is.
     pub checkpoints: (Fs, PathBuf),
+    /// Where the state of keys lives, and the folder on the local disk that is this instance's for it.
+    pub state: (StateBackend, PathBuf),
     /// The control plane.
     pub reporter: Arc<dyn Reporter>,
     /// Wakes the task.
@@ -347,8 +349,8 @@ impl Env {
 /// What a snapshot holds for an operator, for an instance to take its share from.
 #[derive(Debug, Clone, Default)]
 pub struct Restored {
-    /// Sections of each instance that wrote them, in order of the instances; the parallelism may have been another.
-    pub instances: Vec<Vec<Section>>,
+    /// What each instance saved, in order of the instances; the parallelism may have been another.
+    pub instances: Vec<SavedInstance>,
     /// Whether instances of this process wrote it: then each takes back what it wrote itself, as those of other regions
     /// go on with theirs.
     pub from_this_process: bool,
@@ -360,8 +362,9 @@ impl Restored {
     /// All sections of a kind, with the instance that wrote them.
     pub fn sections(&self, kind: watershed_state::SectionKind) -> impl Iterator<Item = (usize, &Section)> {
         let instances = self.instances.iter().enumerate();
-        instances.flat_map(move |(instance, sections)| {
-            sections
+        instances.flat_map(move |(instance, saved)| {
+            saved
+                .sections
                 .iter()
                 .filter(move |section| section.kind == kind)
                 .map(move |section| (instance, section))

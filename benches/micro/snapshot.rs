@@ -2,15 +2,15 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use watershed_state::{KeyGroups, MemoryTable, Section, SliceProgress};
+use watershed_state::{KeyGroups, KeyedTable, Section, SliceProgress};
 
 use crate::state::table;
 
 /// Slots of one slice.
 const SLICE: usize = 8192;
 
-fn snapshot(table: &mut MemoryTable<u64, u64>) -> Vec<Section> {
-    table.begin_snapshot();
+fn snapshot(table: &mut KeyedTable<u64, u64>) -> Vec<Section> {
+    table.begin_snapshot(1);
     let mut sections = Vec::new();
     while table.snapshot_slice(SLICE).unwrap() == SliceProgress::More {
         sections.append(&mut table.take_sections());
@@ -29,8 +29,8 @@ fn write(bencher: Bencher<'_, '_>, keys: u64) {
 fn restore(bencher: Bencher<'_, '_>, keys: u64) {
     let sections = snapshot(&mut table(keys));
     bencher.counter(ItemsCount::new(keys)).bench_local(|| {
-        let mut restored: MemoryTable<u64, u64> =
-            MemoryTable::new(KeyGroups::DEFAULT, 0..KeyGroups::DEFAULT.count());
+        let mut restored: KeyedTable<u64, u64> =
+            KeyedTable::new(KeyGroups::DEFAULT, 0..KeyGroups::DEFAULT.count());
         // As an instance does, which knows how many there are.
         restored.reserve(keys as usize);
         for section in &sections {

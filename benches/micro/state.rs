@@ -3,15 +3,15 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use watershed_bench::generate::mix;
-use watershed_state::{KeyGroups, MemoryTable, hash_key};
+use watershed_state::{KeyGroups, KeyedTable, hash_key};
 
 const ACCESSES: u64 = 16 * 1024;
 /// How far ahead memory is asked for.
 const AHEAD: u64 = 16;
 
 /// Sums of so many keys.
-pub(crate) fn table(keys: u64) -> MemoryTable<u64, u64> {
-    let mut table = MemoryTable::new(KeyGroups::DEFAULT, 0..KeyGroups::DEFAULT.count());
+pub(crate) fn table(keys: u64) -> KeyedTable<u64, u64> {
+    let mut table = KeyedTable::new(KeyGroups::DEFAULT, 0..KeyGroups::DEFAULT.count());
     for key in 0..keys {
         *table.entry(hash_key(&key), key).1 = mix(key);
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use watershed_actors::BatchLimits;
-use watershed_state::KeyGroups;
+use watershed_state::{KeyGroups, StateBackend};
 
 use crate::restart::Restart;
 use crate::simulation::{Dice, Simulation};
@@ -21,6 +21,8 @@ pub struct Config {
     pub(crate) checkpoint_timeout: Duration,
     pub(crate) retain: usize,
     pub(crate) resume: Resume,
+    pub(crate) state_backend: StateBackend,
+    pub(crate) scratch: Option<PathBuf>,
     pub(crate) accept_duplicates: bool,
     pub(crate) dropped: Vec<String>,
     pub(crate) restart: Restart,
@@ -68,6 +70,8 @@ impl Config {
             checkpoint_timeout: Duration::from_mins(10),
             retain: 3,
             resume: Resume::Latest,
+            state_backend: StateBackend::Memory,
+            scratch: None,
             accept_duplicates: false,
             dropped: Vec::new(),
             restart: Restart::from_snapshot(),
@@ -128,6 +132,20 @@ impl Config {
     /// Where to begin (at the newest checkpoint).
     pub fn resume(mut self, resume: Resume) -> Self {
         self.resume = resume;
+        self
+    }
+
+    /// Where keyed state lives while the job runs, for actors that do not say it (in memory). It may change from one start
+    /// to the next.
+    pub fn state_backend(mut self, backend: impl Into<StateBackend>) -> Self {
+        self.state_backend = backend.into();
+        self
+    }
+
+    /// The folder of the local disk for databases of this job alone, which are gone when it ends. Else it is `scratch` in
+    /// the checkpoint folder, so that snapshots and databases can share their files, or the system's temporary folder.
+    pub fn scratch(mut self, folder: impl AsRef<Path>) -> Self {
+        self.scratch = Some(folder.as_ref().to_path_buf());
         self
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use watershed_actors::Restored;
-use watershed_state::Fs;
+use watershed_state::{Fs, StateBackend};
 
 use crate::build::{InstanceBuild, Launch};
 use crate::error::Error;
@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) rate: Option<f64>,
     /// What becomes of its failures; what the configuration says if nothing is said.
     pub(crate) supervision: Option<Supervision>,
+    /// Where its keyed state lives; where the configuration says if nothing is said.
+    pub(crate) state: Option<StateBackend>,
     pub(crate) build: Arc<dyn NodeBuild>,
 }
 

@@ -17,6 +17,7 @@ mod nodes;
 mod plan;
 pub mod remote;
 mod restart;
+mod scratch;
 mod simulate;
 mod simulation;
 mod startup;

@@ -29,6 +29,7 @@ use crate::escalation::Escalation;
 use crate::host::{Host, TaskHandle};
 use crate::job::{End, Outcome};
 use crate::plan::Plan;
+use crate::scratch::Scratch;
 use crate::startup::Start;
 use crate::tree::{CheckpointNode, Tree};
 use history::RecentFailures;
@@ -104,6 +105,8 @@ pub(crate) struct Master {
     newest_made: Option<CheckpointNode>,
     /// What the process began with, per actor; let go once every region has a checkpoint of this process.
     origin: BTreeMap<usize, Arc<Restored>>,
+    /// Where databases live.
+    scratch: Scratch,
     origin_checkpoint: Option<u64>,
     already_finished: bool,
     regions: Vec<Region>,
@@ -185,6 +188,7 @@ impl Master {
             identity: start.identity,
             newest: start.checkpoint,
             newest_made: start.checkpoint_made,
+            scratch: start.scratch,
             origin: start.restored,
             origin_checkpoint: start.checkpoint,
             already_finished: start.already_finished,
@@ -399,7 +403,7 @@ impl Master {
     fn error_of(&self, task: TaskId, failure: &Failure, what: &str) -> Error {
         let kind = match failure.kind {
             watershed_actors::FailureKind::Internal => ErrorKind::Internal,
-            watershed_actors::FailureKind::State => ErrorKind::State,
+            watershed_actors::FailureKind::State | watershed_actors::FailureKind::Disk => ErrorKind::State,
             _ => ErrorKind::User,
         };
         Error::new(kind, format!("`{}` {failure}; {what}", self.plan.name_of(task)))

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::graph::{Attach, Graph, NodeBuild, NodeId, NodeKind, Routing};
 use crate::supervision::Supervision;
+use watershed_state::StateBackend;
 
 /// A topology with all numbers filled in.
 pub(crate) struct Plan {
@@ -36,6 +37,7 @@ pub(crate) struct PlannedNode {
     pub(crate) parallelism: usize,
     pub(crate) rate: Option<f64>,
     pub(crate) supervision: Supervision,
+    pub(crate) state: StateBackend,
     pub(crate) build: Arc<dyn NodeBuild>,
     /// Attach the outputs to an instance.
     pub(crate) attach: Vec<Attach>,
@@ -54,6 +56,12 @@ pub(crate) struct PlannedTask {
     pub(crate) channels: usize,
     /// The arbiter it lives on.
     pub(crate) arbiter: usize,
+}
+
+/// Where an actor's keyed state lives.
+fn backend_of(chosen: Option<&StateBackend>, config: &Config) -> StateBackend {
+    let backend = chosen.unwrap_or(&config.state_backend).clone();
+    if config.simulation.is_some() { backend.deterministic() } else { backend }
 }
 
 impl Plan {
@@ -77,6 +85,7 @@ impl Plan {
                 parallelism: widths[index],
                 rate: node.rate,
                 supervision: node.supervision.unwrap_or(config.supervision),
+                state: backend_of(node.state.as_ref(), config),
                 build: Arc::clone(&node.build),
                 attach: outgoing.map(|edge| Arc::clone(&edge.attach)).collect(),
                 first_task: tasks.len(),

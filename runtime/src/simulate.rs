@@ -25,6 +25,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use watershed_actors::{Clock, SystemClock};
+use watershed_state::StateBackend;
 
 use crate::config::Config;
 use crate::simulate::failure::Story;
@@ -138,6 +139,7 @@ impl<'a> Simulator<'a> {
                 parallelism: vec![1, 2, 3],
                 rescales: false,
                 checkpoint_interval: None,
+                backends: Vec::new(),
             },
             shrinks: true,
             steps_max: CALM_STEPS,
@@ -182,6 +184,12 @@ impl<'a> Simulator<'a> {
     /// instance cannot, and whose output does not depend on it.
     pub fn rescales(mut self) -> Self {
         self.choices.rescales = true;
+        self
+    }
+
+    /// Each life of the process has the state of keys in one of these, rather than in what the configuration says.
+    pub fn state_backends(mut self, backends: &[StateBackend]) -> Self {
+        self.choices.backends = backends.to_vec();
         self
     }
 
@@ -294,7 +302,8 @@ impl<'a> Simulator<'a> {
     }
 
     fn stage<'s>(&'s self, scenario: &'s Scenario, expected: Option<&'s Shown>, steps_max: u64) -> Stage<'s> {
-        Stage { topology: self.topology, base: &self.base, scenario, expected, steps_max }
+        let (topology, base, backends) = (self.topology, &self.base, self.choices.backends.as_slice());
+        Stage { topology, base, backends, scenario, expected, steps_max }
     }
 
     fn failure(&self, scenario: &Scenario, played: Played) -> SimulationFailure {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use watershed_actors::{Clock, Restored, saved_replays, saved_splits};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    CheckpointStore, Fs, Identity, Manifest, StoreError, hash_canary, hash_key, read_part,
+    CheckpointStore, Fs, Identity, Manifest, StoreError, hash_canary, hash_key, read_saved,
 };
 
 use crate::config::{Config, Resume};
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::master::Poison;
 use crate::plan::{LETTER_SINK, Plan};
+use crate::scratch::Scratch;
 use crate::tree::CheckpointNode;
 
 /// Run numbers reserved at once.
@@ -36,6 +37,8 @@ pub(crate) struct Start {
     pub(crate) restored: BTreeMap<usize, Arc<Restored>>,
     /// What is known of records that make operators fail.
     pub(crate) poison: Poison,
+    /// For databases.
+    pub(crate) scratch: Scratch,
     /// The job had finished, and there is nothing new to read.
     pub(crate) already_finished: bool,
 }
@@ -49,6 +52,7 @@ pub(crate) fn start(
     clock: &dyn Clock,
 ) -> Result<Start, Error> {
     let store = CheckpointStore::open(fs, root)?;
+    let scratch = Scratch::open(config)?;
     let before = store.identity().map_err(unusable_identity)?;
     let chosen = choose(plan, config, &store, before.as_ref(), outputs)?;
     let mut restored = BTreeMap::new();
@@ -92,7 +96,17 @@ pub(crate) fn start(
     if let Err(error) = store.collect(config.retain, &pinned) {
         tracing::warn!(%error, "old checkpoints could not be collected");
     }
-    Ok(Start { store, identity, run, checkpoint, checkpoint_made, restored, poison, already_finished })
+    Ok(Start {
+        store,
+        identity,
+        run,
+        checkpoint,
+        checkpoint_made,
+        restored,
+        poison,
+        scratch,
+        already_finished,
+    })
 }
 
 /// Whether a dead letter is to be replayed that has not been.
@@ -365,13 +379,9 @@ fn load(
     let mut restored = BTreeMap::new();
     for operator in &manifest.operators {
         let Some(index) = plan.nodes.iter().position(|node| *node.name == *operator.name) else { continue };
-        let mut instances = Vec::new();
-        for part in &operator.instances {
-            instances.push(match &part.file {
-                Some(file) => read_part(store.fs(), store.root(), file)?,
-                None => Vec::new(),
-            });
-        }
+        let parts = operator.instances.iter();
+        let instances =
+            parts.map(|part| read_saved(store.fs(), store.root(), part)).collect::<Result<_, _>>()?;
         let saved = Restored { instances, from_this_process: false, process_run };
         let node = &plan.nodes[index];
         let fits = node.build.check_restored(&saved, node.parallelism);

@@ -16,7 +16,7 @@ use watershed_actors::{
     LETTERS, Map, Operation, Process, Rebalance, SideOutput, Sink, TryFilterMap, TryFlatMap, TryMap,
     TwoPhaseSink, UserResult, WatermarkStrategy,
 };
-use watershed_state::Data;
+use watershed_state::{Data, StateBackend};
 
 use crate::build::{BuildSettings, InstanceBuild};
 use crate::graph::{EdgeSpec, Node, NodeBuild, NodeId, NodeKind, PointSpec, Routing, SharedGraph};
@@ -284,6 +284,13 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         self
     }
 
+    /// Where the keyed state of the actor that this stream comes out of lives. Without it the configuration decides.
+    pub fn state_backend(self, backend: impl Into<StateBackend>) -> Self {
+        let backend = backend.into();
+        self.set(|node| node.state = Some(backend.clone()));
+        self
+    }
+
     fn set(&self, change: impl Fn(&mut Node)) {
         let mut graph = self.graph.lock();
         for root in self.point.chain.roots() {
@@ -358,6 +365,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
                 keyed: false,
                 rate: None,
                 supervision: None,
+                state: None,
                 build,
             },
         )

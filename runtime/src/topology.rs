@@ -42,6 +42,7 @@ impl Topology {
             keyed: false,
             rate: None,
             supervision: None,
+            state: None,
             build: Arc::new(SourceNode::new(source)),
         };
         let node = add_node(&self.graph, node);

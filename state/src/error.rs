@@ -71,6 +71,26 @@ pub enum CodecError {
     },
 }
 
+/// State that is on disk could not be reached in the middle of the work. It is the payload of an unwinding, as the way of
+/// a record to its state has no place for an error: no code of the user's may go on with a state that is not the real one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateFault {
+    /// The disk refuses, or what is on it is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A state or key cannot be encoded or decoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl StateFault {
+    /// Unwinds, without a word to the panic hook.
+    pub(crate) fn throw(self) -> ! {
+        std::panic::resume_unwind(Box::new(self))
+    }
+}
+
 /// A checkpoint folder, or a file in it, could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,6 +124,15 @@ pub enum StoreError {
     Locked {
         /// The checkpoint folder.
         path: PathBuf,
+    },
+    /// The state is in a database, and this build knows of none.
+    #[error(
+        "the state for {} was saved with RocksDB, which this build does not have; build it with the feature `rocksdb`",
+        scratch.display()
+    )]
+    NoDatabase {
+        /// Where its database would be.
+        scratch: PathBuf,
     },
     /// A file is not what was written.
     #[error("{} is damaged: {what}", path.display())]

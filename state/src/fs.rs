@@ -73,6 +73,20 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     /// If that can't be found out.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
+    /// Makes a file `path` with the content of `from`, a finished file of the local disk that never changes; they may
+    /// become one. Its content is durable, its name once the folder is synced.
+    ///
+    /// # Errors
+    /// If `from` does not exist, or something has the name `path` already.
+    fn import(&self, from: &Path, path: &Path) -> io::Result<()>;
+
+    /// Gives the file `path`, which never changes, the name `to` on the local disk as well. Returns false, and does
+    /// nothing, if that is another disk.
+    ///
+    /// # Errors
+    /// If the file does not exist, or something has the name `to` already.
+    fn export(&self, path: &Path, to: &Path) -> io::Result<bool>;
+
     /// Takes the operating system's lock on a file, which is created if missing, or returns `None` when someone
     /// else holds it. The lock is released when the returned value is dropped or the process ends.
     ///

@@ -8,24 +8,24 @@
 //! | concept | items |
 //! |---|---|
 //! | which instance owns a key | [`hash_key`], [`KeyGroups`] |
-//! | state and timers of the keys | [`MemoryTable`], [`TimerQueue`] |
+//! | state and timers of the keys | [`KeyedTable`], [`TimerQueue`] |
 //! | how values become bytes | [`encode`], [`decode`], [`Section`] |
 //! | files | [`PartWriter`], [`read_part`], [`Manifest`], [`CheckpointStore`] |
 //! | the disk, real or simulated | [`FileSystem`], [`LocalFs`], [`SimulatedDisk`] |
 //!
 //! ```
-//! use watershed_state::{KeyGroups, MemoryTable, SliceProgress, hash_key};
+//! use watershed_state::{KeyGroups, KeyedTable, SliceProgress, hash_key};
 //!
-//! let mut counts: MemoryTable<String, u64> = MemoryTable::new(KeyGroups::DEFAULT, 0..128);
+//! let mut counts: KeyedTable<String, u64> = KeyedTable::new(KeyGroups::DEFAULT, 0..128);
 //! let word = String::from("stream");
 //! let (_, count) = counts.entry(hash_key(&word), word.clone());
 //! *count += 1;
 //!
-//! counts.begin_snapshot();
+//! counts.begin_snapshot(1);
 //! *counts.entry(hash_key(&word), word.clone()).1 += 1; // what the snapshot shows stays 1
 //! while counts.snapshot_slice(1_000)? == SliceProgress::More {}
 //!
-//! let mut restored: MemoryTable<String, u64> = MemoryTable::new(KeyGroups::DEFAULT, 0..128);
+//! let mut restored: KeyedTable<String, u64> = KeyedTable::new(KeyGroups::DEFAULT, 0..128);
 //! for section in counts.take_sections() {
 //!     restored.restore(&section)?;
 //! }
@@ -36,10 +36,16 @@
 //! Invariants: this crate imports no other crate of the workspace, reads no clock, draws no random number,
 //! and iterates over no map whose order depends on either.
 
+mod backend;
 #[doc(hidden)]
 pub mod bug;
 mod codec;
 mod data;
+#[cfg_attr(
+    not(any(test, feature = "rocksdb")),
+    expect(dead_code, reason = "without RocksDB there is no database")
+)]
+mod database;
 mod error;
 mod frame;
 mod fs;
@@ -49,22 +55,37 @@ mod key_group;
 mod manifest;
 mod part;
 mod prefetch;
+#[cfg(feature = "rocksdb")]
+mod rocks;
+mod saved;
 mod section;
 mod snapshot;
 mod store;
+#[cfg_attr(
+    not(any(test, feature = "rocksdb")),
+    expect(dead_code, reason = "without RocksDB there is no database")
+)]
 mod table;
 mod timers;
 
+pub use backend::StateBackend;
 pub use codec::{decode, encode};
 pub use data::{Data, Key, State};
-pub use error::{CodecError, Damage, StoreError};
+pub use database::{DatabaseCopy, DatabaseFile, Link};
+pub use error::{CodecError, Damage, StateFault, StoreError};
 pub use fs::{DiskFault, FileInfo, FileSystem, FileWriter, Fs, LocalFs, SimulatedDisk};
 pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
 pub use key_group::KeyGroups;
 pub use manifest::{InstancePart, Manifest, OperatorPart};
 pub use part::{PartFile, PartWriter, read_part};
+#[cfg(feature = "rocksdb")]
+pub use rocks::RocksDb;
+/// What [`RocksDb::tune`] is given the options of.
+#[cfg(feature = "rocksdb")]
+pub use rocksdb;
+pub use saved::{SavedDatabase, SavedInstance, SavedPart, read_saved};
 pub use section::{Section, SectionKind};
 pub use snapshot::SliceProgress;
 pub use store::{CheckpointStore, Collected, Identity, Scanned, durable_skips};
-pub use table::MemoryTable;
+pub use table::{KeyedTable, SnapshotBegun};
 pub use timers::TimerQueue;

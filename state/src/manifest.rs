@@ -8,9 +8,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, Format};
-use crate::{PartFile, StoreError, decode, encode};
+use crate::{DatabaseCopy, PartFile, StoreError, decode, encode};
 
-const FORMAT: Format = Format { magic: *b"wshdmani", version: 1 };
+const FORMAT: Format = Format { magic: *b"wshdmani", version: 2 };
 
 /// A complete checkpoint of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,12 +57,32 @@ pub struct InstancePart {
     pub checkpoint: u64,
     /// The file, or `None` if the instance had nothing to save.
     pub file: Option<PartFile>,
+    /// The files whose keyed state `file` holds only the changes to, oldest first: the first holds all of it, the others
+    /// changes, too. Empty if `file` holds all of it.
+    #[serde(default)]
+    pub changes_of: Vec<PartFile>,
+    /// The database that has the keys that `file` does not hold.
+    #[serde(default)]
+    pub database: Option<DatabaseCopy>,
+}
+
+impl InstancePart {
+    /// The part of an instance that had nothing to save.
+    pub fn nothing(instance: u32, checkpoint: u64) -> Self {
+        Self { instance, checkpoint, file: None, changes_of: Vec::new(), database: None }
+    }
+
+    /// All files, whichever checkpoint's folder they are in.
+    pub fn files(&self) -> impl Iterator<Item = &PartFile> {
+        let database = self.database.iter().flat_map(|database| &database.files).map(|file| &file.file);
+        self.file.iter().chain(&self.changes_of).chain(database)
+    }
 }
 
 impl Manifest {
-    /// All part files, whichever checkpoint's folder they are in.
+    /// All files, whichever checkpoint's folder they are in.
     pub fn files(&self) -> impl Iterator<Item = &PartFile> {
-        self.operators.iter().flat_map(|operator| &operator.instances).filter_map(|part| part.file.as_ref())
+        self.operators.iter().flat_map(|operator| &operator.instances).flat_map(InstancePart::files)
     }
 
     /// The bytes of the manifest file; `path` is named in errors.

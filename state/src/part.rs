@@ -168,7 +168,7 @@ pub(crate) fn verify_part(fs: &Fs, root: &Path, part: &PartFile) -> Result<(), S
     read_verified(fs, &path, part).map(|_| ())
 }
 
-fn read_verified(fs: &Fs, path: &Path, part: &PartFile) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn read_verified(fs: &Fs, path: &Path, part: &PartFile) -> Result<Vec<u8>, StoreError> {
     let damaged = |what| Err(StoreError::Damaged { path: path.to_owned(), what });
     let bytes = match fs.read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return damaged(Damage::Missing),
@@ -199,7 +199,7 @@ fn read_section(rest: &mut Reader<'_>) -> Result<Section, Damage> {
 }
 
 /// `path` under `root`, if it names something below it.
-fn path_inside(root: &Path, path: &str) -> Result<PathBuf, StoreError> {
+pub(crate) fn path_inside(root: &Path, path: &str) -> Result<PathBuf, StoreError> {
     // Only the plainest spelling is taken, since collecting garbage compares paths as text.
     let plain = path.split('/').all(|name| !matches!(name, "" | "." | ".."));
     let inside = Path::new(path).components().all(|component| matches!(component, Component::Normal(_)));

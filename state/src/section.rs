@@ -24,11 +24,13 @@ pub enum SectionKind {
     Supervision = 9,
     /// Records that wait for a key to be released.
     Parked = 10,
+    /// Keys that have no state any more, in a snapshot that is an addition to another.
+    RemovedKeys = 11,
 }
 
 impl SectionKind {
     /// All kinds, by number.
-    pub const ALL: [SectionKind; 10] = [
+    pub const ALL: [SectionKind; 11] = [
         SectionKind::KeyedState,
         SectionKind::EventTimers,
         SectionKind::ProcessingTimers,
@@ -39,6 +41,7 @@ impl SectionKind {
         SectionKind::ChainState,
         SectionKind::Supervision,
         SectionKind::Parked,
+        SectionKind::RemovedKeys,
     ];
 
     /// The kind with this number in a file, if there is one.

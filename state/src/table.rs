@@ -1,48 +1,65 @@
-//! Keyed state in memory, and its snapshot that doesn't stop the data path.
+//! Keyed state: in memory, or as much of it as fits over a database.
 //!
-//! An entry carries the epoch of the last snapshot that holds it. A snapshot raises the epoch and then visits the entries
-//! bit by bit, in the order of their hashes and so of their key groups; whoever is about to change an entry that was not
-//! visited yet writes it first, as it was when the snapshot began. Entries born later carry the new epoch and are skipped.
+//! An entry carries the epoch in which it was changed last. A snapshot begins a new epoch and then visits the entries bit by
+//! bit, in the order of their hashes and so of their key groups; whoever is about to change an entry that was not visited
+//! yet writes it first, as it was when the snapshot began. Entries born later carry the new epoch and are skipped. What has
+//! not changed since a snapshot that is part of a complete checkpoint need not be written again.
 
+mod cache;
+mod history;
 mod ordered;
+mod removed;
+mod snapshot;
 mod span;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
 use std::any::type_name;
-use std::num::NonZeroU32;
 use std::ops::Range;
+use std::sync::Arc;
 
-use ordered::TAGS;
+use cache::Cache;
+use history::History;
 pub(crate) use ordered::{OrderedTable, Slot, Tagged};
+use removed::Removed;
+use snapshot::Running;
+pub use snapshot::SnapshotBegun;
 use span::Span;
+use stamp::Stamp;
 
-use crate::bug::{self, Bug};
-use crate::snapshot::{SectionWriter, next_epoch};
-use crate::{
-    CodecError, Key, KeyGroups, Section, SectionKind, SliceProgress, State, decode, encode, hash_key,
-};
+use crate::database::Database;
+use crate::snapshot::SectionWriter;
+use crate::{CodecError, DatabaseCopy, Key, KeyGroups, Section, SectionKind, State, decode, hash_key};
 
 /// The state of every key of some key groups. Hashes are passed in, because the caller has them already; they
 /// must be those of [`hash_key`].
 #[derive(Debug)]
-pub struct MemoryTable<K, S> {
+pub struct KeyedTable<K, S> {
     groups: KeyGroups,
     owned: Range<u16>,
     span: Span,
     entries: OrderedTable<Entry<K, S>>,
-    epoch: NonZeroU32,
-    /// Where the running snapshot is; `None` if none is running.
-    cursor: Option<Cursor>,
+    epoch: u32,
+    /// That of an entry that is changed now.
+    touched: Stamp,
+    /// Keys that came to be and were nowhere before.
+    births: u64,
+    /// The snapshot that is being written.
+    running: Option<Running>,
+    history: History,
+    removed: Removed<K>,
     sections: SectionWriter,
+    removals: SectionWriter,
+    /// Where the keys are that have no room in memory.
+    below: Option<Cache>,
 }
 
 #[derive(Debug)]
 struct Entry<K, S> {
     key: K,
     state: S,
-    /// The epoch of the last snapshot this entry is in, or in which it was born.
-    epoch: NonZeroU32,
+    stamp: Stamp,
     /// The place of its hash among those of the groups owned.
     tag: u32,
 }
@@ -54,65 +71,88 @@ impl<K, S> Tagged for Entry<K, S> {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    /// All entries with a lower tag are written.
-    tag: u64,
-    /// The first group that may still get entries.
-    group: u16,
-}
-
-impl<K: Key, S: State> MemoryTable<K, S> {
-    /// An empty table for the key groups `owned` out of `groups`.
+impl<K: Key, S: State> KeyedTable<K, S> {
+    /// An empty table for the key groups `owned` out of `groups`, all of it in memory.
     pub fn new(groups: KeyGroups, owned: Range<u16>) -> Self {
         Self {
             groups,
             span: Span::new(groups, &owned),
             owned,
             entries: OrderedTable::default(),
-            epoch: NonZeroU32::MIN,
-            cursor: None,
+            epoch: stamp::FIRST,
+            touched: Stamp::changed(stamp::FIRST),
+            births: 0,
+            running: None,
+            history: History::default(),
+            removed: Removed::default(),
             sections: SectionWriter::new(SectionKind::KeyedState),
+            removals: SectionWriter::new(SectionKind::RemovedKeys),
+            below: None,
         }
     }
 
-    /// The number of keys that have state.
+    /// A table over a database, which was opened from a copy: `limit` says how many entries of it are in memory, if one takes so many bytes.
+    pub(crate) fn over(
+        groups: KeyGroups,
+        owned: Range<u16>,
+        database: (Arc<dyn Database>, DatabaseCopy),
+        limit: impl Fn(usize) -> usize + Send + 'static,
+    ) -> Self {
+        let mut table = Self::new(groups, owned);
+        let cache = Cache::new(database, Box::new(limit), ordered::bytes_for_each::<Entry<K, S>>());
+        // Growing would need the memory of both tables for a while.
+        table.entries.reserve_exact(cache.limit());
+        table.below = Some(cache);
+        table
+    }
+
+    /// The number of keys whose state is in memory: of a table that is not over a database, of all.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether no key has state.
+    /// Whether no key has state in memory.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Makes room for so many keys at once, if there are none yet.
+    /// How many keys got a state that had none before, since the table was made.
+    pub fn births(&self) -> u64 {
+        self.births
+    }
+
+    /// Makes room for so many keys at once, if there are none yet and they may all be in memory.
     pub fn reserve(&mut self, keys: usize) {
-        self.entries.reserve(keys);
+        if self.below.is_none() {
+            self.entries.reserve(keys);
+        }
     }
 
     /// The state of `key`, which becomes `S::default()` if it has none yet, and the key as stored.
     ///
     /// # Panics
-    /// If the key's group is not among those owned: a record was routed to the wrong instance, a bug of the engine.
+    /// If the key's group is not among those owned: a record was routed to the wrong instance, a bug of the engine. With a
+    /// [`StateFault`](crate::StateFault) if the database below refuses.
     #[inline]
     pub fn entry(&mut self, hash: u64, key: K) -> (&K, &mut S) {
         let tag = self.tag_of(hash);
         let slot = match self.entries.find(tag, |entry| entry.key == key) {
             Ok(slot) => {
-                if self.cursor.is_some() {
+                if self.running.is_some() {
                     self.before_change(slot);
                 }
                 slot
             }
-            Err(_) => self.insert_default(tag, key),
+            Err(_) => self.load_or_insert(tag, key),
         };
+        let touched = self.touched;
         let entry = self.entries.at_mut(slot);
+        entry.stamp = touched;
         (&entry.key, &mut entry.state)
     }
 
     /// Begins to load what [`entry`](Self::entry) will look at for this hash. Worth it some ten entries ahead, in a table
-    /// that is larger than the cache.
+    /// that is larger than the cache of the processor.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         self.entries.prefetch(self.span.tag(hash));
@@ -123,8 +163,8 @@ impl<K: Key, S: State> MemoryTable<K, S> {
     /// # Panics
     /// As [`entry`](Self::entry).
     #[inline]
-    pub fn get(&self, hash: u64, key: &K) -> Option<&S> {
-        let slot = self.entries.find(self.tag_of(hash), |entry| entry.key == *key).ok()?;
+    pub fn get(&mut self, hash: u64, key: &K) -> Option<&S> {
+        let slot = self.find_or_load(hash, key)?;
         Some(&self.entries.at(slot).state)
     }
 
@@ -134,11 +174,14 @@ impl<K: Key, S: State> MemoryTable<K, S> {
     /// As [`entry`](Self::entry).
     #[inline]
     pub fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut S> {
-        let slot = self.entries.find(self.tag_of(hash), |entry| entry.key == *key).ok()?;
-        if self.cursor.is_some() {
+        let slot = self.find_or_load(hash, key)?;
+        if self.running.is_some() {
             self.before_change(slot);
         }
-        Some(&mut self.entries.at_mut(slot).state)
+        let touched = self.touched;
+        let entry = self.entries.at_mut(slot);
+        entry.stamp = touched;
+        Some(&mut entry.state)
     }
 
     /// Forgets `key` and returns the state it had.
@@ -146,80 +189,93 @@ impl<K: Key, S: State> MemoryTable<K, S> {
     /// # Panics
     /// As [`entry`](Self::entry).
     pub fn remove(&mut self, hash: u64, key: &K) -> Option<S> {
-        let slot = self.entries.find(self.tag_of(hash), |entry| entry.key == *key).ok()?;
-        if self.cursor.is_some() {
+        let slot = self.find_or_load(hash, key)?;
+        if self.running.is_some() {
             self.before_change(slot);
         }
-        Some(self.entries.remove(slot).state)
+        if self.below.is_some() {
+            let Entry { key, state, .. } = self.entries.remove_in_place(slot);
+            self.put_below(&key, None);
+            return Some(state);
+        }
+        let Entry { key, state, .. } = self.entries.remove(slot);
+        if self.history.needs_removals() {
+            self.note_removal(key);
+        }
+        Some(state)
     }
 
-    /// All keys and their states. The order follows from the hashes and the history of changes alone.
+    /// All keys in memory and their states. The order follows from the hashes and the history of changes alone.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
         self.entries.iter().map(|entry| (&entry.key, &entry.state))
     }
 
-    /// Begins a snapshot of the state as it is now. One that is still running is aborted.
-    pub fn begin_snapshot(&mut self) {
-        self.abort_snapshot();
-        self.epoch = next_epoch(self.epoch);
-        self.cursor = Some(Cursor { tag: 0, group: self.owned.start });
-    }
-
-    /// Visits up to `slots` slots (at least one, and on to the next that is vacant) and writes what was not written yet.
-    /// Long entries count for more, so that the time of a slice doesn't depend on the size of a state.
-    ///
-    /// # Errors
-    /// If an entry could not be encoded, now or when it was about to change. The snapshot is over then.
-    pub fn snapshot_slice(&mut self, slots: usize) -> Result<SliceProgress, CodecError> {
-        let Some(Cursor { tag, mut group }) = self.cursor else {
-            return Ok(SliceProgress::Done);
-        };
-        let Self { entries, sections, groups, epoch, .. } = self;
-        let mut budget = slots.max(1);
-        let tag = entries.visit(tag, |entry| {
-            let cost = entry.map_or(0, |entry| write_once(sections, *epoch, *groups, entry));
-            budget = budget.saturating_sub(1 + cost);
-            budget > 0
-        });
-        if let Err(error) = self.sections.check() {
-            self.abort_snapshot();
-            return Err(error);
-        }
-        if tag == TAGS {
-            self.cursor = None;
-            self.sections.close_all();
-            return Ok(SliceProgress::Done);
-        }
-        // The last tag of a group may be the first of the next one, too.
-        while tag > self.span.first_tag(self.groups, group + 1) {
-            self.sections.close(group);
-            group += 1;
-        }
-        self.cursor = Some(Cursor { tag, group });
-        Ok(SliceProgress::More)
-    }
-
-    /// What the running snapshot has written and nobody has taken yet, and all of it once the snapshot is done.
-    /// A group that is still being written may be held back until its section is large enough.
-    pub fn take_sections(&mut self) -> Vec<Section> {
-        self.sections.take()
-    }
-
-    /// Gives up the running snapshot, if there is one, and what it has written.
-    pub fn abort_snapshot(&mut self) {
-        self.cursor = None;
-        self.sections.clear();
-    }
-
-    /// Adds the entries of a section that a snapshot has written. Not to be called while a snapshot is running.
+    /// Adds the entries of a section of a full snapshot. Not to be called while a snapshot is running.
     ///
     /// # Errors
     /// If the section is of another kind or of a group that is not owned, does not decode, holds a key that hashes
     /// into another group, or one that is there already. The table is to be thrown away then.
     pub fn restore(&mut self, section: &Section) -> Result<(), CodecError> {
+        let Section { kind, group, .. } = *section;
+        self.restore_with(section, SectionKind::KeyedState, |table, tag, key, input| {
+            let state: S = decode(input)?;
+            if table.find_or_load(hash_key(&key), &key).is_some() {
+                return Err(CodecError::Duplicate { kind, group });
+            }
+            // A database does not have it.
+            let stamp = if table.below.is_some() { table.touched } else { Stamp::loaded() };
+            table.make_room();
+            table.entries.insert(Entry { key, state, stamp, tag });
+            Ok(())
+        })
+    }
+
+    /// Applies what has changed since the snapshots that were restored before: first the keys that are gone, then those
+    /// that have another state. Not to be called while a snapshot is running.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore), only that keys may be there already.
+    ///
+    /// # Panics
+    /// As [`entry`](Self::entry).
+    pub fn restore_changes<'s>(
+        &mut self,
+        sections: &(impl Iterator<Item = &'s Section> + Clone),
+    ) -> Result<(), CodecError> {
+        let of_kind = |wanted| sections.clone().filter(move |section: &&Section| section.kind == wanted);
+        for section in of_kind(SectionKind::RemovedKeys) {
+            self.restore_with(section, SectionKind::RemovedKeys, |table, _, key, _| {
+                table.remove(hash_key(&key), &key);
+                Ok(())
+            })?;
+        }
+        for section in of_kind(SectionKind::KeyedState) {
+            self.restore_with(section, SectionKind::KeyedState, |table, _, key, input| {
+                *table.entry(hash_key(&key), key).1 = decode(input)?;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Adds an entry as a database has it.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn restore_entry(&mut self, key: &[u8], state: &[u8]) -> Result<(), CodecError> {
+        let group = key.split_first_chunk().map_or(0, |(group, _)| u16::from_be_bytes(*group));
+        let bytes = [key.get(2..).unwrap_or_default(), state].concat();
+        self.restore(&Section { kind: SectionKind::KeyedState, group, entries: 1, bytes })
+    }
+
+    /// Calls `apply` with each key of a section, and with the bytes that follow it.
+    fn restore_with(
+        &mut self,
+        section: &Section,
+        expected: SectionKind,
+        mut apply: impl FnMut(&mut Self, u32, K, &mut &[u8]) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
         let Section { kind, group, entries, ref bytes } = *section;
-        if kind != SectionKind::KeyedState {
-            return Err(CodecError::WrongKind { expected: SectionKind::KeyedState, found: kind });
+        if kind != expected {
+            return Err(CodecError::WrongKind { expected, found: kind });
         }
         if !self.owned.contains(&group) {
             return Err(CodecError::GroupNotOwned { group });
@@ -227,19 +283,25 @@ impl<K: Key, S: State> MemoryTable<K, S> {
         let mut input = bytes.as_slice();
         for _ in 0..entries {
             let key: K = decode(&mut input)?;
-            let state: S = decode(&mut input)?;
             let hash = hash_key(&key);
             let found = self.groups.group_of(hash);
             if found != group {
                 return Err(CodecError::WrongGroup { type_name: type_name::<K>(), expected: group, found });
             }
             let tag = self.tag_of(hash);
-            if self.entries.find(tag, |entry| entry.key == key).is_ok() {
-                return Err(CodecError::Duplicate { kind, group });
-            }
-            self.entries.insert(Entry { key, state, epoch: self.epoch, tag });
+            apply(self, tag, key, &mut input)?;
         }
         if input.is_empty() { Ok(()) } else { Err(CodecError::Trailing { bytes: input.len() }) }
+    }
+
+    #[inline]
+    fn find_or_load(&mut self, hash: u64, key: &K) -> Option<Slot> {
+        let tag = self.tag_of(hash);
+        match self.entries.find(tag, |entry| entry.key == *key) {
+            Ok(slot) => Some(slot),
+            Err(_) if self.below.is_none() => None,
+            Err(_) => self.load(tag, key),
+        }
     }
 
     #[inline]
@@ -260,34 +322,13 @@ impl<K: Key, S: State> MemoryTable<K, S> {
     }
 
     #[inline(never)]
-    fn insert_default(&mut self, tag: u32, key: K) -> Slot {
-        let epoch = if bug::is(Bug::LaterEntryWritten) { NonZeroU32::MIN } else { self.epoch };
-        self.entries.insert(Entry { key, state: S::default(), epoch, tag })
-    }
-
-    #[inline(never)]
-    fn before_change(&mut self, slot: Slot) {
-        if bug::is(Bug::ChangedEntryNotWrittenBefore) {
-            return;
+    fn load_or_insert(&mut self, tag: u32, key: K) -> Slot {
+        if self.below.is_some()
+            && let Some(slot) = self.load(tag, &key)
+        {
+            return slot;
         }
-        let Self { entries, sections, groups, epoch, .. } = self;
-        write_once(sections, *epoch, *groups, entries.at_mut(slot));
+        self.births += 1;
+        self.entries.insert(Entry { key, state: S::default(), stamp: self.touched, tag })
     }
-}
-
-/// Writes an entry unless this snapshot has it already, and returns what that costs of a slice's budget.
-fn write_once<K: Key, S: State>(
-    sections: &mut SectionWriter,
-    epoch: NonZeroU32,
-    groups: KeyGroups,
-    entry: &mut Entry<K, S>,
-) -> usize {
-    if entry.epoch == epoch {
-        return 0;
-    }
-    entry.epoch = epoch;
-    sections.write(groups.group_of(hash_key(&entry.key)), |out| {
-        encode(&entry.key, out)?;
-        encode(&entry.state, out)
-    })
 }

@@ -2,7 +2,7 @@
 //!
 //! A timer lives in a place that doesn't change until it is removed. An ordered map from when it fires to
 //! its place says what is next; a hash table finds the place of a timer that is registered again or deleted. A snapshot visits the places one after the other, as a
-//! [`MemoryTable`](crate::MemoryTable) visits its slots.
+//! [`KeyedTable`](crate::KeyedTable) visits its slots.
 
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,8 @@ use watershed::{
 };
 
 use crate::fixture::{payments_of, seeds};
-use crate::topologies::ALL;
 use crate::topologies::bugs::hunt_all;
+use crate::topologies::{ALL, both_backends};
 use watershed_state::bug::Bug;
 
 /// Runs these seeds, every one of them.
@@ -28,6 +28,25 @@ fn the_projects_topologies_come_through_all_that_seeds_do_to_them() {
         let topology = named.topology();
         let done = run_all(&mut named.simulator(&topology), seeds(100));
         assert!(done.lives > done.seeds, "{}: no process ever died", named.name);
+    }
+}
+
+#[test]
+fn they_do_so_too_with_state_in_memory_in_one_life_and_in_a_database_in_another() {
+    for named in ALL {
+        let topology = named.topology();
+        run_all(&mut named.simulator(&topology).state_backends(&both_backends()), seeds(34));
+    }
+}
+
+#[test]
+fn with_a_database_the_same_seed_gives_the_same_simulation() {
+    for named in ALL {
+        let run = |seed| {
+            let topology = named.topology();
+            named.simulator(&topology).state_backends(&both_backends()).run(Seed(seed)).unwrap()
+        };
+        (0..3).for_each(|seed| assert_eq!(run(seed), run(seed), "{}, seed {seed}", named.name));
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
-use watershed::{Seed, SimulationFailure, Topology};
+use watershed::{Seed, SimulationFailure, Simulator, Topology};
 
 use topologies::bugs::{Hunt, hunt_all};
 use topologies::{ALL, Named};
@@ -29,6 +29,9 @@ struct Args {
     /// All of them over this topology.
     #[arg(long)]
     topology: Option<String>,
+    /// The state of keys in memory in one life of the process, in RocksDB in another.
+    #[arg(long)]
+    rocksdb: bool,
     /// Threads that share the seeds.
     #[arg(long, default_value_t = 2)]
     threads: u64,
@@ -99,11 +102,16 @@ fn hunt_bugs(args: &Args) -> ExitCode {
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn simulator<'a>(named: &Named, topology: &'a Topology, rocksdb: bool) -> Simulator<'a> {
+    let simulator = named.simulator(topology);
+    if rocksdb { simulator.state_backends(&topologies::both_backends()) } else { simulator }
+}
+
 /// Runs every seed that belongs to one of the threads. Returns what failed.
 fn run_share(chosen: &[&Named], args: &Args, share: u64, done: &AtomicU64) -> Vec<SimulationFailure> {
     let built: Vec<Topology> = chosen.iter().map(|named| named.topology()).collect();
     let mut simulators: Vec<_> =
-        chosen.iter().zip(&built).map(|(named, topology)| named.simulator(topology)).collect();
+        chosen.iter().zip(&built).map(|(named, topology)| simulator(named, topology, args.rocksdb)).collect();
     let mut failures = Vec::new();
     let tenth = args.seeds.div_ceil(10).max(1);
     for seed in args.first..args.first + args.seeds {

@@ -11,7 +11,7 @@ mod sessions;
 mod tallies;
 mod words;
 
-use watershed::{Simulator, Topology};
+use watershed::{RocksDb, Simulator, StateBackend, Topology};
 
 use crate::fixture::payments_of;
 
@@ -57,3 +57,8 @@ pub(crate) const ALL: &[Named] = &[
     fixed("chains", chains::topology, &[2]),
     fixed("fan-out", fan_out::topology, &[1, 2]),
 ];
+
+/// State in memory, and over a database that is asked all the time, as next to nothing has room above it.
+pub(crate) fn both_backends() -> [StateBackend; 2] {
+    [StateBackend::Memory, RocksDb::new().memory_bytes(0).cache_entries(3).into()]
+}

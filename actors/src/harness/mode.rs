@@ -76,8 +76,11 @@ impl<P: Process> Harness<P> {
                 let sections = running.driver.snapshot(&world, done as u64)?;
                 self.collect(&running, done, &mut seen);
                 world.power_cut();
-                running =
-                    self.start(&world, mode, Restored { instances: vec![sections], ..Restored::default() })?;
+                running = self.start(
+                    &world,
+                    mode,
+                    Restored { instances: vec![sections.into()], ..Restored::default() },
+                )?;
                 if ended {
                     // A source that has ended says so again in each run.
                     running.driver.send(0, Message::Watermark(MAX_WATERMARK))?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use watershed_state::{Fs, PartFile, Section, SimulatedDisk, read_part};
+use watershed_state::{Fs, SavedPart, Section, SimulatedDisk, StateBackend, read_part};
 
 use crate::error::Failure;
 use crate::harness::clock::VirtualClock;
@@ -52,6 +52,7 @@ impl World {
             pool: Arc::new(Inline),
             fs: Arc::clone(&self.fs),
             checkpoints: (Arc::clone(&self.fs), PathBuf::from(CHECKPOINTS)),
+            state: (StateBackend::Memory, PathBuf::new()),
             reporter: Arc::clone(&self.reports) as Arc<_>,
             waker: Arc::default(),
             oversight: Arc::default(),
@@ -70,8 +71,8 @@ impl World {
     }
 
     /// What the file of an acknowledged part holds.
-    pub(crate) fn read(&self, part: &PartFile) -> Vec<Section> {
-        let sections = read_part(&self.fs, &PathBuf::from(CHECKPOINTS), part);
+    pub(crate) fn read(&self, part: &SavedPart) -> Vec<Section> {
+        let sections = read_part(&self.fs, &PathBuf::from(CHECKPOINTS), &part.file);
         sections.unwrap_or_else(|error| panic!("an acknowledged part cannot be read: {error}"))
     }
 
@@ -124,7 +125,7 @@ impl Reports {
     }
 
     /// The part that a task has acknowledged for a checkpoint.
-    pub(crate) fn part(&self, task: TaskId, checkpoint: u64) -> Option<PartFile> {
+    pub(crate) fn part(&self, task: TaskId, checkpoint: u64) -> Option<SavedPart> {
         self.of(task).into_iter().find_map(|event| match event {
             TaskEvent::Acknowledged { checkpoint: id, part } if id == checkpoint => Some(part),
             _ => None,

@@ -65,6 +65,8 @@ impl<P: Process, S: Store<P>> std::fmt::Debug for ProcessLogic<P, S> {
 const EMIT_RECORDS: usize = 1024;
 /// Records by which the state's memory is asked for ahead of its use.
 const PREFETCH_AHEAD: usize = 16;
+/// Slots of the state that are looked at after each batch, for what has to be written to disk.
+const WORK_ON_SLOTS: usize = 512;
 /// Timers fired before control is looked at again, however quick they are.
 const FIRE_TIMERS: usize = 1024;
 /// Timers fired before the time is looked at.
@@ -102,7 +104,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     pub fn restore(&mut self, restored: &Restored) -> Result<i64, Failure> {
         let broken = |error: CodecError| Failure::state(chain_of(&error));
         let instance = self.env.instance.clone();
-        self.store.restore(restored, &instance)?;
+        self.store.restore(restored, &self.env)?;
         for (writer, section) in restored.sections(SectionKind::EventTimers) {
             if self.store.takes(writer, section.group, &instance) {
                 self.timers.event.restore(section).map_err(broken)?;
@@ -312,6 +314,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             (batch.hashes, batch.timestamps) = columns;
             batch.keep(rest, taken);
         }
+        self.store.work_on(WORK_ON_SLOTS);
         if flow == Flow::Continue {
             flow = self.flush()?;
         }
@@ -380,7 +383,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let parked = self.parked.save(self.store.groups());
         let parked = parked.map_err(|error| Failure::internal(chain_of(&error)))?;
         items.extend(parked.into_iter().map(SnapshotItem::Section));
-        items.extend(self.store.begin_snapshot()?.map(SnapshotItem::Section));
+        items.extend(self.store.begin_snapshot(checkpoint)?);
         self.timers.event.begin_snapshot();
         self.timers.processing.begin_snapshot();
         Ok(items)
@@ -410,6 +413,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     }
 
     fn complete(&mut self, checkpoint: u64) {
+        self.store.complete(checkpoint);
         self.care.complete(checkpoint);
     }
 

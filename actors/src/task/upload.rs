@@ -6,7 +6,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use watershed_state::{PartFile, PartWriter, Section, StoreError};
+use watershed_state::{DatabaseCopy, Link, PartWriter, SavedPart, Section, StoreError};
 
 use crate::error::{UserResult, chain_of};
 use crate::task::cell::guard;
@@ -23,6 +23,10 @@ pub enum SnapshotItem {
     Section(Section),
     /// To be finished on the pool first.
     Deferred(Box<dyn FnOnce() -> UserResult<Section> + Send>),
+    /// The keyed state is that of this checkpoint, with the changes that the sections hold.
+    ChangesOf(u64),
+    /// The keyed state is that of this database, with the changes that the sections hold.
+    Database(Link),
 }
 
 impl std::fmt::Debug for SnapshotItem {
@@ -30,6 +34,8 @@ impl std::fmt::Debug for SnapshotItem {
         match self {
             Self::Section(section) => f.debug_tuple("Section").field(&section.kind).finish(),
             Self::Deferred(_) => f.write_str("Deferred"),
+            Self::ChangesOf(checkpoint) => f.debug_tuple("ChangesOf").field(checkpoint).finish(),
+            Self::Database(_) => f.write_str("Database"),
         }
     }
 }
@@ -55,6 +61,8 @@ struct Progress {
     /// In the queue.
     waiting_bytes: usize,
     writer: Option<PartWriter>,
+    base: Option<u64>,
+    database: Option<DatabaseCopy>,
     /// A job is at work on the queue.
     working: bool,
     /// Nothing more will come.
@@ -77,15 +85,18 @@ impl Upload {
     /// Hands pieces over.
     pub(super) fn push(&self, items: impl IntoIterator<Item = SnapshotItem>) {
         let mut progress = self.0.lock();
+        let mut is_urgent = false;
         for item in items {
             if let SnapshotItem::Section(section) = &item {
                 progress.queued_bytes += section.bytes.len();
                 progress.waiting_bytes += section.bytes.len();
             }
+            // Nothing is written to the database until the copy is made.
+            is_urgent |= matches!(item, SnapshotItem::Database(_));
             progress.queue.push_back(item);
         }
         // A job for every few entries would cost more than the writing.
-        if progress.queued_bytes >= WORTH_A_JOB_BYTES {
+        if progress.queued_bytes >= WORTH_A_JOB_BYTES || is_urgent {
             progress.queued_bytes = 0;
             self.0.start(progress);
         }
@@ -149,7 +160,7 @@ impl Shared {
     }
 
     /// Writes what is queued; returns the file when it is finished.
-    fn write_all(&self) -> Result<Option<PartFile>, String> {
+    fn write_all(&self) -> Result<Option<SavedPart>, String> {
         let mut writer = self.lock().writer.take();
         loop {
             let mut progress = self.lock();
@@ -168,9 +179,11 @@ impl Shared {
                     progress.working = false;
                     return Ok(None);
                 }
+                let (base, database) = (progress.base.take(), progress.database.take());
                 drop(progress);
                 let writer = self.opened(writer).map_err(|error| chain_of(&error))?;
-                return writer.finish().map(Some).map_err(|error| chain_of(&error));
+                let file = writer.finish().map_err(|error| chain_of(&error))?;
+                return Ok(Some(SavedPart { file, base, database }));
             };
             if let SnapshotItem::Section(section) = &item {
                 let was_full = progress.waiting_bytes >= FULL_BYTES;
@@ -182,6 +195,16 @@ impl Shared {
             drop(progress);
             let section = match item {
                 SnapshotItem::Section(section) => section,
+                SnapshotItem::ChangesOf(checkpoint) => {
+                    self.lock().base = Some(checkpoint);
+                    continue;
+                }
+                SnapshotItem::Database(link) => {
+                    let (fs, root) = &self.env.checkpoints;
+                    let stored = link.store(fs, root, &self.prefix()).map_err(|error| chain_of(&error))?;
+                    self.lock().database = Some(stored);
+                    continue;
+                }
                 SnapshotItem::Deferred(finish) => match guard(finish) {
                     Ok(Ok(section)) => section,
                     Ok(Err(error)) => return Err(chain_of(&*error)),
@@ -199,12 +222,12 @@ impl Shared {
             return Ok(writer);
         }
         let (fs, root) = &self.env.checkpoints;
+        PartWriter::create(fs, root, &format!("{}.part", self.prefix()))
+    }
+
+    /// What the names of the instance's files begin with. The run keeps two attempts at one checkpoint apart.
+    fn prefix(&self) -> String {
         let instance = &self.env.instance;
-        // The run in the name keeps two attempts at one checkpoint apart.
-        let path = format!(
-            "chk-{}/{}-{}-r{}.part",
-            self.checkpoint, instance.operator, instance.index, self.env.run
-        );
-        PartWriter::create(fs, root, &path)
+        format!("chk-{}/{}-{}-r{}", self.checkpoint, instance.operator, instance.index, self.env.run)
     }
 }

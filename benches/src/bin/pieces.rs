@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use watershed_actors::{Batch, Filter, Flow, ForEach, Fused, Map, Push};
 use watershed_bench::exchange::Exchange;
 use watershed_bench::generate::{key, value};
-use watershed_state::{KeyGroups, MemoryTable, decode, encode, hash_key};
+use watershed_state::{KeyGroups, KeyedTable, decode, encode, hash_key};
 
 const BATCH: u64 = 1024;
 const KEYS: u64 = 10_000;
@@ -86,7 +86,7 @@ fn scatter(iterations: u64) -> Result<u64, watershed_actors::Failure> {
 
 /// Finding the state of a key that is there, and changing it.
 fn table(iterations: u64) -> u64 {
-    let mut sums: MemoryTable<u64, u64> = MemoryTable::new(KeyGroups::DEFAULT, 0..KeyGroups::DEFAULT.count());
+    let mut sums: KeyedTable<u64, u64> = KeyedTable::new(KeyGroups::DEFAULT, 0..KeyGroups::DEFAULT.count());
     for key in 0..KEYS {
         sums.entry(hash_key(&key), key);
     }

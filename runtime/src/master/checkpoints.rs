@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use watershed_actors::{Control, TaskId};
 use watershed_state::bug::{self, Bug};
-use watershed_state::{InstancePart, Manifest, OperatorPart, PartFile, hash_canary};
+use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, hash_canary};
 
 use crate::error::Error;
 use crate::graph::NodeKind;
@@ -136,7 +136,17 @@ impl Master {
     }
 
     /// A part is on disk; with the last one the manifest can be written.
-    pub(super) fn acknowledged(&mut self, task: TaskId, checkpoint: u64, part: PartFile) {
+    pub(super) fn acknowledged(&mut self, task: TaskId, checkpoint: u64, part: SavedPart) {
+        let before = self.part_before(task).map(|before| before.checkpoint);
+        if part.base.is_some() && part.base != before {
+            // It would be a bug: only what is complete is ever added to, and then it is the newest.
+            let name = self.plan.name_of(task);
+            self.abort_checkpoint(
+                checkpoint,
+                &format!("{name} has saved changes to {:?}, not {before:?}", part.base),
+            );
+            return;
+        }
         let Acknowledged::Complete(pending) = self.ledger.acknowledge(task, checkpoint, part) else { return };
         if bug::is(Bug::CommitsBeforeManifest) {
             pending.parts.keys().for_each(|task| self.tell(*task, Control::Complete(checkpoint)));
@@ -193,13 +203,19 @@ impl Master {
 
     fn part_of(&self, task: TaskId, pending: &Pending) -> InstancePart {
         let planned = self.plan.task(task);
-        if let Some(file) = pending.parts.get(&task) {
-            let instance = planned.instance as u32;
-            return InstancePart { instance, checkpoint: pending.id, file: Some(file.clone()) };
+        let instance = planned.instance as u32;
+        let before = self.part_before(task);
+        if let Some(saved) = pending.parts.get(&task) {
+            let part = saved.clone().into_part(instance, pending.id, before);
+            return part.expect("what is acknowledged adds to the newest complete checkpoint");
         }
-        let before = self.regions[planned.region].parts.as_ref().and_then(|parts| parts.get(&task));
-        let nothing = InstancePart { instance: planned.instance as u32, checkpoint: pending.id, file: None };
-        before.filter(|_| !bug::is(Bug::RegionThatIsDownForgotten)).cloned().unwrap_or(nothing)
+        let before = before.filter(|_| !bug::is(Bug::RegionThatIsDownForgotten));
+        before.cloned().unwrap_or_else(|| InstancePart::nothing(instance, pending.id))
+    }
+
+    /// What the newest complete checkpoint has of it.
+    fn part_before(&self, task: TaskId) -> Option<&InstancePart> {
+        self.regions[self.plan.task(task).region].parts.as_ref()?.get(&task)
     }
 
     /// The manifest is there, or is not.

@@ -67,6 +67,7 @@ fn name_of(kind: FailureKind) -> &'static str {
         FailureKind::Panic => "panic",
         FailureKind::Error => "error",
         FailureKind::NoSpace => "no space",
+        FailureKind::Disk => "disk",
         FailureKind::State => "state",
         FailureKind::Hung => "hung",
         FailureKind::Internal => "internal",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use watershed_actors::TaskId;
-use watershed_state::PartFile;
+use watershed_state::SavedPart;
 
 /// Follows one checkpoint at a time from its trigger to its manifest.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub(crate) struct Pending {
     pub(crate) id: u64,
     pub(crate) since_nanos: u64,
     pub(crate) purpose: Purpose,
-    pub(crate) parts: BTreeMap<TaskId, PartFile>,
+    pub(crate) parts: BTreeMap<TaskId, SavedPart>,
 }
 
 /// What a checkpoint is made for.
@@ -65,7 +65,7 @@ impl Ledger {
     }
 
     /// A part is on disk.
-    pub(crate) fn acknowledge(&mut self, task: TaskId, id: u64, part: PartFile) -> Acknowledged {
+    pub(crate) fn acknowledge(&mut self, task: TaskId, id: u64, part: SavedPart) -> Acknowledged {
         let Phase::Collecting { checkpoint, missing } = &mut self.phase else { return Acknowledged::Ignored };
         if checkpoint.id != id || !missing.remove(&task) {
             return Acknowledged::Ignored;

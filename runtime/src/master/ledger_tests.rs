@@ -2,8 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn part(task: u32, checkpoint: u64) -> PartFile {
-    PartFile { path: format!("chk-{checkpoint}/{task}.part"), len: 1, checksum: 1 }
+fn part(task: u32, checkpoint: u64) -> SavedPart {
+    let path = format!("chk-{checkpoint}/{task}.part");
+    SavedPart::full(watershed_state::PartFile { path, len: 1, checksum: 1 })
 }
 
 fn tasks(count: u32) -> BTreeSet<TaskId> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{Restored, TaskId, chain_of};
-use watershed_state::{InstancePart, Section, read_part};
+use watershed_state::{InstancePart, SavedInstance, read_saved};
 
 use crate::host::EventSink;
 use crate::master::{Event, Master};
@@ -22,8 +22,8 @@ struct Loading {
 struct Progress {
     /// Jobs that are not done yet.
     waiting: usize,
-    /// Sections of each instance, for each actor.
-    nodes: BTreeMap<usize, Vec<Vec<Section>>>,
+    /// What each instance has saved, for each actor.
+    nodes: BTreeMap<usize, Vec<SavedInstance>>,
     failed: Option<String>,
 }
 
@@ -31,8 +31,8 @@ impl Master {
     /// Reads the parts of a region. The last job tells the control plane.
     pub(super) fn load(&self, region: usize, run: u32, parts: &BTreeMap<TaskId, InstancePart>) {
         let surroundings = self.host.surroundings();
-        let files = parts.iter().filter_map(|(task, part)| Some((*task, part.file.clone()?)));
-        let files: Vec<_> = files.collect();
+        let files = parts.iter().filter(|(_, part)| part.file.is_some());
+        let files: Vec<_> = files.map(|(task, part)| (*task, part.clone())).collect();
         let loading = Arc::new(Loading {
             region,
             run,
@@ -47,11 +47,11 @@ impl Master {
         if files.is_empty() {
             loading.tell();
         }
-        for (task, file) in files {
+        for (task, part) in files {
             let (loading, store) = (Arc::clone(&loading), self.store.clone());
             let planned = self.plan.task(task);
             surroundings.pool.run(Box::new(move || {
-                let read = read_part(store.fs(), store.root(), &file).map_err(|error| chain_of(&error));
+                let read = read_saved(store.fs(), store.root(), &part).map_err(|error| chain_of(&error));
                 loading.take(planned.node.0, planned.instance, read);
             }));
         }
@@ -59,19 +59,19 @@ impl Master {
 }
 
 /// Nothing yet, for each instance of each actor that has a part.
-fn no_sections(plan: &Plan, parts: &BTreeMap<TaskId, InstancePart>) -> BTreeMap<usize, Vec<Vec<Section>>> {
+fn no_sections(plan: &Plan, parts: &BTreeMap<TaskId, InstancePart>) -> BTreeMap<usize, Vec<SavedInstance>> {
     let nodes = parts.keys().map(|task| plan.task(*task).node.0);
-    nodes.map(|node| (node, vec![Vec::new(); plan.nodes[node].parallelism])).collect()
+    nodes.map(|node| (node, vec![SavedInstance::default(); plan.nodes[node].parallelism])).collect()
 }
 
 impl Loading {
     /// A part was read, or could not be.
-    fn take(&self, node: usize, instance: usize, read: Result<Vec<Section>, String>) {
+    fn take(&self, node: usize, instance: usize, read: Result<SavedInstance, String>) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
-            Ok(sections) => {
+            Ok(saved) => {
                 if let Some(instances) = progress.nodes.get_mut(&node) {
-                    instances[instance] = sections;
+                    instances[instance] = saved;
                 }
             }
             Err(error) => progress.failed = Some(error),

@@ -96,6 +96,10 @@ impl Master {
             pool: Arc::clone(&surroundings.pool),
             fs: Arc::clone(&surroundings.fs),
             checkpoints: (Arc::clone(self.store.fs()), self.store.root().to_path_buf()),
+            state: (
+                node.state.clone(),
+                self.scratch.folder_of(&self.plan.name_of(id), self.regions[region].run),
+            ),
             reporter: Arc::new(EventReporter(Arc::clone(&surroundings.events))),
             waker: Arc::default(),
             oversight,

@@ -47,6 +47,7 @@ pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph,
             rate: None,
             // Its own failures are those of the disk.
             supervision: Some(Supervision::default()),
+            state: None,
             build: Arc::new(TwoPhaseNode { sink: Arc::new(sink) }),
         };
         graph.nodes.push(letters);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use watershed_actors::in_simulation;
-use watershed_state::{Fs, SimulatedDisk, hash_key};
+use watershed_state::{Fs, SimulatedDisk, StateBackend, hash_key};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -29,6 +29,7 @@ const CHECKPOINTS: &str = "/watershed-checkpoints";
 pub(crate) struct Stage<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) base: &'a Config,
+    pub(crate) backends: &'a [StateBackend],
     pub(crate) scenario: &'a Scenario,
     /// What the sinks should show, if that is known.
     pub(crate) expected: Option<&'a Shown>,
@@ -115,7 +116,7 @@ impl Stage<'_> {
         let (operations, renames) = (disk.operations(), disk.renames());
         let checkpoints = self.checkpoints();
         let simulation = Simulation::seeded(seed).on_disk(disk).at_most_steps(self.steps_max);
-        let config = settings.config(self.base, simulation).checkpoints(&checkpoints);
+        let config = settings.config(self.base, self.backends, simulation).checkpoints(&checkpoints);
         let plan = self.topology.plan(&config);
         let names = plan.as_ref().map(Plan::task_names).unwrap_or_default();
         let script = Script::new(seed, disk, checkpoints, faults, history);
@@ -163,7 +164,7 @@ impl Stage<'_> {
 
     fn plan(&self, life: usize) -> Result<Plan, Error> {
         let simulation = Simulation::seeded(self.scenario.seed);
-        let config = self.scenario.settings(life).config(self.base, simulation);
+        let config = self.scenario.settings(life).config(self.base, self.backends, simulation);
         self.topology.plan(&config.checkpoints(self.checkpoints()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use watershed_state::hash_key;
+use watershed_state::{StateBackend, hash_key};
 
 use crate::config::Config;
 use crate::restart::Restart;
@@ -28,6 +28,8 @@ pub(crate) struct Choices {
     pub(crate) parallelism: Vec<usize>,
     pub(crate) rescales: bool,
     pub(crate) checkpoint_interval: Option<Duration>,
+    /// Where the state of keys may live.
+    pub(crate) backends: Vec<StateBackend>,
 }
 
 /// How one life of the process is configured.
@@ -43,6 +45,8 @@ pub(crate) struct Settings {
     backoff_micros: u64,
     retain: usize,
     slice_slots: usize,
+    /// Which of the backends.
+    backend: usize,
 }
 
 /// Virtual time after which a task counts as hanging: well above what any fault holds something up for, so that only those that
@@ -63,6 +67,7 @@ impl Settings {
             backoff_micros: 100,
             retain: 3,
             slice_slots: 16,
+            backend: 0,
         }
     }
 
@@ -82,15 +87,19 @@ impl Settings {
             backoff_micros: between(dice, 10, 40_000),
             retain: 1 + dice.below(3),
             slice_slots: [1, 2, 4, 16][dice.below(4)],
+            backend: if choices.backends.len() > 1 { dice.below(choices.backends.len()) } else { 0 },
         }
     }
 
     /// As a configuration, on top of the user's.
-    pub(crate) fn config(&self, base: &Config, simulation: Simulation) -> Config {
+    pub(crate) fn config(&self, base: &Config, backends: &[StateBackend], simulation: Simulation) -> Config {
         let micros = Duration::from_micros;
         let backoff = micros(self.backoff_micros);
         let mut config = base.clone().with_simulation(simulation.slices_of(self.slice_slots));
         config.parallelism = Some(self.parallelism);
+        if let Some(backend) = backends.get(self.backend) {
+            config.state_backend = backend.clone();
+        }
         config.checkpoint_interval = Some(micros(self.interval_micros));
         config.checkpoint_timeout = micros(self.timeout_micros);
         config.limits.records = self.batch_records;
@@ -108,13 +117,14 @@ impl Settings {
     pub(crate) fn describe(&self) -> String {
         let ms = |micros: u64| micros as f64 / 1_000.0;
         format!(
-            "parallelism {}, checkpoints every {} ms and given up after {} ms, batches of {}, {} credits, {} kept",
+            "parallelism {}, checkpoints every {} ms and given up after {} ms, batches of {}, {} credits, {} kept, backend {}",
             self.parallelism,
             ms(self.interval_micros),
             ms(self.timeout_micros),
             self.batch_records,
             self.credits,
-            self.retain
+            self.retain,
+            self.backend
         )
     }
 }

@@ -54,7 +54,16 @@ where
         let (name, kind) = (name.to_string(), NodeKind::Process);
         let node = add_node(
             graph,
-            Node { name, kind, parallelism: None, keyed: true, rate: None, supervision: None, build },
+            Node {
+                name,
+                kind,
+                parallelism: None,
+                keyed: true,
+                rate: None,
+                supervision: None,
+                state: None,
+                build,
+            },
         );
         let key_of = Arc::clone(&self.key_of);
         let routing = vec![Routing::ByKey; self.stream.routing.len()];

@@ -77,6 +77,23 @@ impl FileSystem for LocalFs {
         fs::exists(path)
     }
 
+    fn import(&self, from: &Path, path: &Path) -> io::Result<()> {
+        match fs::hard_link(from, path) {
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+                fs::copy(from, path)?;
+            }
+            linked => linked?,
+        }
+        File::open(path)?.sync_all()
+    }
+
+    fn export(&self, path: &Path, to: &Path) -> io::Result<bool> {
+        match fs::hard_link(path, to) {
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => Ok(false),
+            linked => linked.map(|()| true),
+        }
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         match file.try_lock() {

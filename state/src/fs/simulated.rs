@@ -206,6 +206,18 @@ impl FileSystem for SimulatedFs {
         self.operate(|disk| disk.exists(path))
     }
 
+    fn import(&self, from: &Path, path: &Path) -> io::Result<()> {
+        let node = self.disk.operate(self.life, Needs::Room, |disk| disk.create(path), |_| {})?;
+        self.disk.lock().disk.make_opaque(node)?;
+        let mut file = SimulatedWriter { disk: self.disk.clone(), life: self.life, file: node };
+        file.write_all(&std::fs::read(from)?)?;
+        file.sync()
+    }
+
+    fn export(&self, _path: &Path, _to: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let file = self.operate(|disk| disk.lock(path))?;
         Ok(file.map(|file| -> Box<dyn Send + Sync> {

@@ -3,10 +3,8 @@ use crate::Damage;
 
 fn manifest() -> Manifest {
     let file = PartFile { path: "chk-6/count-0-r1.part".into(), len: 12, checksum: u64::MAX };
-    let instances = vec![
-        InstancePart { instance: 0, checkpoint: 6, file: Some(file) },
-        InstancePart { instance: 1, checkpoint: 7, file: None },
-    ];
+    let instances =
+        vec![InstancePart { file: Some(file), ..InstancePart::nothing(0, 6) }, InstancePart::nothing(1, 7)];
     let count = OperatorPart {
         name: "count".into(),
         kind: "process".into(),
@@ -70,8 +68,8 @@ fn a_newer_format_is_refused_with_both_versions() {
     let newer = Format { version: FORMAT.version + 4, ..FORMAT };
     let bytes = frame::seal(newer, b"a body that this version cannot read");
     let error = Manifest::from_bytes(path(), &bytes).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 5, supported: 1, .. }), "{error}");
-    assert!(error.to_string().contains("version 5") && error.to_string().contains("up to 1"), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 6, supported: 2, .. }), "{error}");
+    assert!(error.to_string().contains("version 6") && error.to_string().contains("up to 2"), "{error}");
 }
 
 #[test]

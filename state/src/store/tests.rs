@@ -18,7 +18,7 @@ fn write_part(store: &CheckpointStore, checkpoint: u64, instance: u32) -> Result
     let mut writer = PartWriter::create(store.fs(), store.root(), &path)?;
     let bytes = vec![instance as u8; checkpoint as usize % 50];
     writer.write(&Section { kind: SectionKind::InstanceState, group: 0, entries: 1, bytes })?;
-    Ok(InstancePart { instance, checkpoint, file: Some(writer.finish()?) })
+    Ok(InstancePart { file: Some(writer.finish()?), ..InstancePart::nothing(instance, checkpoint) })
 }
 
 fn manifest(checkpoint: u64, instances: Vec<InstancePart>) -> Manifest {
@@ -209,7 +209,7 @@ fn a_manifest_whose_files_are_not_there_is_not_committed() {
     let store = open(&SimulatedDisk::new(0));
     store.prepare(1).unwrap();
     let missing = PartFile { path: "chk-1/count-0-r1.part".into(), len: 3, checksum: 0 };
-    let parts = vec![InstancePart { instance: 0, checkpoint: 1, file: Some(missing) }];
+    let parts = vec![InstancePart { file: Some(missing), ..InstancePart::nothing(0, 1) }];
     let error = store.commit(&manifest(1, parts)).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { what: Damage::Missing, .. }), "{error}");
     assert_eq!(ids(&store), []);
@@ -293,7 +293,7 @@ fn what_holds_state_can_be_handed_to_another_thread() {
     fn is_send<T: Send>() {}
     is_send::<CheckpointStore>();
     is_send::<PartWriter>();
-    is_send::<crate::MemoryTable<String, u64>>();
+    is_send::<crate::KeyedTable<String, u64>>();
     is_send::<crate::TimerQueue<String>>();
 }
 

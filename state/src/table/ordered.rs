@@ -60,6 +60,11 @@ const MOVED_SLOTS: usize = 32;
 /// One more than the highest tag.
 pub(crate) const TAGS: u64 = 1 << 32;
 
+/// The memory that a table takes for each entry, in bytes.
+pub(crate) fn bytes_for_each<E>() -> usize {
+    size_of::<Option<E>>() * 8 / 5
+}
+
 impl<E> Default for OrderedTable<E> {
     fn default() -> Self {
         Self { run: Run::new(0), moving: None, len: 0 }
@@ -218,6 +223,43 @@ impl<E: Tagged> OrderedTable<E> {
         removed
     }
 
+    /// [`remove`](Self::remove) for a table that keeps its size.
+    pub(crate) fn remove_in_place(&mut self, slot: Slot) -> E {
+        self.len -= 1;
+        let run = if slot.moving { self.emptied() } else { &mut self.run };
+        run.remove(slot.at).expect("find returns slots that are occupied")
+    }
+
+    /// Looks at `slots` slots from the tag `from` on, and takes out the entries that `goes` picks. Returns where to go on,
+    /// [`TAGS`] at the end. The table keeps its size.
+    pub(crate) fn remove_some(
+        &mut self,
+        from: u64,
+        slots: usize,
+        mut goes: impl FnMut(&mut E) -> bool,
+        mut gone: impl FnMut(E),
+    ) -> u64 {
+        while self.moving.is_some() {
+            self.go_on_moving(usize::MAX);
+        }
+        let begin = ((from * self.run.homes as u64) >> 32) as usize;
+        let end = (begin + slots).min(self.run.slots.len());
+        let mut picked = Vec::new();
+        for at in begin..end {
+            if self.run.slots[at].as_mut().is_some_and(&mut goes) {
+                picked.push(at);
+            }
+        }
+        // What is removed moves only what lies behind it.
+        for at in picked.into_iter().rev() {
+            if let Some(entry) = self.run.remove(at) {
+                self.len -= 1;
+                gone(entry);
+            }
+        }
+        if end == self.run.slots.len() { TAGS } else { self.run.lowest_tag(end) }
+    }
+
     /// Makes room for so many more entries at once, if there are none yet.
     pub(crate) fn reserve(&mut self, entries: usize) {
         if self.len == 0 && self.moving.is_none() {
@@ -226,6 +268,11 @@ impl<E: Tagged> OrderedTable<E> {
                 self.run = Run::new(homes);
             }
         }
+    }
+
+    /// Makes room for so many entries and no more, in a table that is empty and is not going to grow.
+    pub(crate) fn reserve_exact(&mut self, entries: usize) {
+        self.run = Run::new((entries * 8).div_ceil(5) + 1);
     }
 
     /// The number of entries.

@@ -169,7 +169,7 @@ fn a_checkpoint_of_a_newer_format_is_refused_with_both_versions() {
     let disk = killed(&sums());
     let manifest = format!("/checkpoints/chk-{}/manifest", checkpoints(&disk)[0]);
     edit(&disk, manifest.as_ref(), from_the_future);
-    let says = [&manifest, "format version 7", "reads up to 1", "with the version that wrote it"];
+    let says = [&manifest, "format version 7", "reads up to 2", "with the version that wrote it"];
     refused(sums().run(on(&disk, None)), ErrorKind::State, &says);
     // What an older build cannot read is not damaged: no older checkpoint is taken for it.
     refused(sums().run(on(&disk, None).accept_duplicates()), ErrorKind::State, &says);

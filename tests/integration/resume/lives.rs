@@ -1,10 +1,12 @@
 //! Many lives of one job, each of which ends with the death of the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use watershed::prelude::*;
 use watershed::{End, Outcome, Resume, SimulatedDisk, Simulation};
+
+use watershed_state::CheckpointStore;
 
 use crate::fixture::{
     checkpoints, compare, expected_payments, finish, lines_in, payments, seeded, shown_payments, simulated,
@@ -71,9 +73,20 @@ fn only_the_newest_checkpoints_are_kept() {
 }
 
 /// The folders of checkpoints, complete or not.
-fn folders(disk: &SimulatedDisk) -> usize {
+fn folders(disk: &SimulatedDisk) -> Vec<String> {
     let files = disk.fs().list(Path::new("/checkpoints")).unwrap();
-    files.iter().filter(|file| file.name.starts_with("chk-")).count()
+    files.into_iter().map(|file| file.name).filter(|name| name.starts_with("chk-")).collect()
+}
+
+/// Those of the complete checkpoints, and those with a file that one of them builds on.
+fn needed_folders(disk: &SimulatedDisk) -> BTreeSet<String> {
+    let store = CheckpointStore::open(disk.fs(), Path::new("/checkpoints")).unwrap();
+    let mut needed = BTreeSet::new();
+    for (id, manifest) in store.scan().unwrap() {
+        needed.insert(format!("chk-{id}"));
+        needed.extend(manifest.unwrap().files().map(|file| file.path.split('/').next().unwrap().to_string()));
+    }
+    needed
 }
 
 #[test]
@@ -83,10 +96,14 @@ fn what_dead_processes_have_left_is_removed() {
         let disk = SimulatedDisk::new(seed);
         for life in 20 * seed..20 * (seed + 1) {
             die(&disk, life);
-            most = most.max(folders(&disk));
+            most = most.max(folders(&disk).len());
         }
         finish(&payments(), seed, &disk);
-        assert!(folders(&disk) <= 3 + 1, "{} folders are left", folders(&disk));
+        let needed = needed_folders(&disk);
+        let kept = checkpoints(&disk).len();
+        assert!(kept <= 3 + 1, "{kept} checkpoints are kept");
+        let left: Vec<String> = folders(&disk).into_iter().filter(|name| !needed.contains(name)).collect();
+        assert!(left.is_empty(), "{left:?} are left");
     }
     assert!((5..30).contains(&most), "up to {most} folders were there");
 }

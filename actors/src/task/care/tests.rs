@@ -50,7 +50,7 @@ fn save(care: &mut Care) -> Section {
 }
 
 fn restore(env: &Env, sections: &[Section], owns: bool) -> Care {
-    let instances = sections.iter().map(|section| vec![section.clone()]).collect();
+    let instances = sections.iter().map(|section| vec![section.clone()].into()).collect();
     Care::restore(env, &Restored { instances, ..Restored::default() }, |_, _| owns).unwrap()
 }
 

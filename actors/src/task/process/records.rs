@@ -19,7 +19,7 @@ use crate::task::{Attempt, Exhibit, Verdict};
 struct Before<S> {
     /// `None` if user code fails only before it changes it.
     state: Option<S>,
-    keys: usize,
+    births: u64,
     emitted: usize,
 }
 
@@ -81,7 +81,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             let hash = store.hash(*hash);
             *current_hash = hash;
             let at = timestamps.get(taken).copied().unwrap_or(NO_TIMESTAMP);
-            let kept = if KEEP { Some((value.clone(), store.keys(), emitted.main.len())) } else { None };
+            let kept = if KEEP { Some((value.clone(), store.births(), emitted.main.len())) } else { None };
             let (key, state) = store.access(&value, hash);
             let before = if keeps_state { Some(state.clone()) } else { None };
             if KEEP {
@@ -107,9 +107,9 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                     }
                 }
                 Err(error) => {
-                    let Some((record, keys, sent)) = kept else { return Err(Failure::user(&error)) };
+                    let Some((record, births, sent)) = kept else { return Err(Failure::user(&error)) };
                     let key = key.clone();
-                    let before = Before { state: before, keys, emitted: sent };
+                    let before = Before { state: before, births, emitted: sent };
                     take_back::<P, S>((&mut *store, &mut *timers, &mut *emitted), hash, &key, before);
                     let attempt = attempt_of(&error)?;
                     let mut exhibit = care.arrival(Stage::Process, at);
@@ -245,7 +245,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             Attempted::Record(record) => Attempted::Record(record.clone()),
             Attempted::Timer(timer, key) => Attempted::Timer(*timer, key.clone()),
         });
-        let (keys, sent) = (store.keys(), emitted.main.len());
+        let (births, sent) = (store.births(), emitted.main.len());
         timers.begin_record();
         emitted.side.begin_record();
         let (key, state) = match &what {
@@ -253,7 +253,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             Attempted::Timer(_, key) => store.access_key(hash, key.clone()),
         };
         let keeps_state = keeps && !env.oversight.policy.errors_before_writes;
-        let before = Before { state: keeps_state.then(|| state.clone()), keys, emitted: sent };
+        let before = Before { state: keeps_state.then(|| state.clone()), births, emitted: sent };
         let clock = &*env.clock;
         let mut context = Context { key, hash, timestamp, watermark, clock, timers, emitted, cleared: false };
         let done = match what {
@@ -339,7 +339,7 @@ fn take_back<P: Process, S: Store<P>>(
     if bug::is(Bug::ErrorNotTakenBack) {
         return;
     }
-    if store.is_keyed() && store.keys() > before.keys {
+    if store.is_keyed() && store.births() > before.births {
         // The key came with this record.
         store.clear(hash, key);
     } else if let Some(state) = before.state {

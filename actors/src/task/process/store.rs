@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    CodecError, KeyGroups, MemoryTable, Section, SectionKind, SliceProgress, decode, encode, hash_key,
+    CodecError, KeyGroups, KeyedTable, SavedInstance, Section, SectionKind, SliceProgress, SnapshotBegun,
+    decode, encode, hash_key,
 };
 
 use crate::error::{Failure, chain_of};
 use crate::instance::Instance;
 use crate::process::Process;
-use crate::task::Restored;
+use crate::task::{Env, Restored, SnapshotItem};
 
 /// State of an instance, with snapshots that do not stall it.
 pub trait Store<P: Process>: Send {
@@ -19,8 +20,8 @@ pub trait Store<P: Process>: Send {
     fn hash(&self, hash: u64) -> u64;
     /// Key and state for a record.
     fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State);
-    /// How many keys have state.
-    fn keys(&self) -> usize;
+    /// How many keys got a state that had none before.
+    fn births(&self) -> u64;
     /// Begins to load the state of a key from memory.
     fn prefetch(&self, hash: u64);
     /// State of a key.
@@ -45,12 +46,12 @@ pub trait Store<P: Process>: Send {
     ///
     /// # Errors
     /// What could not be decoded or divided.
-    fn restore(&mut self, restored: &Restored, instance: &Instance) -> Result<(), Failure>;
-    /// Fixes what the snapshot will hold.
+    fn restore(&mut self, restored: &Restored, env: &Env) -> Result<(), Failure>;
+    /// Fixes what the snapshot for this checkpoint will hold.
     ///
     /// # Errors
     /// What could not be encoded.
-    fn begin_snapshot(&mut self) -> Result<Option<Section>, Failure>;
+    fn begin_snapshot(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure>;
     /// Looks at so many more slots.
     ///
     /// # Errors
@@ -60,13 +61,17 @@ pub trait Store<P: Process>: Send {
     fn take_sections(&mut self) -> Vec<Section>;
     /// Gives the snapshot up.
     fn abort_snapshot(&mut self);
+    /// The checkpoint is complete.
+    fn complete(&mut self, checkpoint: u64);
+    /// Goes on with work that has time. To be called between batches.
+    fn work_on(&mut self, slots: usize);
 }
 
 /// State per key.
 pub struct KeyedStore<P: Process, F> {
     key_of: Arc<F>,
     groups: KeyGroups,
-    table: MemoryTable<P::Key, P::State>,
+    table: KeyedTable<P::Key, P::State>,
 }
 
 impl<P: Process, F> std::fmt::Debug for KeyedStore<P, F> {
@@ -79,7 +84,7 @@ impl<P: Process, F> KeyedStore<P, F> {
     /// Empty, for the key groups of `instance`.
     pub fn new(key_of: Arc<F>, groups: KeyGroups, instance: &Instance) -> Self {
         let owned = groups.range(instance.index, instance.parallelism);
-        Self { key_of, groups, table: MemoryTable::new(groups, owned) }
+        Self { key_of, groups, table: KeyedTable::new(groups, owned) }
     }
 }
 
@@ -99,8 +104,8 @@ where
     }
 
     #[inline]
-    fn keys(&self) -> usize {
-        self.table.len()
+    fn births(&self) -> u64 {
+        self.table.births()
     }
 
     #[inline]
@@ -149,21 +154,49 @@ where
             || bug::is(Bug::TimersOfOthersRestored)
     }
 
-    fn restore(&mut self, restored: &Restored, instance: &Instance) -> Result<(), Failure> {
-        let owned = self.groups.range(instance.index, instance.parallelism);
-        let mine = || {
-            restored.sections(SectionKind::KeyedState).filter(|(_, section)| owned.contains(&section.group))
+    fn restore(&mut self, restored: &Restored, env: &Env) -> Result<(), Failure> {
+        let owned = self.owned(&env.instance);
+        let databases = restored.instances.iter().enumerate().filter_map(|(writer, saved)| {
+            let theirs = self.groups.range(writer, restored.instances.len());
+            let shared = theirs.end.min(owned.end).saturating_sub(theirs.start.max(owned.start));
+            Some((shared, saved.database.as_ref()?)).filter(|(shared, _)| *shared > 0)
+        });
+        let mut databases: Vec<_> = databases.collect();
+        // One is taken as it is, the others are added to it: best if that is the largest.
+        databases.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
+        let databases: Vec<_> = databases.into_iter().map(|(_, database)| database).collect();
+        let (backend, scratch) = &env.state;
+        self.table = backend
+            .table(self.groups, owned.clone(), scratch, &databases)
+            .map_err(|error| Failure::store(&error))?;
+
+        let broken = |error: CodecError| Failure::state(chain_of(&error));
+        let is_mine = |section: &&Section| owned.contains(&section.group);
+        let keyed = |saved: &SavedInstance| {
+            let of_kind = saved.sections.iter().filter(|section| section.kind == SectionKind::KeyedState);
+            of_kind.filter(is_mine).map(|section| section.entries as usize).sum::<usize>()
         };
-        self.table.reserve(mine().map(|(_, section)| section.entries as usize).sum());
-        for (_, section) in mine() {
-            self.table.restore(section).map_err(|error| Failure::state(chain_of(&error)))?;
+        self.table.reserve(restored.instances.iter().map(keyed).sum());
+        for saved in &restored.instances {
+            let mine = saved.sections.iter().filter(is_mine);
+            if saved.database.is_some() {
+                self.table.restore_changes(&mine).map_err(broken)?;
+            } else {
+                for section in mine.filter(|section| section.kind == SectionKind::KeyedState) {
+                    self.table.restore(section).map_err(broken)?;
+                }
+            }
+            for changes in &saved.changes {
+                self.table.restore_changes(&changes.iter().filter(is_mine)).map_err(broken)?;
+            }
         }
         Ok(())
     }
 
-    fn begin_snapshot(&mut self) -> Result<Option<Section>, Failure> {
-        self.table.begin_snapshot();
-        Ok(None)
+    fn begin_snapshot(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
+        let SnapshotBegun { base, link } = self.table.begin_snapshot(checkpoint);
+        let base = base.map(SnapshotItem::ChangesOf);
+        Ok(base.into_iter().chain(link.map(SnapshotItem::Database)).collect())
     }
 
     fn snapshot_slice(&mut self, slots: usize) -> Result<SliceProgress, CodecError> {
@@ -176,6 +209,14 @@ where
 
     fn abort_snapshot(&mut self) {
         self.table.abort_snapshot();
+    }
+
+    fn complete(&mut self, checkpoint: u64) {
+        self.table.complete(checkpoint);
+    }
+
+    fn work_on(&mut self, slots: usize) {
+        self.table.write_back(slots);
     }
 }
 
@@ -251,8 +292,8 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
         (&self.key, &mut self.state)
     }
 
-    fn keys(&self) -> usize {
-        1
+    fn births(&self) -> u64 {
+        0
     }
 
     fn prefetch(&self, _hash: u64) {}
@@ -294,7 +335,8 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
         !self.same_parallelism || writer == instance.index
     }
 
-    fn restore(&mut self, restored: &Restored, instance: &Instance) -> Result<(), Failure> {
+    fn restore(&mut self, restored: &Restored, env: &Env) -> Result<(), Failure> {
+        let instance = &env.instance;
         self.same_parallelism = restored.is_empty() || restored.instances.len() == instance.parallelism;
         if !self.same_parallelism {
             return Self::check_parallelism(restored, instance.parallelism);
@@ -308,9 +350,10 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
         Ok(())
     }
 
-    fn begin_snapshot(&mut self) -> Result<Option<Section>, Failure> {
+    fn begin_snapshot(&mut self, _checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
         // One value: it is written at once.
-        instance_section(&self.state).map(Some).map_err(|error| Failure::internal(chain_of(&error)))
+        let section = instance_section(&self.state).map_err(|error| Failure::internal(chain_of(&error)))?;
+        Ok(vec![SnapshotItem::Section(section)])
     }
 
     fn snapshot_slice(&mut self, _slots: usize) -> Result<SliceProgress, CodecError> {
@@ -322,4 +365,8 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
     }
 
     fn abort_snapshot(&mut self) {}
+
+    fn complete(&mut self, _checkpoint: u64) {}
+
+    fn work_on(&mut self, _slots: usize) {}
 }

@@ -21,7 +21,8 @@ fn start(world: &World, restored: &[Vec<Section>]) -> (Driver<OperatorTask<Relay
     let event_time = EventTime::new(time_of, Lateness::none().generator(), Duration::ZERO, None);
     let chain = Fused::new(event_time, output.edge(1, env.run));
     let outlet = Tee::new(vec![Box::new(chain) as Box<dyn Push<u64>>]);
-    let restored = Restored { instances: restored.to_vec(), ..Restored::default() };
+    let restored =
+        Restored { instances: restored.iter().cloned().map(Into::into).collect(), ..Restored::default() };
     let given = env.clone();
     let boot = Box::new(move || {
         let logic = RelayLogic::restore(&given, outlet, SideOutputs::default(), &restored)?;

@@ -161,6 +161,7 @@ impl Default for Setup {
 }
 
 fn saved_by(instances: Vec<Vec<Section>>) -> Restored {
+    let instances = instances.into_iter().map(Into::into).collect();
     Restored { instances, ..Restored::default() }
 }
 

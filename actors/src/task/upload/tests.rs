@@ -82,7 +82,7 @@ fn what_was_handed_over_is_in_the_file_in_order() {
     upload.complete();
     assert_eq!(rig.pool.run_all(), 1);
     let part = rig.world.reports.part(TASK, 1).unwrap();
-    assert_eq!(part.path, "chk-1/count-0-r1.part");
+    assert_eq!(part.file.path, "chk-1/count-0-r1.part");
     assert_eq!(rig.world.read(&part), [1, 2, 3, 4].map(|group| section(group, 10)));
 }
 

@@ -18,6 +18,7 @@ mod stall;
 mod sums;
 mod supervised;
 mod tally;
+mod tenth;
 mod words;
 
 use std::error::Error;
@@ -36,7 +37,7 @@ use crate::rows::{Figures, NAMES, Setup};
 #[derive(Parser, Debug)]
 #[command(about = "Runs one benchmark workload and prints one line of JSON")]
 struct Options {
-    /// W0, W1, W2, W4, L1, R1, R1-100K, R1-10M, REGIONS, SUPERVISED, S1 or STALL; or `words`, which only writes the text of W4.
+    /// One of those that [`rows`] has; or `words`, which only writes the text of W4.
     workload: String,
     /// Instances of each actor.
     #[arg(long, default_value_t = 1)]
@@ -47,9 +48,15 @@ struct Options {
     /// The text of W4.
     #[arg(long, default_value = "words.txt")]
     words: PathBuf,
-    /// Where the state of keys is kept.
-    #[arg(long, value_enum, default_value_t = Backend::Memory)]
-    state: Backend,
+    /// Where the state of keys is kept; in RocksDB for W3, else in memory, if not given.
+    #[arg(long, value_enum)]
+    state: Option<Backend>,
+    /// With RocksDB, the memory of each instance in MiB.
+    #[arg(long, default_value_t = 256)]
+    memory_mib: usize,
+    /// With RocksDB, the keys that each instance has in memory; as many as have room if not given.
+    #[arg(long)]
+    cache_entries: Option<usize>,
     /// Milliseconds between two checkpoints; the workload's own number, or no checkpoints, if not given.
     #[arg(long)]
     checkpoint_interval_ms: Option<u64>,
@@ -106,13 +113,13 @@ fn run(options: Options, since_start: Stopwatch) -> Result<String, Box<dyn Error
         generate::write_words(&options.words, words)?;
         return Ok(format!("{words} words in {}", options.words.display()));
     }
-    if options.state == Backend::Rocksdb {
-        return Err("state in RocksDB is not there yet: say `--state memory`".into());
-    }
     let row = rows::find(&options.workload).ok_or_else(|| format!("the workload is one of {NAMES}"))?;
     let parallelism = options.parallelism;
     // A run that is cut short measures nothing.
     let mut config = Config::local().parallelism(parallelism).ignore_signals();
+    if options.state.map_or(options.workload == "W3", |state| state == Backend::Rocksdb) {
+        config = config.state_backend(rocksdb(&options)?);
+    }
     let scratch = tempfile::tempdir()?;
     if let Some(interval_ms) = options.checkpoint_interval_ms.or(row.checkpoint_interval_ms) {
         config = config
@@ -136,6 +143,22 @@ fn run(options: Options, since_start: Stopwatch) -> Result<String, Box<dyn Error
         figures: measured.figures,
     };
     Ok(serde_json::to_string(&line)?)
+}
+
+/// State in RocksDB, as the options say.
+#[cfg(feature = "rocksdb")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature it is an error")]
+fn rocksdb(options: &Options) -> Result<watershed::StateBackend, Box<dyn Error>> {
+    let config = watershed::RocksDb::new().memory_bytes(options.memory_mib << 20);
+    Ok(match options.cache_entries {
+        Some(entries) => config.cache_entries(entries).into(),
+        None => config.into(),
+    })
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn rocksdb(_: &Options) -> Result<watershed::StateBackend, Box<dyn Error>> {
+    Err("this build has no RocksDB; build it with the feature `rocksdb`".into())
 }
 
 /// The most memory the process has had, from the kernel's account of it.

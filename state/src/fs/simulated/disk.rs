@@ -34,6 +34,8 @@ enum Content {
 struct Bytes {
     now: Vec<u8>,
     synced: Vec<u8>,
+    /// Made by something whose bytes are never the same: only their number counts in a fingerprint.
+    is_opaque: bool,
     /// What could not be made durable once and is taken for durable since: a crash leaves zeroes there.
     lost: Vec<Range<usize>>,
 }
@@ -161,6 +163,12 @@ impl Disk {
 
     pub(super) fn append(&mut self, file: Node, bytes: &[u8]) -> io::Result<()> {
         self.file_mut(file)?.now.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The content of this file, and of all that tells of it, differs from run to run.
+    pub(super) fn make_opaque(&mut self, file: Node) -> io::Result<()> {
+        self.file_mut(file)?.is_opaque = true;
         Ok(())
     }
 
@@ -299,8 +307,13 @@ impl Disk {
         Some(found)
     }
 
+    /// Where there is content that is not the same in two equal runs, files count by their length, as others may hold its
+    /// checksum.
     pub(super) fn fingerprint(&self) -> u64 {
+        let is_opaque = |content: &Content| matches!(content, Content::File(file) if file.is_opaque);
+        let by_length = self.nodes.values().any(is_opaque);
         let content = |content: &Content| match content {
+            Content::File(file) if by_length => crate::hash_key(&(file.now.len(), file.synced.len())),
             Content::File(file) => crate::hash_key(&(&file.now, &file.synced)),
             Content::Dir { now, synced } => crate::hash_key(&(now, synced)),
         };

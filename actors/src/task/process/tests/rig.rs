@@ -32,7 +32,8 @@ impl<P: Process, S: Store<P> + 'static> Rig<P, S> {
     ) -> Result<Self, Failure> {
         let output = Probe::new();
         let outlet = output.outlet(credits, env.run);
-        let restored = Restored { instances: restored.to_vec(), ..Restored::default() };
+        let restored =
+            Restored { instances: restored.iter().cloned().map(Into::into).collect(), ..Restored::default() };
         let given = env.clone();
         let boot = Box::new(move || {
             let mut inbox = Inbox::new(1, given.run);

@@ -1,3 +1,5 @@
+use watershed_state::SavedInstance;
+
 use super::*;
 use crate::task::TaskEvent;
 
@@ -234,11 +236,11 @@ fn a_sink_whose_run_is_over_commits_nothing_any_more() {
 }
 
 /// What two instances have saved for checkpoint 2, when checkpoint 1 was never completed.
-fn saved_by_two(world: &World) -> Vec<Vec<Section>> {
+fn saved_by_two(world: &World) -> Vec<SavedInstance> {
     let saved = (0..2).map(|index| {
         let mut rig = start_instance(world, &Notes::default(), (index, 2), Restored::default()).unwrap();
         checkpoint(world, &mut rig, &[10 * index as u64], 1);
-        checkpoint(world, &mut rig, &[10 * index as u64 + 1], 2)
+        checkpoint(world, &mut rig, &[10 * index as u64 + 1], 2).into()
     });
     saved.collect()
 }

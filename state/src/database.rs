@@ -1,0 +1,217 @@
+//! The database below tables that do not fit into memory: what is asked of one, and what is on its way to it.
+
+mod copy;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+pub(crate) use copy::remove_folder;
+pub use copy::{DatabaseCopy, DatabaseFile};
+
+use crate::{Fs, StoreError};
+
+/// Changes by key, in the order of the keys: `None` where the key is gone.
+pub(crate) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// A sorted map of bytes on disk. A key begins with its key group, two bytes, the high one first.
+pub(crate) trait Database: Send + Sync + fmt::Debug {
+    /// Calls `found` with what the key has, if it has anything.
+    ///
+    /// # Errors
+    /// If the disk refuses, or what is on it is damaged.
+    fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), StoreError>;
+
+    /// Applies all changes.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    fn write(&self, changes: &Changes) -> Result<(), StoreError>;
+
+    /// Shows all keys of these groups, in their order, until `visit` says that it has had enough.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn scan(
+        &self,
+        groups: &Range<u16>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError>;
+
+    /// Makes a copy of the database in a folder that does not exist yet, from which it can be opened. Files that never
+    /// change are shared.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    fn copy_to(&self, folder: &Path) -> Result<(), StoreError>;
+
+    /// A folder for copies, on the same disk.
+    fn scratch(&self) -> &Path;
+}
+
+/// Changes that are gathered before they are written, because each write costs something, and because the database must
+/// not change while a copy of it is being made.
+#[derive(Debug)]
+pub(crate) struct WriteBuffer {
+    database: Arc<dyn Database>,
+    waiting: Changes,
+    /// Of keys and states that wait.
+    bytes: usize,
+    latch: Arc<Latch>,
+    copies: u64,
+    /// The files of the newest copy that is part of a complete checkpoint: they need not be stored again.
+    complete: Arc<DatabaseCopy>,
+    /// The copy that is being made for a checkpoint, or was.
+    making: Option<(u64, Arc<Mutex<Option<DatabaseCopy>>>)>,
+}
+
+/// Changes that are worth a write.
+const WRITE_AT: usize = 512;
+
+/// What may wait while a copy is being made, before whoever has more has to wait, too.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+impl WriteBuffer {
+    /// Over a database that was opened from this copy.
+    pub(crate) fn new(database: Arc<dyn Database>, complete: DatabaseCopy) -> Self {
+        let (waiting, latch, complete) = (BTreeMap::new(), Arc::default(), Arc::new(complete));
+        Self { database, waiting, bytes: 0, latch, copies: 0, complete, making: None }
+    }
+
+    /// Calls `found` with what the key has, if it has anything.
+    pub(crate) fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        match self.waiting.get(key) {
+            Some(Some(state)) => found(state),
+            Some(None) => {}
+            None => return self.database.get(key, found),
+        }
+        Ok(())
+    }
+
+    /// Changes what a key has.
+    pub(crate) fn put(&mut self, key: &[u8], state: Option<Vec<u8>>) -> Result<(), StoreError> {
+        self.bytes += key.len() + state.as_ref().map_or(0, Vec::len);
+        self.waiting.insert(key.to_vec(), state);
+        if self.waiting.len() < WRITE_AT {
+            return Ok(());
+        }
+        if self.bytes >= WAITING_BYTES_MAX {
+            self.latch.wait();
+        }
+        self.flush()
+    }
+
+    /// Writes what waits, unless a copy is being made.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        if self.waiting.is_empty() || self.is_held() {
+            return Ok(());
+        }
+        self.database.write(&self.waiting)?;
+        self.waiting.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// What has not been written.
+    pub(crate) fn waiting(&self) -> &Changes {
+        &self.waiting
+    }
+
+    /// Whether a copy is being made.
+    pub(crate) fn is_held(&self) -> bool {
+        *self.latch.held() > 0
+    }
+
+    /// A copy of what has been written so far, for this checkpoint, to be made on another thread. Until that is done, or
+    /// given up, nothing more is written.
+    pub(crate) fn link(&mut self, checkpoint: u64) -> Link {
+        *self.latch.held() += 1;
+        self.copies += 1;
+        let made = Arc::default();
+        self.making = Some((checkpoint, Arc::clone(&made)));
+        Link {
+            database: Arc::clone(&self.database),
+            folder: self.database.scratch().join(format!("copy-{}", self.copies)),
+            latch: Arc::clone(&self.latch),
+            before: Arc::clone(&self.complete),
+            made,
+        }
+    }
+
+    /// The checkpoint is complete: what was stored for it is there to stay.
+    pub(crate) fn complete(&mut self, checkpoint: u64) {
+        let making = self.making.take_if(|(id, _)| *id == checkpoint);
+        let made = making.and_then(|(_, made)| made.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(made) = made {
+            self.complete = Arc::new(made);
+        }
+    }
+}
+
+/// The right to make a copy of a database as it is: as long as it exists, nothing is written there.
+#[derive(Debug)]
+pub struct Link {
+    database: Arc<dyn Database>,
+    folder: PathBuf,
+    latch: Arc<Latch>,
+    before: Arc<DatabaseCopy>,
+    made: Arc<Mutex<Option<DatabaseCopy>>>,
+}
+
+impl Link {
+    /// Makes the copy and stores its files, as [`DatabaseCopy::store`] tells.
+    ///
+    /// # Errors
+    /// If a disk refuses.
+    pub fn store(self, fs: &Fs, root: &Path, prefix: &str) -> Result<DatabaseCopy, StoreError> {
+        self.database.copy_to(&self.folder)?;
+        let (folder, before, made) = (self.folder.clone(), Arc::clone(&self.before), Arc::clone(&self.made));
+        // The database may change from here on: what was copied does not.
+        drop(self);
+        let stored = DatabaseCopy::store(fs, root, prefix, &folder, &before);
+        remove_folder(&folder)?;
+        let stored = stored?;
+        *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored.clone());
+        Ok(stored)
+    }
+}
+
+#[cfg(test)]
+impl Link {
+    /// Makes the copy and says where.
+    pub(crate) fn make(self) -> PathBuf {
+        self.database.copy_to(&self.folder).unwrap();
+        self.folder.clone()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        *self.latch.held() -= 1;
+        self.latch.free.notify_all();
+    }
+}
+
+/// Counts who does not want the database to change.
+#[derive(Debug, Default)]
+struct Latch {
+    held: Mutex<usize>,
+    free: Condvar,
+}
+
+impl Latch {
+    fn held(&self) -> MutexGuard<'_, usize> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self) {
+        let mut held = self.held();
+        while *held > 0 {
+            held = self.free.wait(held).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The copy of a database that is part of a snapshot: which files, and how they get there and back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::part::{failed, path_inside, read_verified};
+use crate::{Fs, PartFile, StoreError};
+
+/// The files of a database at one moment, in the checkpoint folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseCopy {
+    /// Each under the name that it has in the database's own folder.
+    pub files: Vec<DatabaseFile>,
+}
+
+/// A file of a database, in the checkpoint folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseFile {
+    /// Its name in the database.
+    pub name: String,
+    /// The file. Those that never change are stored once, in the folder of the first checkpoint that has them.
+    pub file: PartFile,
+}
+
+impl DatabaseFile {
+    /// Whether it never changes, so that the next copy may refer to this one.
+    fn is_immutable(&self) -> bool {
+        is_immutable(&self.name)
+    }
+}
+
+fn is_immutable(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "sst")
+}
+
+impl DatabaseCopy {
+    /// Puts the files of `folder` into the checkpoint folder `root`, under names that begin with `prefix`. Those that
+    /// `before` has already, a copy of the same database that belongs to a complete checkpoint, are not stored again.
+    /// They are durable once the folder that `prefix` names is synced.
+    ///
+    /// # Errors
+    /// If a disk refuses.
+    pub fn store(
+        fs: &Fs,
+        root: &Path,
+        prefix: &str,
+        folder: &Path,
+        before: &DatabaseCopy,
+    ) -> Result<Self, StoreError> {
+        let known: BTreeMap<&str, &DatabaseFile> = before
+            .files
+            .iter()
+            .filter(|file| file.is_immutable())
+            .map(|file| (file.name.as_str(), file))
+            .collect();
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).map_err(failed(folder, "list"))? {
+            let entry = entry.map_err(failed(folder, "list"))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        let mut files = Vec::new();
+        for name in names {
+            if let Some(known) = known.get(name.as_str()) {
+                files.push((*known).clone());
+                continue;
+            }
+            let from = folder.join(&name);
+            let bytes = fs::read(&from).map_err(failed(&from, "read"))?;
+            let file = PartFile {
+                path: format!("{prefix}.{name}"),
+                len: bytes.len() as u64,
+                checksum: xxh3_64(&bytes),
+            };
+            let target = path_inside(root, &file.path)?;
+            fs.import(&from, &target).map_err(failed(&target, "write"))?;
+            files.push(DatabaseFile { name, file });
+        }
+        Ok(Self { files })
+    }
+
+    /// Makes a folder from which the database can be opened, of files that are as they were stored.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, or a disk refuses.
+    pub fn fetch(&self, fs: &Fs, root: &Path, folder: &Path) -> Result<(), StoreError> {
+        fs::create_dir_all(folder).map_err(failed(folder, "create"))?;
+        for DatabaseFile { name, file } in &self.files {
+            let from = path_inside(root, &file.path)?;
+            let bytes = read_verified(fs, &from, file)?;
+            let to = folder.join(name);
+            let shared = is_immutable(name) && fs.export(&from, &to).map_err(failed(&to, "write"))?;
+            if !shared {
+                fs::write(&to, bytes).map_err(failed(&to, "write"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of all files that this copy has and `before` has not.
+    pub fn bytes_beyond(&self, before: &DatabaseCopy) -> u64 {
+        let new = self.files.iter().filter(|file| !before.files.contains(file));
+        new.map(|file| file.file.len).sum()
+    }
+}
+
+/// Removes a folder of the local disk, if it is there.
+///
+/// # Errors
+/// If it cannot be removed.
+pub(crate) fn remove_folder(folder: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(folder, "remove")(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,319 @@
+//! RocksDB as the database below a table. The one file that knows it.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Error, ErrorKind,
+    IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
+};
+
+use crate::StoreError;
+use crate::database::{Changes, Database};
+use crate::part::failed;
+
+/// Changes the options of a database.
+type Tune = Arc<dyn Fn(&mut Options) + Send + Sync>;
+
+/// State that outgrows memory, in RocksDB: what was used lately is in memory, as it is without RocksDB, and the rest on
+/// disk. Each operator instance has a database of its own, in the scratch folder.
+#[derive(Clone)]
+pub struct RocksDb {
+    memory_bytes: usize,
+    cache_entries: Option<usize>,
+    compacts: bool,
+    tune: Option<Tune>,
+}
+
+impl Default for RocksDb {
+    fn default() -> Self {
+        Self { memory_bytes: 256 * 1024 * 1024, cache_entries: None, compacts: true, tune: None }
+    }
+}
+
+impl fmt::Debug for RocksDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksDb")
+            .field("memory_bytes", &self.memory_bytes)
+            .field("cache_entries", &self.cache_entries)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RocksDb {
+    /// With 256 MiB of memory for each operator instance.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How much memory an operator instance may use for its state, in bytes: half of it for keys and states as they are,
+    /// a quarter for blocks of the database and a quarter for what is written to it. At least 1 MiB.
+    pub fn memory_bytes(self, bytes: usize) -> Self {
+        Self { memory_bytes: bytes.max(1024 * 1024), ..self }
+    }
+
+    /// How many keys and states are kept in memory as they are, instead of as many as have room in half of
+    /// [`memory_bytes`](Self::memory_bytes).
+    pub fn cache_entries(self, entries: usize) -> Self {
+        Self { cache_entries: Some(entries), ..self }
+    }
+
+    /// Changes RocksDB's options, after the engine has made its choice. What the engine depends on (no write-ahead log,
+    /// one column family, the bytewise order of keys) must stay.
+    pub fn tune(self, tune: impl Fn(&mut Options) + Send + Sync + 'static) -> Self {
+        Self { tune: Some(Arc::new(tune)), ..self }
+    }
+
+    /// Nothing in the background, so that the files are a function of what was written.
+    #[doc(hidden)]
+    pub fn deterministic(self) -> Self {
+        Self { compacts: false, ..self }
+    }
+
+    /// The entries that fit, if each takes so many bytes.
+    pub(crate) fn limit(&self, entry_bytes: usize) -> usize {
+        self.cache_entries.unwrap_or(self.memory_bytes / 2 / entry_bytes.max(1)).max(1)
+    }
+
+    fn options(&self) -> Options {
+        let mut blocks = BlockBasedOptions::default();
+        // The memory of indexes and filters is part of the budget, so they live in the block cache; those of the
+        // newest files are asked by each lookup, and stay.
+        blocks.set_block_cache(&Cache::new_lru_cache(self.memory_bytes / 4));
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // States are looked up one by one, and often there is none: a filter spares the read in 99 of 100 files.
+        blocks.set_bloom_filter(10.0, false);
+        // A lookup ends in a hash table within its block instead of a binary search.
+        blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+        blocks.set_data_block_hash_ratio(0.75);
+        blocks.set_format_version(6);
+
+        let mut options = Options::default();
+        options.set_block_based_table_factory(&blocks);
+        options.create_if_missing(true);
+        // Two buffers: one is filled while the other goes to disk.
+        options.set_write_buffer_size((self.memory_bytes / 8).max(64 * 1024));
+        options.set_max_write_buffer_number(2);
+        // A key that was just evicted may be wanted again: most lookups that find nothing in a buffer end at its filter.
+        options.set_memtable_prefix_bloom_ratio(0.05);
+        options.set_memtable_whole_key_filtering(true);
+        // Files that a snapshot has need not be stored again: smaller ones survive compactions more often.
+        options.set_target_file_size_base(16 * 1024 * 1024);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_bottommost_compression_type(DBCompressionType::Lz4);
+        // What is flushed is rewritten soon: compressing it costs more than it saves.
+        options.set_compression_per_level(&[
+            DBCompressionType::None,
+            DBCompressionType::None,
+            DBCompressionType::Lz4,
+            DBCompressionType::Lz4,
+            DBCompressionType::Lz4,
+            DBCompressionType::Lz4,
+            DBCompressionType::Lz4,
+        ]);
+        options.set_max_background_jobs(2);
+        options.set_disable_auto_compactions(!self.compacts);
+        // Dirty pages go to disk bit by bit, not all at the next sync.
+        options.set_bytes_per_sync(1024 * 1024);
+        // Opening a database must not read all of its files, and nobody reads its statistics or its log.
+        options.set_skip_stats_update_on_db_open(true);
+        options.set_stats_dump_period_sec(0);
+        options.set_stats_persist_period_sec(0);
+        options.set_log_level(LogLevel::Error);
+        options.set_keep_log_file_num(1);
+        if let Some(tune) = &self.tune {
+            tune(&mut options);
+        }
+        options
+    }
+}
+
+/// An open database, in a folder that goes with it.
+pub(crate) struct RocksDatabase {
+    // Dropped before its folder is removed.
+    db: Option<DB>,
+    write: WriteOptions,
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl fmt::Debug for RocksDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksDatabase").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Keys of these groups, in the database: from the first of these on and before the second.
+pub(crate) fn bounds(groups: &Range<u16>) -> (Vec<u8>, Vec<u8>) {
+    (groups.start.to_be_bytes().to_vec(), groups.end.to_be_bytes().to_vec())
+}
+
+impl RocksDatabase {
+    /// A database in a folder that does not exist yet. It begins with what the copies have for the key groups `owned`;
+    /// they are folders within `folder`, and gone when this returns.
+    pub(crate) fn open(
+        folder: &Path,
+        config: &RocksDb,
+        owned: &Range<u16>,
+        mut copies: Vec<PathBuf>,
+    ) -> Result<Self, StoreError> {
+        let path = folder.join("db");
+        let first = if copies.is_empty() { None } else { Some(copies.remove(0)) };
+        fs::create_dir_all(folder).map_err(failed(folder, "create"))?;
+        if let Some(first) = &first {
+            fs::rename(first, &path).map_err(failed(first, "rename"))?;
+        }
+        let options = config.options();
+        let db = DB::open(&options, &path).map_err(|error| refused(&path, "open", error))?;
+        let mut write = WriteOptions::default();
+        // What is not in a snapshot is made again from the input: a log of it would be written for nothing.
+        write.disable_wal(true);
+        let database = Self { db: Some(db), write, folder: folder.to_owned(), path };
+        if first.is_some() {
+            database.keep_only(owned)?;
+        }
+        for copy in copies {
+            database.merge(&options, owned, &copy)?;
+            fs::remove_dir_all(&copy).map_err(failed(&copy, "remove"))?;
+        }
+        Ok(database)
+    }
+
+    fn db(&self) -> &DB {
+        self.db.as_ref().expect("it is only taken out when it is dropped")
+    }
+
+    fn refused(&self, doing: &'static str) -> impl Fn(Error) -> StoreError + '_ {
+        move |error| refused(&self.path, doing, error)
+    }
+
+    /// Removes what belongs to other instances.
+    fn keep_only(&self, owned: &Range<u16>) -> Result<(), StoreError> {
+        let (from, to) = bounds(owned);
+        let (lowest, highest) = (Vec::new(), vec![0xff; 3]);
+        for (from, to) in [(&lowest, &from), (&to, &highest)] {
+            if from < to {
+                // Whole files go at once; a marker hides the rest until it is compacted away.
+                self.db().delete_file_in_range(from, to).map_err(self.refused("clear"))?;
+                let mut batch = WriteBatch::default();
+                batch.delete_range(from, to);
+                self.db().write_opt(batch, &self.write).map_err(self.refused("clear"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what a copy has for these groups, sorted as it is.
+    fn merge(&self, options: &Options, owned: &Range<u16>, copy: &Path) -> Result<(), StoreError> {
+        let refused = |error| refused(copy, "read", error);
+        let other = DB::open_for_read_only(options, copy, false).map_err(refused)?;
+        let mut iterator = other.raw_iterator_opt(range_options(owned));
+        iterator.seek_to_first();
+        let path = self.folder.join("merged.sst");
+        let mut writer = SstFileWriter::create(options);
+        writer.open(&path).map_err(refused)?;
+        let mut any = false;
+        while let Some((key, value)) = iterator.item() {
+            writer.put(key, value).map_err(refused)?;
+            any = true;
+            iterator.next();
+        }
+        iterator.status().map_err(refused)?;
+        if any {
+            writer.finish().map_err(refused)?;
+            let mut how = IngestExternalFileOptions::default();
+            how.set_move_files(true);
+            self.db().ingest_external_file_opts(&how, vec![path]).map_err(self.refused("write"))?;
+        } else {
+            drop(writer);
+            let _ = fs::remove_file(path);
+        }
+        Ok(())
+    }
+}
+
+fn range_options(owned: &Range<u16>) -> ReadOptions {
+    let (from, to) = bounds(owned);
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(from);
+    options.set_iterate_upper_bound(to);
+    // It is read once: what is in the cache now is worth more.
+    options.fill_cache(false);
+    options
+}
+
+impl Drop for RocksDatabase {
+    fn drop(&mut self) {
+        self.db = None;
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            tracing::debug!(folder = %self.folder.display(), %error, "a scratch folder stays until the next start");
+        }
+    }
+}
+
+impl Database for RocksDatabase {
+    fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        if let Some(value) = self.db().get_pinned(key).map_err(self.refused("read"))? {
+            found(&value);
+        }
+        Ok(())
+    }
+
+    fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for (key, state) in changes {
+            match state {
+                Some(state) => batch.put(key, state),
+                None => batch.delete(key),
+            }
+        }
+        self.db().write_opt(batch, &self.write).map_err(self.refused("write"))
+    }
+
+    fn scan(
+        &self,
+        groups: &Range<u16>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut iterator = self.db().raw_iterator_opt(range_options(groups));
+        iterator.seek_to_first();
+        while let Some((key, value)) = iterator.item() {
+            if !visit(key, value) {
+                return Ok(());
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(self.refused("read"))
+    }
+
+    fn copy_to(&self, folder: &Path) -> Result<(), StoreError> {
+        let checkpoint = Checkpoint::new(self.db()).map_err(self.refused("copy"))?;
+        checkpoint.create_checkpoint(folder).map_err(self.refused("copy"))
+    }
+
+    fn scratch(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// What RocksDB says, as an error of the file system if it is one.
+fn refused(path: &Path, doing: &'static str, error: Error) -> StoreError {
+    let text = error.to_string();
+    if text.contains("lock") && error.kind() == ErrorKind::IOError && doing == "open" {
+        return StoreError::Locked { path: path.to_owned() };
+    }
+    let kind = match error.kind() {
+        _ if text.contains("No space left") => io::ErrorKind::StorageFull,
+        _ if text.contains("Permission denied") => io::ErrorKind::PermissionDenied,
+        ErrorKind::Corruption => io::ErrorKind::InvalidData,
+        _ => io::ErrorKind::Other,
+    };
+    StoreError::Io { path: path.to_owned(), doing, source: io::Error::new(kind, error) }
+}

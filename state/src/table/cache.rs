@@ -1,0 +1,251 @@
+//! The entries of a table that is over a database: which are in memory, and which go.
+//!
+//! An entry that is asked for and not there is loaded. When there are as many as may be, a hand goes round, as in the
+//! second-chance algorithm: what was used since it came by last stays, the rest goes. What the database does not have
+//! yet is written to it then, in batches. What has not changed for a whole snapshot is written even if it stays, a little
+//! at a time, as snapshots have to hold all that the database lacks.
+
+use std::sync::Arc;
+
+use super::ordered::TAGS;
+use super::snapshot::write_before;
+use super::{Entry, KeyedTable, Slot, Stamp};
+use crate::database::{Database, Link, WriteBuffer};
+use crate::{CodecError, DatabaseCopy, Key, KeyGroups, State, StateFault, decode, encode, hash_key};
+
+/// What a table knows of the database below it.
+#[derive(Debug)]
+pub(super) struct Cache {
+    buffer: WriteBuffer,
+    /// The most entries in memory, if one takes so many bytes.
+    limit_for: LimitFor,
+    /// What an entry takes in the table itself.
+    entry_bytes: usize,
+    /// The most entries in memory, as far as is known of their size.
+    limit: usize,
+    /// How long entries are when they are encoded, which is taken for what they have outside of the table.
+    encoded: Mean,
+    /// Where the hand is that looks for entries that may go.
+    hand: u64,
+    /// Where the writing of what stays and has not changed is.
+    sweep: u64,
+    /// The epoch of the snapshot that the sweep writes what is older than; a sweep is over before the next begins.
+    sweeps_before: u32,
+    /// For a key in the making.
+    key: Vec<u8>,
+}
+
+struct LimitFor(Box<dyn Fn(usize) -> usize + Send>);
+
+impl std::fmt::Debug for LimitFor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LimitFor")
+    }
+}
+
+/// A mean of numbers, of which the latest count most.
+#[derive(Debug, Default)]
+struct Mean {
+    sum: usize,
+    count: usize,
+}
+
+impl Mean {
+    fn add(&mut self, number: usize) {
+        if self.count >= 1 << 16 {
+            (self.sum, self.count) = (self.sum / 2, self.count / 2);
+        }
+        self.sum += number;
+        self.count += 1;
+    }
+
+    fn get(&self) -> usize {
+        self.sum / self.count.max(1)
+    }
+}
+
+/// Slots that the hand looks at before the next entry is inserted.
+const HAND_SLOTS: usize = 256;
+
+/// Entries are written and loaded so often before it is asked anew how many have room.
+const LIMIT_AFTER: usize = 4096;
+
+impl Cache {
+    pub(super) fn new(
+        (database, opened_from): (Arc<dyn Database>, DatabaseCopy),
+        limit_for: Box<dyn Fn(usize) -> usize + Send>,
+        entry_bytes: usize,
+    ) -> Self {
+        let limit = limit_for(entry_bytes).max(1);
+        Self {
+            buffer: WriteBuffer::new(database, opened_from),
+            limit_for: LimitFor(limit_for),
+            entry_bytes,
+            limit,
+            encoded: Mean::default(),
+            hand: 0,
+            sweep: TAGS,
+            sweeps_before: 0,
+            key: Vec::new(),
+        }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// So long was an entry when it was encoded.
+    fn measured<K, S>(&mut self, bytes: usize) {
+        // A number or a struct of numbers has all that it has in the table.
+        if std::mem::needs_drop::<K>() || std::mem::needs_drop::<S>() {
+            self.encoded.add(bytes);
+            if self.encoded.count.is_multiple_of(LIMIT_AFTER) {
+                let limit = (self.limit_for.0)(self.entry_bytes + self.encoded.get());
+                // What the table was made for it cannot exceed.
+                self.limit = limit.clamp(1, (self.limit_for.0)(self.entry_bytes));
+            }
+        }
+    }
+}
+
+/// A key as the database has it: its group, so that groups lie together, and its encoding.
+pub(crate) fn database_key<K: Key>(
+    groups: KeyGroups,
+    hash: u64,
+    key: &K,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    out.clear();
+    out.extend_from_slice(&groups.group_of(hash).to_be_bytes());
+    encode(key, out)
+}
+
+impl<K: Key, S: State> KeyedTable<K, S> {
+    /// Brings a key that is not in memory there, if the database has it.
+    pub(super) fn load(&mut self, tag: u32, key: &K) -> Option<Slot> {
+        self.make_room();
+        let cache = self.below.as_mut()?;
+        let mut state: Option<Result<S, CodecError>> = None;
+        let mut bytes_read = 0;
+        let looked = database_key(self.groups, hash_key(key), key, &mut cache.key)
+            .map_err(StateFault::from)
+            .and_then(|()| {
+                cache.buffer.get(&cache.key, &mut |mut bytes| {
+                    bytes_read = bytes.len();
+                    state = Some(decode(&mut bytes));
+                })?;
+                state.transpose().map_err(StateFault::from)
+            });
+        let state = looked.unwrap_or_else(|fault| fault.throw())?;
+        cache.measured::<K, S>(cache.key.len() + bytes_read);
+        Some(self.entries.insert(Entry { key: key.clone(), state, stamp: Stamp::loaded(), tag }))
+    }
+
+    /// Gives the key another state in the database, or none.
+    pub(super) fn put_below(&mut self, key: &K, state: Option<&S>) {
+        if let Some(cache) = &mut self.below {
+            cache.put(self.groups, key, state);
+        }
+    }
+
+    /// The copy of the database that belongs to the snapshot that begins now.
+    pub(super) fn begin_link(&mut self, checkpoint: u64) -> Option<Link> {
+        let cache = self.below.as_mut()?;
+        // What the database lacks at this moment the snapshot has to hold: best if that are only entries in memory.
+        if let Err(error) = cache.buffer.flush() {
+            StateFault::from(error).throw();
+        }
+        let Self { sections, removals, .. } = self;
+        for (key, state) in cache.buffer.waiting() {
+            let Some((group, key)) = key.split_first_chunk() else { continue };
+            let group = u16::from_be_bytes(*group);
+            match state {
+                Some(state) => sections.write(group, |out| {
+                    out.extend_from_slice(key);
+                    out.extend_from_slice(state);
+                    Ok(())
+                }),
+                None => removals.write(group, |out| {
+                    out.extend_from_slice(key);
+                    Ok(())
+                }),
+            };
+        }
+        cache.sweep = 0;
+        cache.sweeps_before = self.epoch - 1;
+        Some(cache.buffer.link(checkpoint))
+    }
+
+    pub(super) fn complete_below(&mut self, checkpoint: u64) {
+        if let Some(cache) = &mut self.below {
+            cache.buffer.complete(checkpoint);
+        }
+    }
+
+    /// Writes to the database what has not changed for a while, looking at up to `slots` slots. Returns whether there is
+    /// more to look at. To be called between batches.
+    ///
+    /// # Panics
+    /// As [`entry`](Self::entry).
+    pub fn write_back(&mut self, slots: usize) -> bool {
+        let Self { below, entries, running, sections, groups, epoch, .. } = self;
+        let Some(cache) = below else { return false };
+        if cache.sweep == TAGS || cache.buffer.is_held() {
+            return false;
+        }
+        let mut budget = slots.max(1);
+        let from = cache.sweep;
+        cache.sweep = entries.visit(from, |entry| {
+            budget = budget.saturating_sub(1);
+            if let Some(entry) = entry
+                && entry.stamp.is_dirty()
+                && entry.stamp.epoch() < cache.sweeps_before
+            {
+                write_before(running.as_ref(), sections, *groups, *epoch, entry);
+                cache.put(*groups, &entry.key, Some(&entry.state));
+                entry.stamp = entry.stamp.written();
+                budget = budget.saturating_sub(WRITE_COST);
+            }
+            budget > 0
+        });
+        cache.sweep < TAGS
+    }
+
+    /// Sees to it that another entry may come.
+    pub(super) fn make_room(&mut self) {
+        let Self { below, entries, running, sections, groups, epoch, .. } = self;
+        let Some(cache) = below else { return };
+        while entries.len() >= cache.limit {
+            let hand = cache.hand;
+            let may_go = |entry: &mut Entry<K, S>| {
+                let goes = !entry.stamp.is_used();
+                entry.stamp = entry.stamp.unused();
+                goes
+            };
+            let gone = |entry: Entry<K, S>| {
+                if entry.stamp.is_dirty() {
+                    write_before(running.as_ref(), sections, *groups, *epoch, &entry);
+                    cache.put(*groups, &entry.key, Some(&entry.state));
+                }
+            };
+            let next = entries.remove_some(hand, HAND_SLOTS, may_go, gone);
+            cache.hand = if next == TAGS { 0 } else { next };
+        }
+    }
+}
+
+/// Writing an entry takes as long as looking at so many slots.
+const WRITE_COST: usize = 64;
+
+impl Cache {
+    fn put<K: Key, S: State>(&mut self, groups: KeyGroups, key: &K, state: Option<&S>) {
+        let mut encoded = Vec::new();
+        let put = database_key(groups, hash_key(key), key, &mut self.key)
+            .and_then(|()| state.map_or(Ok(()), |state| encode(state, &mut encoded)));
+        self.measured::<K, S>(self.key.len() + encoded.len());
+        let put = put
+            .map_err(StateFault::from)
+            .and_then(|()| Ok(self.buffer.put(&self.key, state.is_some().then_some(encoded))?));
+        put.unwrap_or_else(|fault| fault.throw());
+    }
+}

@@ -1,0 +1,205 @@
+//! Writing a table out while it goes on changing.
+
+use super::ordered::TAGS;
+use super::{Entry, KeyedTable, Slot, Stamp};
+use crate::bug::{self, Bug};
+use crate::database::Link;
+use crate::snapshot::SectionWriter;
+use crate::{CodecError, Key, KeyGroups, Section, SliceProgress, State, encode, hash_key};
+
+/// How far a snapshot is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Running {
+    /// All entries with a lower tag are written.
+    tag: u64,
+    /// The first group that may still get entries.
+    group: u16,
+    /// Which entries it holds.
+    holds: Holds,
+    /// The removed keys that are not written yet.
+    removed: (usize, usize),
+}
+
+/// Which of the entries that were there when it began a snapshot holds.
+#[derive(Clone, Copy, Debug)]
+enum Holds {
+    /// Those that were changed in this epoch or later.
+    ChangedSince(u32),
+    /// Those that the database below does not have, as the database is part of the snapshot.
+    Dirty,
+}
+
+impl Running {
+    #[cfg(test)]
+    pub(super) fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// Whether an entry is part of the snapshot and has not been written yet.
+    #[inline]
+    fn lacks<K, S>(&self, entry: &Entry<K, S>, epoch: u32) -> bool {
+        let there = entry.stamp.epoch() < epoch || bug::is(Bug::LaterEntryWritten);
+        there
+            && u64::from(entry.tag) >= self.tag
+            && match self.holds {
+                Holds::ChangedSince(since) => entry.stamp.epoch() >= since,
+                Holds::Dirty => entry.stamp.is_dirty(),
+            }
+    }
+}
+
+/// What a snapshot consists of, besides the sections that are written from now on.
+#[derive(Debug)]
+pub struct SnapshotBegun {
+    /// The checkpoint whose snapshot it is an addition to; `None` if it is complete in itself.
+    pub base: Option<u64>,
+    /// The copy of the database below that belongs to it.
+    pub link: Option<Link>,
+}
+
+impl<K: Key, S: State> KeyedTable<K, S> {
+    /// Begins a snapshot of the state as it is now, for this checkpoint. One that is still running is aborted.
+    ///
+    /// # Panics
+    /// As [`entry`](Self::entry).
+    pub fn begin_snapshot(&mut self, checkpoint: u64) -> SnapshotBegun {
+        self.abort_snapshot();
+        self.epoch += 1;
+        self.touched = Stamp::changed(self.epoch);
+        let begin = |holds, removed| Some(Running { tag: 0, group: self.owned.start, holds, removed });
+        if self.below.is_some() {
+            self.running = begin(Holds::Dirty, (0, 0));
+            let link = self.begin_link(checkpoint);
+            return SnapshotBegun { base: None, link };
+        }
+        let extent = self.history.begin(checkpoint, self.epoch);
+        if extent.base.is_none() {
+            self.removed.clear();
+        }
+        self.running = begin(Holds::ChangedSince(extent.since), (0, self.removed.len()));
+        SnapshotBegun { base: extent.base, link: None }
+    }
+
+    /// Visits up to `slots` slots (at least one, and on to the next that is vacant) and writes what was not written yet.
+    /// Long entries count for more, so that the time of a slice doesn't depend on the size of a state.
+    ///
+    /// # Errors
+    /// If an entry could not be encoded, now or when it was about to change. The snapshot is over then.
+    pub fn snapshot_slice(&mut self, slots: usize) -> Result<SliceProgress, CodecError> {
+        let Some(mut running) = self.running else {
+            return Ok(SliceProgress::Done);
+        };
+        let mut budget = slots.max(1);
+        self.write_removed(&mut running, &mut budget);
+        let tag = if budget == 0 { running.tag } else { self.visit(&running, budget) };
+        if let Err(error) = self.sections.check().and(self.removals.check()) {
+            self.abort_snapshot();
+            return Err(error);
+        }
+        if tag == TAGS {
+            self.running = None;
+            self.sections.close_all();
+            self.removals.close_all();
+            return Ok(SliceProgress::Done);
+        }
+        // The last tag of a group may be the first of the next one, too.
+        while tag > self.span.first_tag(self.groups, running.group + 1) {
+            self.sections.close(running.group);
+            running.group += 1;
+        }
+        running.tag = tag;
+        self.running = Some(running);
+        Ok(SliceProgress::More)
+    }
+
+    /// What the running snapshot has written and nobody has taken yet, and all of it once the snapshot is done.
+    /// A group that is still being written may be held back until its section is large enough.
+    pub fn take_sections(&mut self) -> Vec<Section> {
+        let mut sections = self.sections.take();
+        sections.extend(self.removals.take());
+        self.history.wrote(sections.iter().map(|section| section.bytes.len() as u64).sum());
+        sections
+    }
+
+    /// Gives up the running snapshot, if there is one, and what it has written.
+    pub fn abort_snapshot(&mut self) {
+        if self.running.take().is_some() {
+            self.history.give_up();
+        }
+        self.sections.clear();
+        self.removals.clear();
+    }
+
+    /// The checkpoint is complete: later snapshots may be additions to it.
+    pub fn complete(&mut self, checkpoint: u64) {
+        self.complete_below(checkpoint);
+        if let Some(epoch) = self.history.complete(checkpoint) {
+            self.removed.forget_before(epoch);
+        }
+    }
+
+    fn write_removed(&mut self, running: &mut Running, budget: &mut usize) {
+        let (next, end) = &mut running.removed;
+        while *next < *end && *budget > 0 {
+            if let Some(key) = self.removed.get(*next) {
+                let group = self.groups.group_of(hash_key(key));
+                let cost = self.removals.write(group, |out| encode(key, out));
+                *budget = budget.saturating_sub(1 + cost);
+            }
+            *next += 1;
+        }
+    }
+
+    fn visit(&mut self, running: &Running, mut budget: usize) -> u64 {
+        let Self { entries, sections, groups, epoch, .. } = self;
+        entries.visit(running.tag, |entry| {
+            let cost = match entry {
+                Some(entry) if running.lacks(entry, *epoch) => write(sections, *groups, entry),
+                _ => 0,
+            };
+            budget = budget.saturating_sub(1 + cost);
+            budget > 0
+        })
+    }
+
+    /// Writes an entry that is about to be changed or to go, if the running snapshot still needs it.
+    #[inline(never)]
+    pub(super) fn before_change(&mut self, slot: Slot) {
+        let Self { entries, sections, groups, epoch, running, .. } = self;
+        write_before(running.as_ref(), sections, *groups, *epoch, entries.at(slot));
+    }
+
+    pub(super) fn note_removal(&mut self, key: K) {
+        // To tell one by one would cost more than to write everything anew.
+        if self.running.is_none() && self.removed.len() > self.entries.len().max(1024) {
+            self.history.forget();
+            self.removed.clear();
+            return;
+        }
+        self.removed.push(self.epoch, key);
+    }
+}
+
+/// Writes an entry that is about to be changed or to go, if the running snapshot still needs it.
+pub(super) fn write_before<K: Key, S: State>(
+    running: Option<&Running>,
+    sections: &mut SectionWriter,
+    groups: KeyGroups,
+    epoch: u32,
+    entry: &Entry<K, S>,
+) {
+    if bug::is(Bug::ChangedEntryNotWrittenBefore) {
+        return;
+    }
+    if running.is_some_and(|running| running.lacks(entry, epoch)) {
+        write(sections, groups, entry);
+    }
+}
+
+/// Writes an entry, and returns what that costs of a slice's budget.
+fn write<K: Key, S: State>(sections: &mut SectionWriter, groups: KeyGroups, entry: &Entry<K, S>) -> usize {
+    sections.write(groups.group_of(hash_key(&entry.key)), |out| {
+        encode(&entry.key, out)?;
+        encode(&entry.state, out)
+    })
+}
