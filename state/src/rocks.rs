@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Error, ErrorKind,
-    IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Error,
+    ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch,
+    WriteOptions,
 };
 
 use crate::StoreError;
@@ -82,11 +83,14 @@ impl RocksDb {
 
     fn options(&self) -> Options {
         let mut blocks = BlockBasedOptions::default();
-        // The memory of indexes and filters is part of the budget, so they live in the block cache; those of the
-        // newest files are asked by each lookup, and stay.
+        // The memory of indexes and filters is part of the budget, so they live in the block cache. In one piece, those of
+        // a file are larger than a shard of the cache, and would be read and checked anew by each lookup.
         blocks.set_block_cache(&Cache::new_lru_cache(self.memory_bytes / 4));
         blocks.set_cache_index_and_filter_blocks(true);
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(4096);
+        blocks.set_pin_top_level_index_and_filter(true);
         // States are looked up one by one, and often there is none: a filter spares the read in 99 of 100 files.
         blocks.set_bloom_filter(10.0, false);
         // A lookup ends in a hash table within its block instead of a binary search.

@@ -8,7 +8,7 @@ use crate::sums::{KEYS, running_sums};
 use crate::tally::Total;
 
 /// Records of one tenth: about those of a second.
-const RECORDS_OF_TENTH: u64 = 20_000_000;
+const RECORDS_OF_TENTH: u64 = 50_000_000;
 
 const TENTH: u64 = KEYS / 10;
 
