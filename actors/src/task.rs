@@ -101,6 +101,8 @@ pub enum Control {
     Trigger(u64),
     /// [`Control::Trigger`], and read nothing after it: the job is about to stop.
     TriggerLast(u64),
+    /// To sources: end, as if there were nothing more to read. How far they have read is kept.
+    Drain,
     /// The checkpoint was given up.
     Abort(u64),
     /// The checkpoint is complete: what was prepared for it or before may be committed.

@@ -7,6 +7,7 @@ use watershed_actors::BatchLimits;
 use watershed_state::{KeyGroups, StateBackend};
 
 use crate::restart::Restart;
+use crate::savepoint::Claim;
 use crate::simulation::{Dice, Simulation};
 use crate::supervision::Supervision;
 
@@ -23,6 +24,7 @@ pub struct Config {
     pub(crate) resume: Resume,
     pub(crate) state_backend: StateBackend,
     pub(crate) scratch: Option<PathBuf>,
+    pub(crate) start_from: Option<(String, Claim)>,
     pub(crate) accept_duplicates: bool,
     pub(crate) dropped: Vec<String>,
     pub(crate) restart: Restart,
@@ -72,6 +74,7 @@ impl Config {
             resume: Resume::Latest,
             state_backend: StateBackend::Memory,
             scratch: None,
+            start_from: None,
             accept_duplicates: false,
             dropped: Vec::new(),
             restart: Restart::from_snapshot(),
@@ -146,6 +149,13 @@ impl Config {
     /// the checkpoint folder, so that snapshots and databases can share their files, or the system's temporary folder.
     pub fn scratch(mut self, folder: impl AsRef<Path>) -> Self {
         self.scratch = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Starts from the savepoint that `uri` names, as a new history. A process that is started again with the same savepoint
+    /// goes on from the newest checkpoint of that history.
+    pub fn start_from(mut self, uri: &str, claim: Claim) -> Self {
+        self.start_from = Some((uri.to_string(), claim));
         self
     }
 

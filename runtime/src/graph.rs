@@ -37,6 +37,8 @@ pub(crate) struct Graph {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) kind: NodeKind,
+    /// Names that it had in earlier versions of the topology.
+    pub(crate) former: Vec<String>,
     pub(crate) parallelism: Option<usize>,
     /// Whether its state is divided into key groups.
     pub(crate) keyed: bool,

@@ -11,9 +11,10 @@ use crate::config::{Config, ControlSocket};
 use crate::control::{self, Commands, Outside};
 use crate::error::{Error, Result};
 use crate::host::simulated;
-use crate::master::Command;
+use crate::master::{Command, Then, Wanted};
 use crate::plan::Plan;
 use crate::remote::{Closing, Socket, serve, socket_in};
+use crate::savepoint::{Drain, Savepoint};
 use crate::startup;
 use crate::tree::Tree;
 
@@ -140,6 +141,31 @@ impl Job {
     /// If the job has ended.
     pub fn stop(&self) -> Result<()> {
         self.command(Command::Stop)
+    }
+
+    /// Makes a savepoint: a checkpoint that stands for itself in the folder that `uri` names (`file:///…`, a path, or
+    /// `memory://…`), which must not hold one already. Returns when it is complete. It is never removed by the job.
+    ///
+    /// # Errors
+    /// If it cannot be made, and why. The job goes on.
+    pub fn savepoint(&self, uri: &str) -> Result<Savepoint> {
+        self.make_savepoint(uri, Then::GoOn)
+    }
+
+    /// Ends the job with a savepoint behind which nothing is read. Returns when the savepoint is complete; the job is over
+    /// when [`Job::wait`] returns.
+    ///
+    /// # Errors
+    /// If it cannot be made, and why. If it is only the copy that cannot be written, the job ends with a checkpoint.
+    pub fn stop_with_savepoint(&self, uri: &str, drain: Drain) -> Result<Savepoint> {
+        self.make_savepoint(uri, if drain == Drain::Yes { Then::Drain } else { Then::Stop })
+    }
+
+    fn make_savepoint(&self, uri: &str, then: Then) -> Result<Savepoint> {
+        let (reply, answer) = sync_channel(1);
+        let reply = Box::new(move |savepoint| drop(reply.try_send(savepoint)));
+        self.command(Command::Savepoint(Wanted { uri: uri.to_string(), then, reply }))?;
+        answer.recv().unwrap_or_else(|_| Err(Error::config("the job has ended")))
     }
 
     /// Waits for the end. A simulated job runs here.

@@ -17,6 +17,7 @@ mod nodes;
 mod plan;
 pub mod remote;
 mod restart;
+mod savepoint;
 mod scratch;
 mod simulate;
 mod simulation;
@@ -30,6 +31,7 @@ pub use config::{Config, Resume, millis, minutes, seconds};
 pub use error::{Error, ErrorKind, Result};
 pub use job::{End, Job, Outcome};
 pub use restart::Restart;
+pub use savepoint::{Claim, Drain, Savepoint};
 pub use simulate::{
     Difference, Fault, FaultKind, FaultPlace, Seed, Simulated, SimulationFailure, Simulations, Simulator,
     SinkCall, Violation, simulate, simulate_many,

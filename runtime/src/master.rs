@@ -11,6 +11,7 @@ mod records;
 mod recovery;
 mod region;
 mod rollback;
+mod savepoints;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,7 @@ use ledger::Ledger;
 pub(crate) use poison::{Finding, Poison};
 use records::Marks;
 use region::{Phase, Region};
+pub(crate) use savepoints::{Savepoints, Then, Wanted};
 use watchdog::Watchdog;
 
 /// What the control plane hears.
@@ -47,6 +49,8 @@ pub(crate) enum Event {
     Stored { checkpoint: u64, stored: Stored },
     /// Old checkpoints were collected.
     Collected,
+    /// The files of a savepoint were copied, or could not be; their bytes.
+    Copied { checkpoint: u64, bytes: Result<u64, String> },
     /// What a region needs to restart was read, or could not be.
     Loaded { region: usize, run: u32, result: Result<BTreeMap<usize, Arc<Restored>>, String> },
     /// Somebody outside wants something.
@@ -81,6 +85,8 @@ pub(crate) enum Command {
     Cancel,
     /// End with a last checkpoint.
     Stop,
+    /// Make a savepoint.
+    Savepoint(Wanted),
 }
 
 /// How long tasks may take to stop after a failure or at the end.
@@ -121,6 +127,7 @@ pub(crate) struct Master {
     checkpoint_due: u64,
     collecting: bool,
     stop_requested: bool,
+    savepoints: Savepoints,
     /// The last checkpoint is complete; the job ends when everything up to it is committed.
     closing: Option<(u64, End)>,
     ending: Option<Ending>,
@@ -197,6 +204,7 @@ impl Master {
             unsettled: None,
             collecting: false,
             stop_requested: false,
+            savepoints: Savepoints::owning(start.claimed),
             closing: None,
             ending: None,
             result: None,
@@ -218,6 +226,7 @@ impl Master {
             Event::Report(report) => self.reported(report),
             Event::Stored { checkpoint, stored } => self.stored(checkpoint, stored),
             Event::Collected => self.collecting = false,
+            Event::Copied { checkpoint, bytes } => self.copied(checkpoint, bytes),
             Event::Loaded { region, run, result } => self.loaded(region, run, result),
             Event::Command(command) => self.commanded(command),
         }
@@ -309,6 +318,7 @@ impl Master {
                 tracing::info!("the job is asked to stop: it makes a last checkpoint");
                 self.stop_requested = true;
             }
+            Command::Savepoint(wanted) => self.wants_savepoint(wanted),
         }
     }
 
@@ -321,6 +331,9 @@ impl Master {
     /// Ends the job once everything up to its last checkpoint is committed.
     fn check_closing(&mut self) {
         let Some((checkpoint, end)) = self.closing else { return };
+        if self.savepoints.copying().is_some() {
+            return;
+        }
         let committed = |id: TaskId| {
             self.plan.node_of(id).kind != crate::graph::NodeKind::TwoPhaseSink
                 || self.tasks[id.0 as usize].committed >= checkpoint
@@ -344,6 +357,7 @@ impl Master {
         if self.ending.is_some() {
             return;
         }
+        self.drop_savepoints();
         let mut waiting = BTreeSet::new();
         self.fence();
         for (index, life) in self.tasks.iter_mut().enumerate() {

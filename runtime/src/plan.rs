@@ -32,6 +32,7 @@ pub(crate) struct Plan {
 
 pub(crate) struct PlannedNode {
     pub(crate) name: Arc<str>,
+    pub(crate) former: Vec<String>,
     pub(crate) kind: NodeKind,
     pub(crate) keyed: bool,
     pub(crate) parallelism: usize,
@@ -64,7 +65,20 @@ fn backend_of(chosen: Option<&StateBackend>, config: &Config) -> StateBackend {
     if config.simulation.is_some() { backend.deterministic() } else { backend }
 }
 
+impl PlannedNode {
+    /// Whether a snapshot that tells of an operator of this name tells of this one.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        *self.name == *name || self.former.iter().any(|former| former == name)
+    }
+}
+
 impl Plan {
+    /// The actor that was called so in a snapshot. One that is called so now comes before one that was.
+    pub(crate) fn called(&self, name: &str) -> Option<usize> {
+        let now = self.nodes.iter().position(|node| *node.name == *name);
+        now.or_else(|| self.nodes.iter().position(|node| node.is_called(name)))
+    }
+
     /// Plans a topology.
     pub(crate) fn new(topology: &str, graph: &Graph, config: &Config) -> Result<Self, Error> {
         check::names(graph)?;
@@ -80,6 +94,7 @@ impl Plan {
             let outgoing = graph.edges.iter().filter(|edge| edge.from == NodeId(index));
             nodes.push(PlannedNode {
                 name: Arc::from(node.name.as_str()),
+                former: node.former.clone(),
                 kind: node.kind,
                 keyed: node.keyed,
                 parallelism: widths[index],

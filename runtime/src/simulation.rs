@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use watershed_actors::Clock;
 use watershed_state::SimulatedDisk;
 
+use crate::master::Then;
+use crate::savepoint::Drain;
 use crate::simulate::Script;
 
 /// A simulated run: one thread, a virtual clock, and a seed that picks what happens next. Same seed, same run.
@@ -17,6 +19,8 @@ pub struct Simulation {
     pub(crate) hang_at: Vec<u64>,
     pub(crate) die_at: Option<u64>,
     pub(crate) stop_at: Option<u64>,
+    /// When somebody wants a savepoint, where, and what is to become of the job then.
+    pub(crate) savepoint_at: Vec<(u64, String, Then)>,
     pub(crate) steps_max: u64,
     /// Slots of state that one slice of a snapshot looks at: few, as much can happen between one slice and the next.
     pub(crate) slice_slots: usize,
@@ -36,6 +40,7 @@ impl Simulation {
             hang_at: Vec::new(),
             die_at: None,
             stop_at: None,
+            savepoint_at: Vec::new(),
             steps_max: 50_000_000,
             slice_slots: 16,
             begin_nanos: 0,
@@ -71,6 +76,21 @@ impl Simulation {
     /// The job is asked to stop at this step: it makes a last checkpoint and ends.
     pub fn stop_at(mut self, step: u64) -> Self {
         self.stop_at = Some(step);
+        self
+    }
+
+    /// A savepoint is asked for at this step, as [`Job::savepoint`](crate::Job::savepoint) does; `file://` places are on the
+    /// simulated disk.
+    pub fn savepoint_at(mut self, step: u64, uri: &str) -> Self {
+        self.savepoint_at.push((step, uri.to_string(), Then::GoOn));
+        self
+    }
+
+    /// The job is asked at this step to end with a savepoint, as
+    /// [`Job::stop_with_savepoint`](crate::Job::stop_with_savepoint) does.
+    pub fn stop_with_savepoint_at(mut self, step: u64, uri: &str, drain: Drain) -> Self {
+        let then = if drain == Drain::Yes { Then::Drain } else { Then::Stop };
+        self.savepoint_at.push((step, uri.to_string(), then));
         self
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use watershed_actors::{Clock, Restored, saved_replays, saved_splits};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    CheckpointStore, Fs, Identity, Manifest, StoreError, hash_canary, hash_key, read_saved,
+    CheckpointStore, Fs, Identity, Manifest, SnapshotPlace, StoreError, hash_canary, hash_key, read_saved,
 };
 
 use crate::config::{Config, Resume};
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::master::Poison;
 use crate::plan::{LETTER_SINK, Plan};
+use crate::savepoint::Claim;
 use crate::scratch::Scratch;
 use crate::tree::CheckpointNode;
 
@@ -37,6 +38,8 @@ pub(crate) struct Start {
     pub(crate) restored: BTreeMap<usize, Arc<Restored>>,
     /// What is known of records that make operators fail.
     pub(crate) poison: Poison,
+    /// The savepoint that it goes on from, if the job owns it.
+    pub(crate) claimed: Option<SnapshotPlace>,
     /// For databases.
     pub(crate) scratch: Scratch,
     /// The job had finished, and there is nothing new to read.
@@ -54,31 +57,47 @@ pub(crate) fn start(
     let store = CheckpointStore::open(fs, root)?;
     let scratch = Scratch::open(config)?;
     let before = store.identity().map_err(unusable_identity)?;
-    let chosen = choose(plan, config, &store, before.as_ref(), outputs)?;
+    let mut chosen = choose(plan, config, &store, before.as_ref(), outputs)?;
+    let savepoint = savepoint_to_start_from(config, outputs, before.as_ref(), chosen.is_some())?;
+    let begins_at_savepoint = savepoint.is_some();
+    let mut place = SnapshotPlace { fs: Arc::clone(store.fs()), folder: store.root().to_path_buf() };
+    if let Some((from, manifest)) = savepoint {
+        (place, chosen) = (from, Some(manifest));
+    }
     let mut restored = BTreeMap::new();
-    let (run_before, reserved) = match &before {
+    let (mut run_before, mut reserved) = match &before {
         Some(identity) => (identity.run, identity.reserved_checkpoints),
         None => highest_used(&store)?,
     };
+    if let Some(manifest) = chosen.as_ref().filter(|_| begins_at_savepoint) {
+        // Numbers that stand in names of what it has prepared are not used again.
+        (run_before, reserved) = (run_before.max(manifest.run), reserved.max(manifest.checkpoint));
+    }
     let run = if bug::is(Bug::RunReusedByNextProcess) { 1 } else { run_before + 1 };
     if let Some(manifest) = &chosen {
         check_manifest(plan, config, manifest)?;
-        store.settle(manifest.checkpoint)?;
-        restored = load(plan, &store, manifest, run)?;
+        if !begins_at_savepoint {
+            store.settle(manifest.checkpoint)?;
+        }
+        restored = load(plan, &place, begins_at_savepoint, manifest, run)?;
     }
     let new_splits = compare_splits(plan, splits, &restored)?;
     // The history goes on only where it is taken up at its end.
-    let same_history = config.resume == Resume::Latest;
+    let began_from = config.start_from.as_ref().map(|(uri, _)| uri.clone());
+    let begun = before.as_ref().is_some_and(|identity| identity.began_from == began_from);
+    let same_history = config.resume == Resume::Latest && (began_from.is_none() || begun);
     let lineage = match &before {
         Some(identity) if same_history => identity.lineage.clone(),
         _ => new_lineage(clock, run, config.simulation.is_some()),
     };
     let began_at = match config.resume {
+        Resume::Latest if !same_history => None,
         Resume::Latest => before.and_then(|identity| identity.began_at),
         Resume::Nothing => None,
         Resume::From(checkpoint) => Some(checkpoint),
     };
-    let identity = Identity { lineage, run: run + RUN_BLOCK, reserved_checkpoints: reserved, began_at };
+    let (run_reserved, reserved_checkpoints) = (run + RUN_BLOCK, reserved);
+    let identity = Identity { lineage, run: run_reserved, reserved_checkpoints, began_at, began_from };
     store.save_identity(&identity)?;
     let requests = config.dead_letter_folder().map(|folder| (Arc::clone(outputs), folder.join(REQUESTS)));
     let mut poison = Poison::open(&store, requests)?;
@@ -91,6 +110,9 @@ pub(crate) fn start(
         bytes: manifest.files().map(|part| part.len).sum(),
     });
     let checkpoint = checkpoint_made.as_ref().map(|made| made.id);
+    let is_claimed =
+        begins_at_savepoint && config.start_from.as_ref().is_some_and(|(_, claim)| *claim == Claim::Yes);
+    let claimed = is_claimed.then_some(place);
     // An earlier process may have died before it came to it, one after the other.
     let pinned: Vec<u64> = checkpoint.into_iter().collect();
     if let Err(error) = store.collect(config.retain, &pinned) {
@@ -104,6 +126,7 @@ pub(crate) fn start(
         checkpoint_made,
         restored,
         poison,
+        claimed,
         scratch,
         already_finished,
     })
@@ -183,6 +206,26 @@ fn new_lineage(clock: &dyn Clock, run: u32, simulated: bool) -> String {
     format!("{:016x}", hash_key(&(clock.wall_ms(), clock.nanos(), process, run)))
 }
 
+/// The savepoint to go on from: the one that is configured, unless the job has made a checkpoint since it began there.
+fn savepoint_to_start_from(
+    config: &Config,
+    outputs: &Fs,
+    before: Option<&Identity>,
+    has_checkpoint: bool,
+) -> Result<Option<(SnapshotPlace, Manifest)>, Error> {
+    let Some((uri, _)) = &config.start_from else { return Ok(None) };
+    if config.resume != Resume::Latest {
+        return Err(Error::config("a job starts from a savepoint or as `Config::resume` says, not both"));
+    }
+    let begun = before.is_some_and(|identity| identity.began_from.as_ref() == Some(uri));
+    if begun && has_checkpoint {
+        return Ok(None);
+    }
+    let place = SnapshotPlace::parse_on(uri, outputs)?;
+    let manifest = watershed_state::read_savepoint(&place)?;
+    Ok(Some((place, manifest)))
+}
+
 /// The checkpoint to go on from.
 fn choose(
     plan: &Plan,
@@ -191,8 +234,15 @@ fn choose(
     before: Option<&Identity>,
     outputs: &Fs,
 ) -> Result<Option<Manifest>, Error> {
+    let began_from = config.start_from.as_ref().map(|(uri, _)| uri);
     match (config.resume, before) {
         (Resume::Nothing, _) => Ok(None),
+        // What the folder holds belongs to another history.
+        (Resume::Latest, before)
+            if began_from.is_some() && before.and_then(|before| before.began_from.as_ref()) != began_from =>
+        {
+            Ok(None)
+        }
         (Resume::Latest, None) => {
             if let Some((id, _)) = store.scan()?.first() {
                 return Err(Error::state(format!(
@@ -325,7 +375,7 @@ fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(
         )));
     }
     for operator in &manifest.operators {
-        let Some(node) = plan.nodes.iter().find(|node| *node.name == *operator.name) else {
+        let Some(node) = plan.called(&operator.name).map(|index| &plan.nodes[index]) else {
             if config.dropped.contains(&operator.name) {
                 tracing::warn!(operator = operator.name, "its state is dropped, as asked");
                 continue;
@@ -334,9 +384,9 @@ fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(
                 return Err(Error::config(no_quarantine(quarantined)));
             }
             return Err(Error::config(format!(
-                "the checkpoint holds state of `{}`, which the topology does not have: put it back, or drop its state with \
-                 `Config::drop_state_of(\"{}\")`",
-                operator.name, operator.name
+                "the checkpoint holds state of `{}`, which the topology does not have: put it back, say which actor was \
+                 called so with `formerly(\"{}\")`, or drop its state with `Config::drop_state_of(\"{}\")`",
+                operator.name, operator.name, operator.name
             )));
         };
         if node.kind.name() != operator.kind {
@@ -372,16 +422,29 @@ fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(
 /// Reads all parts.
 fn load(
     plan: &Plan,
-    store: &CheckpointStore,
+    place: &SnapshotPlace,
+    is_savepoint: bool,
     manifest: &Manifest,
     process_run: u32,
 ) -> Result<BTreeMap<usize, Arc<Restored>>, Error> {
     let mut restored = BTreeMap::new();
     for operator in &manifest.operators {
-        let Some(index) = plan.nodes.iter().position(|node| *node.name == *operator.name) else { continue };
+        let Some(index) = plan.called(&operator.name) else { continue };
+        if restored.contains_key(&index) {
+            return Err(Error::config(format!(
+                "the snapshot holds state of `{}` and of another operator that is called `{}` now: one actor cannot have both",
+                operator.name, plan.nodes[index].name
+            )));
+        }
         let parts = operator.instances.iter();
-        let instances =
-            parts.map(|part| read_saved(store.fs(), store.root(), part)).collect::<Result<_, _>>()?;
+        let read = |part| {
+            let mut saved = read_saved(&place.fs, &place.folder, part)?;
+            if let Some(database) = &mut saved.database {
+                database.can_be_shared = !is_savepoint;
+            }
+            Ok(saved)
+        };
+        let instances = parts.map(read).collect::<Result<_, StoreError>>()?;
         let saved = Restored { instances, from_this_process: false, process_run };
         let node = &plan.nodes[index];
         let fits = node.build.check_restored(&saved, node.parallelism);

@@ -284,6 +284,13 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         self
     }
 
+    /// A name that the actor which this stream comes out of had in an earlier version of the topology: what a snapshot holds
+    /// under it is this actor's.
+    pub fn formerly(self, name: &str) -> Self {
+        self.set(|node| node.former.push(name.to_string()));
+        self
+    }
+
     /// Where the keyed state of the actor that this stream comes out of lives. Without it the configuration decides.
     pub fn state_backend(self, backend: impl Into<StateBackend>) -> Self {
         let backend = backend.into();
@@ -366,6 +373,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
                 rate: None,
                 supervision: None,
                 state: None,
+                former: Vec::new(),
                 build,
             },
         )
@@ -414,6 +422,12 @@ impl SinkActor {
     /// How many instances it has (as many as the actor before it).
     pub fn parallelism(self, instances: usize) -> Self {
         self.graph.lock().nodes[self.node.0].parallelism = Some(instances);
+        self
+    }
+
+    /// A name that the sink had in an earlier version of the topology: what a snapshot holds under it is this sink's.
+    pub fn formerly(self, name: &str) -> Self {
+        self.graph.lock().nodes[self.node.0].former.push(name.to_string());
         self
     }
 

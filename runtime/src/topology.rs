@@ -43,6 +43,7 @@ impl Topology {
             rate: None,
             supervision: None,
             state: None,
+            former: Vec::new(),
             build: Arc::new(SourceNode::new(source)),
         };
         let node = add_node(&self.graph, node);

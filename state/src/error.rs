@@ -125,6 +125,28 @@ pub enum StoreError {
         /// The checkpoint folder.
         path: PathBuf,
     },
+    /// A place for snapshots is not written as one.
+    #[error("`{uri}` is no place for snapshots: {why}")]
+    Uri {
+        /// What was given.
+        uri: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A savepoint is to be written where there is one.
+    #[error("{} holds a savepoint already; name another folder", path.display())]
+    SavepointExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no savepoint where one is to be read.
+    #[error(
+        "{} holds no savepoint; the folder to name is the one with the file `manifest` in it", path.display()
+    )]
+    NoSavepoint {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The state is in a database, and this build knows of none.
     #[error(
         "the state for {} was saved with RocksDB, which this build does not have; build it with the feature `rocksdb`",

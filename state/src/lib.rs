@@ -58,6 +58,7 @@ mod prefetch;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod saved;
+mod savepoint;
 mod section;
 mod snapshot;
 mod store;
@@ -67,6 +68,7 @@ mod store;
 )]
 mod table;
 mod timers;
+mod uri;
 
 pub use backend::StateBackend;
 pub use codec::{decode, encode};
@@ -84,8 +86,10 @@ pub use rocks::RocksDb;
 #[cfg(feature = "rocksdb")]
 pub use rocksdb;
 pub use saved::{SavedDatabase, SavedInstance, SavedPart, read_saved};
+pub use savepoint::{read_savepoint, remove_savepoint, write_savepoint};
 pub use section::{Section, SectionKind};
 pub use snapshot::SliceProgress;
 pub use store::{CheckpointStore, Collected, Identity, Scanned, durable_skips};
 pub use table::{KeyedTable, SnapshotBegun};
 pub use timers::TimerQueue;
+pub use uri::SnapshotPlace;

@@ -56,6 +56,9 @@ pub struct Identity {
     /// The checkpoint of another history that this one began at, if it did not begin empty.
     #[serde(default)]
     pub began_at: Option<u64>,
+    /// The savepoint that this history began at, if it began at one.
+    #[serde(default)]
+    pub began_from: Option<String>,
 }
 
 /// The id of a checkpoint, and its manifest or what is wrong with that.

@@ -18,6 +18,7 @@ mod refusals;
 mod regions;
 mod resume;
 mod routing;
+mod savepoints;
 mod simulations;
 mod stuck;
 mod threads;

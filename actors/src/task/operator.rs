@@ -269,7 +269,7 @@ impl<L: Logic> Task for OperatorTask<L> {
                 }
             }
             Control::Complete(checkpoint) => self.logic.complete(checkpoint),
-            Control::Trigger(_) | Control::TriggerLast(_) | Control::Stop => {}
+            Control::Trigger(_) | Control::TriggerLast(_) | Control::Drain | Control::Stop => {}
         }
         Ok(())
     }

@@ -104,7 +104,17 @@ pub struct SourceTask<S: Source> {
     since: Option<(u64, usize)>,
     started: bool,
     blocked: bool,
-    ended: bool,
+    course: Course,
+}
+
+/// How far a source is with what it has to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    Reading,
+    /// It is to end before it has read everything.
+    Drained,
+    /// It has sent its last record.
+    Ended,
 }
 
 struct Reading<S: Source> {
@@ -241,7 +251,7 @@ impl<S: Source> SourceTask<S> {
             since: None,
             started: false,
             blocked: false,
-            ended: false,
+            course: Course::Reading,
         };
         restore_chain(restored, &instance, |numbers| {
             let mut numbers = numbers.iter().copied();
@@ -435,8 +445,12 @@ impl<S: Source> SourceTask<S> {
         }
     }
 
+    fn has_ended(&self) -> bool {
+        self.course == Course::Ended
+    }
+
     fn end(&mut self) {
-        if !std::mem::replace(&mut self.ended, true) {
+        if std::mem::replace(&mut self.course, Course::Ended) != Course::Ended {
             self.tick(self.env.clock.nanos(), true);
             for signal in [Signal::Watermark(MAX_WATERMARK), Signal::End] {
                 self.setup.outlet.signal(signal);
@@ -499,7 +513,7 @@ impl<S: Source> Task for SourceTask<S> {
     fn control(&mut self, control: Control) -> Result<(), Failure> {
         match control {
             Control::Start => self.started = true,
-            Control::Trigger(_) if self.ended && bug::is(Bug::EndedSourceDoesNotAnswer) => {}
+            Control::Trigger(_) if self.has_ended() && bug::is(Bug::EndedSourceDoesNotAnswer) => {}
             Control::Trigger(checkpoint) => self.triggered = Some(checkpoint),
             Control::TriggerLast(checkpoint) => {
                 self.triggered = Some(checkpoint);
@@ -512,8 +526,9 @@ impl<S: Source> Task for SourceTask<S> {
                     upload.cancel();
                 }
             }
+            Control::Drain if self.course == Course::Reading => self.course = Course::Drained,
             Control::Complete(checkpoint) => self.aside.care.complete(checkpoint),
-            Control::Stop => {}
+            Control::Drain | Control::Stop => {}
         }
         Ok(())
     }
@@ -532,8 +547,11 @@ impl<S: Source> Task for SourceTask<S> {
             if self.blocked {
                 return Ok(Step::Waiting(self.tick(now, false)));
             }
-            if self.ended || self.last.is_some() {
-                return Ok(Step::Waiting(self.tick(now, self.ended)));
+            if self.course == Course::Drained && !self.is_interrupted() {
+                self.end();
+            }
+            if self.has_ended() || self.last.is_some() {
+                return Ok(Step::Waiting(self.tick(now, self.has_ended())));
             }
             let found = if self.aside.has_errand() {
                 self.run_errand()?;
@@ -546,7 +564,7 @@ impl<S: Source> Task for SourceTask<S> {
             }
             now = self.env.clock.nanos();
             if let Found::Nothing(at) = found
-                && !self.ended
+                && !self.has_ended()
             {
                 let tick = self.tick(now, true);
                 return Ok(if at <= now { Step::Ready } else { Step::Waiting(at.min(tick)) });

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::host::{EventSink, Host, Surroundings, TaskHandle};
 use crate::job::Outcome;
 use crate::job::{End, checkpoint_place};
-use crate::master::{Command, Event, Master};
+use crate::master::{Command, Event, Master, Wanted};
 use crate::plan::Plan;
 use crate::simulate::{Fate, Instead, Script};
 use crate::simulation::{Dice, Simulation, VirtualClock};
@@ -392,6 +392,10 @@ pub(crate) fn play(mut master: Master, world: &Arc<World>, simulation: &Simulati
         match world.instead(simulation, turn, steps) {
             Some(Instead::Die) => break Ending::Died(Some(master.outcome(End::Died))),
             Some(Instead::Stop) => master.handle(Event::Command(Command::Stop)),
+            Some(Instead::Savepoint(uri, then)) => {
+                let wanted = Wanted { uri, then, reply: Box::new(|_| {}) };
+                master.handle(Event::Command(Command::Savepoint(wanted)));
+            }
             Some(Instead::Panic) => crash_one(world, turn, &mut dice),
             Some(Instead::Hang) => hang_one(world, turn, &mut dice),
             Some(Instead::Stall(nanos)) => stall_one(world, turn, nanos, &mut dice),
@@ -439,6 +443,9 @@ impl World {
         }
         if simulation.stop_at == Some(step) {
             return Some(Instead::Stop);
+        }
+        if let Some((_, uri, then)) = simulation.savepoint_at.iter().find(|(at, ..)| *at == step) {
+            return Some(Instead::Savepoint(uri.clone(), *then));
         }
         if simulation.panic_at.contains(&step) {
             return Some(Instead::Panic);

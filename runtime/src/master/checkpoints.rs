@@ -63,6 +63,8 @@ impl Master {
             Purpose::Stop
         } else if all_ended && !retrying {
             Purpose::Final
+        } else if all_running && self.savepoints.is_due() {
+            Purpose::Savepoint
         } else if now >= self.checkpoint_due {
             Purpose::Periodic
         } else {
@@ -125,6 +127,7 @@ impl Master {
             let life = &mut self.tasks[task.0 as usize];
             life.records.checkpoint_begins(life.counters.records());
         }
+        self.savepoints.checkpoint_begins(id, purpose);
         self.ledger.begin(id, purpose, now, tasks);
         Ok(())
     }
@@ -195,7 +198,8 @@ impl Master {
             run: self.next_run - 1,
             created_ms: self.host.surroundings().clock.wall_ms(),
             topology: self.plan.topology.clone(),
-            finished: pending.purpose == Purpose::Final,
+            // A source that was told to end has more to read.
+            finished: pending.purpose == Purpose::Final && !self.savepoints.draining,
             hash_canary: hash_canary(),
             operators: operators.collect(),
         }
@@ -237,6 +241,7 @@ impl Master {
         let Some(pending) = self.ledger.stored(checkpoint, stored == Stored::Complete) else { return };
         self.schedule_next(now);
         if let Stored::Failed(reason) = stored {
+            self.savepoints.checkpoint_failed(checkpoint, &reason);
             // What was prepared for it stays prepared, for the next one.
             tracing::warn!(checkpoint, reason, "a checkpoint could not be stored; the job goes on");
             return;
@@ -252,8 +257,11 @@ impl Master {
             id: checkpoint,
             completed_ms: self.host.surroundings().clock.wall_ms(),
             duration_ms: Some(now.saturating_sub(pending.since_nanos) / 1_000_000),
-            bytes: manifest.map_or(0, |(manifest, _)| manifest.files().map(|part| part.len).sum()),
+            bytes: manifest.as_ref().map_or(0, |(manifest, _)| manifest.files().map(|part| part.len).sum()),
         });
+        if let Some((manifest, _)) = &manifest {
+            self.copy_savepoint(checkpoint, manifest);
+        }
         for region in 0..self.regions.len() {
             let tasks = self.regions[region].tasks.clone();
             if !tasks.iter().all(|task| pending.parts.contains_key(task)) {
@@ -271,12 +279,14 @@ impl Master {
         if self.regions.iter().all(|region| region.parts.is_some()) {
             self.origin.clear();
             self.origin_checkpoint = None;
+            self.remove_claimed();
         }
         let all_running = self.regions.iter().all(|region| region.phase == Phase::Running);
         match pending.purpose {
-            Purpose::Periodic => {}
+            Purpose::Periodic | Purpose::Savepoint => {}
             // One that failed meanwhile has not committed: it comes back, and then there is another last checkpoint.
             Purpose::Final | Purpose::Stop if !all_running => {}
+            Purpose::Final if self.savepoints.draining => self.closing = Some((checkpoint, End::Stopped)),
             Purpose::Final => self.closing = Some((checkpoint, End::Finished)),
             Purpose::Stop => self.closing = Some((checkpoint, End::Stopped)),
         }
@@ -289,6 +299,7 @@ impl Master {
             return;
         }
         let mut pinned: Vec<u64> = self.ledger.current().into_iter().chain(self.origin_checkpoint).collect();
+        pinned.extend(self.savepoints.copying());
         pinned.extend(
             self.regions
                 .iter()
@@ -312,6 +323,7 @@ impl Master {
             return;
         }
         tracing::warn!(checkpoint, reason, "a checkpoint was given up; the job goes on");
+        self.savepoints.checkpoint_failed(checkpoint, reason);
         self.next_checkpoint -= u64::from(bug::is(Bug::CheckpointIdReused));
         for index in 0..self.tasks.len() {
             self.tell(TaskId(index as u32), Control::Abort(checkpoint));

@@ -41,6 +41,8 @@ pub(crate) enum Purpose {
     Periodic,
     /// All sources have ended: the last one of the job.
     Final,
+    /// Somebody wants a savepoint.
+    Savepoint,
     /// The job is asked to stop: the last one of this process.
     Stop,
 }

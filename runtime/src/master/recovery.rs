@@ -132,6 +132,7 @@ impl Master {
                 (handle.0)(Control::Start);
             }
         }
+        self.drain_sources(region);
         match recovered {
             // Once for all regions.
             None if self.regions.iter().all(|region| region.phase == Phase::Running) => {

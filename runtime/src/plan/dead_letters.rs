@@ -48,6 +48,7 @@ pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph,
             // Its own failures are those of the disk.
             supervision: Some(Supervision::default()),
             state: None,
+            former: Vec::new(),
             build: Arc::new(TwoPhaseNode { sink: Arc::new(sink) }),
         };
         graph.nodes.push(letters);

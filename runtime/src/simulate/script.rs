@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use watershed_actors::{Control, FailureKind, SkipEntry, TaskEvent, TaskId, UserResult};
 use watershed_state::{DiskFault, SimulatedDisk, durable_skips, hash_key};
 
-use crate::master::{Event, Stored};
+use crate::master::{Event, Stored, Then};
 use crate::simulate::failure::Violation;
 use crate::simulate::fault::{Fault, FaultKind, FaultPlace, SinkCall};
 use crate::simulate::history::History;
@@ -94,13 +94,15 @@ pub(crate) enum Fate {
 }
 
 /// What happens at a step of the scheduler in place of what would have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Instead {
     Panic,
     /// The task whose turn it is never comes back from its step.
     Hang,
     Die,
     Stop,
+    /// Somebody wants a savepoint, there, and that the job ends with it.
+    Savepoint(String, Then),
     /// The task whose turn it is does nothing for so many nanoseconds.
     Stall(u64),
 }
@@ -220,7 +222,7 @@ impl Script {
         let is_acknowledgement =
             matches!(event, Event::Report(report) if matches!(report.event, TaskEvent::Acknowledged { .. }));
         match event {
-            Event::Stored { .. } | Event::Collected | Event::Loaded { .. } => {}
+            Event::Stored { .. } | Event::Collected | Event::Copied { .. } | Event::Loaded { .. } => {}
             Event::Report(report) => match report.event {
                 TaskEvent::Acknowledged { .. } | TaskEvent::Declined { .. } | TaskEvent::Committed(_) => {}
                 _ => return Fate::Arrives,
@@ -292,7 +294,7 @@ impl Script {
                     state.note(Note::CheckpointGivenUp(id));
                 }
             }
-            Control::Start | Control::Complete(_) | Control::Stop => {}
+            Control::Start | Control::Complete(_) | Control::Drain | Control::Stop => {}
         }
     }
 

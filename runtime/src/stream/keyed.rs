@@ -62,6 +62,7 @@ where
                 rate: None,
                 supervision: None,
                 state: None,
+                former: Vec::new(),
                 build,
             },
         );
