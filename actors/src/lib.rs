@@ -49,6 +49,6 @@ pub use tap::{Sample, Tap, Tapper};
 pub use task::{
     Activity, Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, Meter, OperatorTask,
     Pool, ProcessLogic, Pulse, RelayLogic, Report, Reporter, Restored, Sent, SinkLogic, SnapshotItem,
-    SourceSetup, SourceTask, Step, Store, Task, TaskCell, TaskEvent, TaskId, Tick, Times, TwoPhaseLogic,
-    WatermarkGauge, Work, assign_splits, guard, saved_replays, saved_splits,
+    SourceSetup, SourceTask, StateSetup, Step, Store, Task, TaskCell, TaskEvent, TaskId, Tick, Times,
+    TwoPhaseLogic, WatermarkGauge, Work, assign_splits, guard, saved_replays, saved_splits,
 };

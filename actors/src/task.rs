@@ -263,6 +263,17 @@ impl Counters {
     }
 }
 
+/// Where the keyed state of an instance lives.
+#[derive(Debug, Clone, Default)]
+pub struct StateSetup {
+    /// In memory, or in a database.
+    pub backend: StateBackend,
+    /// The folder on the local disk that is this instance's for it.
+    pub scratch: PathBuf,
+    /// Snapshots hold changes however little state there is.
+    pub always_save_changes: bool,
+}
+
 /// What every task is given.
 #[derive(Clone)]
 pub struct Env {
@@ -286,8 +297,8 @@ pub struct Env {
     pub fs: Fs,
     /// Where checkpoints go, and on which file system that is.
     pub checkpoints: (Fs, PathBuf),
-    /// Where the state of keys lives, and the folder on the local disk that is this instance's for it.
-    pub state: (StateBackend, PathBuf),
+    /// Where the state of keys lives.
+    pub state: StateSetup,
     /// The control plane.
     pub reporter: Arc<dyn Reporter>,
     /// Wakes the task.

@@ -108,6 +108,7 @@ pub(crate) fn start(
         completed_ms: manifest.created_ms,
         duration_ms: None,
         bytes: manifest.files().map(|part| part.len).sum(),
+        new_bytes: manifest.new_bytes(),
     });
     let checkpoint = checkpoint_made.as_ref().map(|made| made.id);
     let is_claimed =

@@ -38,8 +38,11 @@ pub struct CheckpointNode {
     pub completed_ms: i64,
     /// How long it took from its trigger; not known of one that an earlier process has made.
     pub duration_ms: Option<u64>,
-    /// Bytes of all of its parts.
+    /// Bytes of all that it consists of.
     pub bytes: u64,
+    /// Bytes of what was written for it, rather than for a checkpoint before.
+    #[serde(default)]
+    pub new_bytes: u64,
 }
 
 /// A region of the tree.

@@ -30,6 +30,9 @@ bugs! {
     // Snapshots of state.
     ChangedEntryNotWrittenBefore,
     LaterEntryWritten,
+    RemovedKeysNotSaved,
+    DatabaseWrittenDuringCopy,
+    EvictedEntryNotWrittenBefore,
     RemovedTimerNotWrittenBefore,
     TimersNotSaved,
     WatermarkNotRestored,

@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) use copy::remove_folder;
 pub use copy::{DatabaseCopy, DatabaseFile};
 
+use crate::bug::{self, Bug};
 use crate::{Fs, StoreError};
 
 /// Changes by key, in the order of the keys: `None` where the key is gone.
@@ -51,6 +52,11 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
 
     /// A folder for copies, on the same disk.
     fn scratch(&self) -> &Path;
+
+    /// So many changes are worth a write.
+    fn worth_a_write(&self) -> usize {
+        WRITE_AT
+    }
 }
 
 /// Changes that are gathered before they are written, because each write costs something, and because the database must
@@ -70,7 +76,7 @@ pub(crate) struct WriteBuffer {
 }
 
 /// Changes that are worth a write.
-const WRITE_AT: usize = 512;
+pub(crate) const WRITE_AT: usize = 512;
 
 /// What may wait while a copy is being made, before whoever has more has to wait, too.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -96,7 +102,7 @@ impl WriteBuffer {
     pub(crate) fn put(&mut self, key: &[u8], state: Option<Vec<u8>>) -> Result<(), StoreError> {
         self.bytes += key.len() + state.as_ref().map_or(0, Vec::len);
         self.waiting.insert(key.to_vec(), state);
-        if self.waiting.len() < WRITE_AT {
+        if self.waiting.len() < self.database.worth_a_write() {
             return Ok(());
         }
         if self.bytes >= WAITING_BYTES_MAX {
@@ -123,7 +129,7 @@ impl WriteBuffer {
 
     /// Whether a copy is being made.
     pub(crate) fn is_held(&self) -> bool {
-        *self.latch.held() > 0
+        *self.latch.held() > 0 && !bug::is(Bug::DatabaseWrittenDuringCopy)
     }
 
     /// A copy of what has been written so far, for this checkpoint, to be made on another thread. Until that is done, or

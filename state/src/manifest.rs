@@ -85,6 +85,12 @@ impl Manifest {
         self.operators.iter().flat_map(|operator| &operator.instances).flat_map(InstancePart::files)
     }
 
+    /// The bytes of the files that were written for it, rather than for a checkpoint before.
+    pub fn new_bytes(&self) -> u64 {
+        let folder = format!("chk-{}/", self.checkpoint);
+        self.files().filter(|file| file.path.starts_with(&folder)).map(|file| file.len).sum()
+    }
+
     /// The bytes of the manifest file; `path` is named in errors.
     pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
         seal(FORMAT, path, self)

@@ -15,7 +15,7 @@ use rocksdb::{
 };
 
 use crate::StoreError;
-use crate::database::{Changes, Database};
+use crate::database::{Changes, Database, WRITE_AT};
 use crate::part::failed;
 
 /// Changes the options of a database.
@@ -146,6 +146,7 @@ pub(crate) struct RocksDatabase {
     write: WriteOptions,
     folder: PathBuf,
     path: PathBuf,
+    worth_a_write: usize,
 }
 
 impl fmt::Debug for RocksDatabase {
@@ -179,7 +180,9 @@ impl RocksDatabase {
         let mut write = WriteOptions::default();
         // What is not in a snapshot is made again from the input: a log of it would be written for nothing.
         write.disable_wal(true);
-        let database = Self { db: Some(db), write, folder: folder.to_owned(), path };
+        // In a simulation there are few changes, and much is to happen between two writes.
+        let worth_a_write = if config.compacts { WRITE_AT } else { 2 };
+        let database = Self { db: Some(db), write, folder: folder.to_owned(), path, worth_a_write };
         if first.is_some() {
             database.keep_only(owned)?;
         }
@@ -304,6 +307,10 @@ impl Database for RocksDatabase {
 
     fn scratch(&self) -> &Path {
         &self.folder
+    }
+
+    fn worth_a_write(&self) -> usize {
+        self.worth_a_write
     }
 }
 

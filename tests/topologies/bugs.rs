@@ -3,7 +3,7 @@
 use watershed::{FaultKind, Seed, Simulator, Topology};
 use watershed_state::bug::{self, Bug};
 
-use super::{ALL, Named};
+use super::{ALL, Named, both_backends};
 
 /// What came of looking for a bug.
 pub(crate) struct Hunt {
@@ -25,6 +25,9 @@ pub(crate) struct Found {
 const DISK_AND_DEATH: [FaultKind; 5] =
     [FaultKind::DiskError, FaultKind::DiskFull, FaultKind::Panic, FaultKind::Kill, FaultKind::PowerCut];
 
+/// What can go wrong only with a database below the state.
+const OF_DATABASES: [Bug; 2] = [Bug::DatabaseWrittenDuringCopy, Bug::EvictedEntryNotWrittenBefore];
+
 /// Looks for each bug with at most so many seeds, dealt out over the topologies.
 pub(crate) fn hunt_all(bugs: impl Iterator<Item = Bug>, seeds_max: u64) -> Vec<Hunt> {
     let built: Vec<(&Named, Topology)> = ALL.iter().map(|named| (named, named.topology())).collect();
@@ -38,7 +41,21 @@ pub(crate) fn hunt_all(bugs: impl Iterator<Item = Bug>, seeds_max: u64) -> Vec<H
             (named.name, simulator)
         })
         .collect();
-    bugs.map(|bug| Hunt { bug, found: hunt(bug, &mut simulators, seeds_max) }).collect()
+    let mut over_databases: Vec<(&str, Simulator<'_>)> = built
+        .iter()
+        .map(|(named, topology)| {
+            let simulator = named.simulator(topology).state_backends(&both_backends()).without_shrinking();
+            (named.name, simulator)
+        })
+        .collect();
+    for (_, simulator) in &mut over_databases {
+        simulator.rehearse().unwrap();
+    }
+    let hunt = |bug| {
+        let chosen = if OF_DATABASES.contains(&bug) { &mut over_databases } else { &mut simulators };
+        Hunt { bug, found: hunt(bug, chosen, seeds_max) }
+    };
+    bugs.map(hunt).collect()
 }
 
 fn hunt(bug: Bug, simulators: &mut [(&'static str, Simulator<'_>)], seeds_max: u64) -> Option<Found> {

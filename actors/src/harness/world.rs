@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use watershed_state::{Fs, SavedPart, Section, SimulatedDisk, StateBackend, read_part};
+use watershed_state::{Fs, SavedPart, Section, SimulatedDisk, read_part};
 
 use crate::error::Failure;
 use crate::harness::clock::VirtualClock;
 use crate::instance::Instance;
-use crate::task::{Env, Fence, Pool, Report, Reporter, TaskEvent, TaskId};
+use crate::task::{Env, Fence, Pool, Report, Reporter, StateSetup, TaskEvent, TaskId};
 
 /// One process after the other on one machine: a power cut ends a process and leaves the disk.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl World {
             pool: Arc::new(Inline),
             fs: Arc::clone(&self.fs),
             checkpoints: (Arc::clone(&self.fs), PathBuf::from(CHECKPOINTS)),
-            state: (StateBackend::Memory, PathBuf::new()),
+            state: StateSetup::default(),
             reporter: Arc::clone(&self.reports) as Arc<_>,
             waker: Arc::default(),
             oversight: Arc::default(),

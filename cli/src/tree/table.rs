@@ -57,7 +57,8 @@ fn job(tree: &Tree) -> String {
     let checkpoint = match (&tree.newest_checkpoint, tree.checkpoint_age_ms()) {
         (Some(newest), Some(age_ms)) => {
             let took = newest.duration_ms.map_or(String::new(), |ms| format!(", took {}", duration(ms)));
-            let (id, age, size) = (newest.id, duration(age_ms), bytes(newest.bytes));
+            let (id, age) = (newest.id, duration(age_ms));
+            let size = format!("{} ({} new)", bytes(newest.bytes), bytes(newest.new_bytes));
             format!("checkpoint {id}, {age} old{took}, {size}")
         }
         _ => "no checkpoint".to_string(),

@@ -258,6 +258,7 @@ impl Master {
             completed_ms: self.host.surroundings().clock.wall_ms(),
             duration_ms: Some(now.saturating_sub(pending.since_nanos) / 1_000_000),
             bytes: manifest.as_ref().map_or(0, |(manifest, _)| manifest.files().map(|part| part.len).sum()),
+            new_bytes: manifest.as_ref().map_or(0, |(manifest, _)| manifest.new_bytes()),
         });
         if let Some((manifest, _)) = &manifest {
             self.copy_savepoint(checkpoint, manifest);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use watershed_actors::{Control, Env, Failure, FailureKind, Instance, Restored, TaskId, guard, is_no_space};
+use watershed_actors::{
+    Control, Env, Failure, FailureKind, Instance, Restored, StateSetup, TaskId, guard, is_no_space,
+};
 use watershed_state::StoreError;
 use watershed_state::bug::{self, Bug};
 
@@ -96,10 +98,11 @@ impl Master {
             pool: Arc::clone(&surroundings.pool),
             fs: Arc::clone(&surroundings.fs),
             checkpoints: (Arc::clone(self.store.fs()), self.store.root().to_path_buf()),
-            state: (
-                node.state.clone(),
-                self.scratch.folder_of(&self.plan.name_of(id), self.regions[region].run),
-            ),
+            state: StateSetup {
+                backend: node.state.clone(),
+                scratch: self.scratch.folder_of(&self.plan.name_of(id), self.regions[region].run),
+                always_save_changes: simulated,
+            },
             reporter: Arc::new(EventReporter(Arc::clone(&surroundings.events))),
             waker: Arc::default(),
             oversight,

@@ -36,7 +36,7 @@ fn job(tree: &Tree) -> String {
     let checkpoint = tree.checkpoint.map_or("none".to_string(), |id| id.to_string());
     let made = tree.newest_checkpoint.as_ref().zip(tree.checkpoint_age_ms()).map(|(newest, age_ms)| {
         let took = newest.duration_ms.map_or(String::new(), |ms| format!(" took_ms={ms}"));
-        format!(" age_ms={age_ms}{took} bytes={}", newest.bytes)
+        format!(" age_ms={age_ms}{took} bytes={} new={}", newest.bytes, newest.new_bytes)
     });
     format!("job {} lineage={} checkpoint={checkpoint}{}", tree.job, tree.lineage, made.unwrap_or_default())
 }
@@ -143,7 +143,8 @@ mod tests {
             recent_failures: Vec::new(),
             operators: vec![operator],
         };
-        let newest = CheckpointNode { id: 9, completed_ms: 5_000, duration_ms: Some(12), bytes: 345 };
+        let newest =
+            CheckpointNode { id: 9, completed_ms: 5_000, duration_ms: Some(12), bytes: 345, new_bytes: 45 };
         let tree = Tree {
             job: "words".to_string(),
             lineage: "8a".to_string(),
@@ -156,7 +157,7 @@ mod tests {
         assert_eq!(
             tree.lines(),
             [
-                "job words lineage=8a checkpoint=9 age_ms=1500 took_ms=12 bytes=345",
+                "job words lineage=8a checkpoint=9 age_ms=1500 took_ms=12 bytes=345 new=45",
                 "  region 0 state=running run=4 restarts=3 last_failure=\"count[1] panicked: oh (key 7)\"",
                 "    count (process) instances=2",
                 "      count[0] arbiter=0 state=running run=4 restarts=3 failures=0 records=120 sent=7 mailbox=3/16  \

@@ -10,6 +10,8 @@ pub(super) struct History {
     begun: Option<Begun>,
     /// The newest one whose checkpoint is complete.
     base: Option<Base>,
+    /// Changes are saved however many they are.
+    always_changes: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +48,8 @@ impl History {
     /// A snapshot begins for this checkpoint, and with it this epoch.
     pub(super) fn begin(&mut self, checkpoint: u64, epoch: u32) -> Extent {
         let base = self.base.filter(|base| {
-            base.changes < CHANGES_AT_MOST && base.changes_bytes.saturating_mul(2) <= base.full_bytes
+            let is_cheaper = base.changes_bytes.saturating_mul(2) <= base.full_bytes;
+            base.changes < CHANGES_AT_MOST && (is_cheaper || self.always_changes)
         });
         self.begun = Some(Begun { checkpoint, epoch, bytes: 0, is_full: base.is_none() });
         match base {
@@ -86,7 +89,12 @@ impl History {
 
     /// The next snapshot has to be full, as not all changes are known.
     pub(super) fn forget(&mut self) {
-        *self = Self::default();
+        (self.begun, self.base) = (None, None);
+    }
+
+    /// Asks for no full snapshot because of the size of the changes.
+    pub(super) fn always_save_changes(&mut self) {
+        self.always_changes = true;
     }
 
     /// Whether a later snapshot may have to tell which keys are gone.
@@ -141,6 +149,20 @@ mod tests {
         history.complete(5);
         for checkpoint in 6..6 + u64::from(CHANGES_AT_MOST) {
             assert!(snapshot(&mut history, checkpoint, 0).is_some());
+            history.complete(checkpoint);
+        }
+        assert_eq!(snapshot(&mut history, 100, 0), None);
+    }
+
+    #[test]
+    fn if_asked_to_it_saves_changes_however_large_they_are() {
+        let mut history = History::default();
+        history.always_save_changes();
+        for checkpoint in 1..=u64::from(CHANGES_AT_MOST) + 1 {
+            assert_eq!(
+                snapshot(&mut history, checkpoint, 1_000),
+                checkpoint.checked_sub(1).filter(|id| *id > 0)
+            );
             history.complete(checkpoint);
         }
         assert_eq!(snapshot(&mut history, 100, 0), None);

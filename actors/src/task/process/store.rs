@@ -12,7 +12,7 @@ use watershed_state::{
 use crate::error::{Failure, chain_of};
 use crate::instance::Instance;
 use crate::process::Process;
-use crate::task::{Env, Restored, SnapshotItem};
+use crate::task::{Env, Restored, SnapshotItem, StateSetup};
 
 /// State of an instance, with snapshots that do not stall it.
 pub trait Store<P: Process>: Send {
@@ -165,10 +165,13 @@ where
         // One is taken as it is, the others are added to it: best if that is the largest.
         databases.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
         let databases: Vec<_> = databases.into_iter().map(|(_, database)| database).collect();
-        let (backend, scratch) = &env.state;
+        let StateSetup { backend, scratch, always_save_changes } = &env.state;
         self.table = backend
             .table(self.groups, owned.clone(), scratch, &databases)
             .map_err(|error| Failure::store(&error))?;
+        if *always_save_changes {
+            self.table.always_save_changes();
+        }
 
         let broken = |error: CodecError| Failure::state(chain_of(&error));
         let is_mine = |section: &&Section| owned.contains(&section.group);

@@ -19,6 +19,7 @@ mod sums;
 mod supervised;
 mod tally;
 mod tenth;
+mod touched;
 mod words;
 
 use std::error::Error;

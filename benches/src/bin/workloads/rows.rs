@@ -7,7 +7,7 @@ use watershed::{Config, Outcome};
 use watershed_bench::stopwatch::Stopwatch;
 
 use crate::sums::KEYS;
-use crate::{chain, exchange, latency, recovery, regions, stall, sums, supervised, tenth, words};
+use crate::{chain, exchange, latency, recovery, regions, stall, sums, supervised, tenth, touched, words};
 
 /// A workload, with what it does unless told otherwise.
 pub(crate) struct Row {
@@ -52,7 +52,7 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 pub(crate) const NAMES: &str =
-    "W0, W1, W2, W3, W4, L1, R1, R1-100K, R1-10M, REGIONS, SUPERVISED, S1, STALL and TENTH";
+    "W0, W1, W2, W3, W4, L1, R1, R1-100K, R1-10M, REGIONS, SUPERVISED, S1, STALL, TENTH and TOUCHED";
 
 pub(crate) fn find(name: &str) -> Option<Row> {
     let (records, checkpoint_interval_ms, run): (_, _, fn(Setup) -> watershed::Result<Measured>) = match name
@@ -62,6 +62,8 @@ pub(crate) fn find(name: &str) -> Option<Row> {
         "W2" => (20_000_000, None, sums::w2),
         // The same with its state in RocksDB.
         "W3" => (4_000_000, None, sums::w2),
+        // So many that there are some checkpoints after all keys are there.
+        "TOUCHED" => (200_000_000, Some(1000), touched::touched),
         "TENTH" => (200_000_000, None, tenth::tenth),
         // As many as there are words.
         "W4" => (0, None, words::w4),

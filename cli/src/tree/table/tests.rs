@@ -58,6 +58,7 @@ fn tree(seconds: u64, node: InstanceNode) -> Tree {
             completed_ms: 5_500,
             duration_ms: Some(41),
             bytes: 1_234_567,
+            new_bytes: 34_500,
         }),
         regions: vec![region],
     }
@@ -71,7 +72,7 @@ fn rates_and_shares_are_those_between_two_pictures() {
         tree(12, instance(150_000, TimeNode { busy_nanos: 9_250, idle_nanos: 77, blocked_nanos: 750 }));
     let shown = lines(Some(&before), &after).join("\n");
     let expected = "\
-words  checkpoint 9, 6.5 s old, took 41 ms, 1.23 MB  lineage 8a
+words  checkpoint 9, 6.5 s old, took 41 ms, 1.23 MB (34.5 kB new)  lineage 8a
               STATE    RECORDS   IN/s  IN B/s  OUT/s  OUT B/s  MAILBOX  CREDITS  BUSY  IDLE  BLOCKED  WATERMARK  ASIDE
 region 0  running, run 4, restarted 5 times
   ! count[0] 9.0 s ago, run 3: panic: oh no (key 7)
