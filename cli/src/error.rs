@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::process::ExitCode;
 
 use watershed_runtime::dead_letters::DeadLetterError;
 use watershed_runtime::remote::{Refusal, RemoteError};
+use watershed_state::StoreError;
+
+use crate::snapshot::SnapshotError;
 
 /// Why the tool ends before its work is done.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub(crate) enum Error {
     NotTold(RemoteError),
     /// There are no dead letters, or none that can be used.
     DeadLetters(DeadLetterError),
+    /// There is no snapshot as it is asked for, or none that can be read.
+    Snapshot(SnapshotError),
     /// What is to be shown cannot be.
     Output(io::Error),
 }
@@ -24,6 +30,14 @@ impl Error {
     pub(crate) fn is_quiet(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
+
+    /// How the tool exits. Of snapshots, 1 is an answer: one is damaged, or two differ.
+    pub(crate) fn code(&self) -> ExitCode {
+        match self {
+            Self::Snapshot(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -31,6 +45,7 @@ impl fmt::Display for Error {
         let error: &dyn std::error::Error = match self {
             Self::Remote(error) | Self::NotTold(error) => error,
             Self::DeadLetters(error) => error,
+            Self::Snapshot(error) => error,
             Self::Output(error) => error,
         };
         if matches!(self, Self::NotTold(_)) {
@@ -71,6 +86,18 @@ impl From<RemoteError> for Error {
 impl From<DeadLetterError> for Error {
     fn from(error: DeadLetterError) -> Self {
         Self::DeadLetters(error)
+    }
+}
+
+impl From<SnapshotError> for Error {
+    fn from(error: SnapshotError) -> Self {
+        Self::Snapshot(error)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Snapshot(error.into())
     }
 }
 

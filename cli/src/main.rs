@@ -1,18 +1,22 @@
-//! `watershed`: looks at running jobs from outside.
+//! `watershed`: looks at jobs and what they have saved, from outside.
 
 mod dead_letters;
 mod error;
 mod place;
 mod screen;
+mod snapshot;
+mod snapshots;
+mod state;
 mod tap;
 mod tree;
 mod units;
+mod value;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Looks at running Watershed jobs.
+/// Looks at Watershed jobs, and at what they have saved.
 #[derive(Parser)]
 #[command(name = "watershed", version)]
 struct Options {
@@ -26,20 +30,25 @@ enum Command {
     Tree(tree::Options),
     Tap(tap::Options),
     DeadLetters(dead_letters::Options),
+    Snapshots(snapshots::Options),
+    State(state::Options),
 }
 
 fn main() -> ExitCode {
+    let success = |()| ExitCode::SUCCESS;
     let done = match Options::parse().command {
-        Command::Tree(options) => tree::run(&options),
-        Command::Tap(options) => tap::run(&options),
-        Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::Tree(options) => tree::run(&options).map(success),
+        Command::Tap(options) => tap::run(&options).map(success),
+        Command::DeadLetters(options) => dead_letters::run(&options).map(success),
+        Command::Snapshots(options) => snapshots::run(&options),
+        Command::State(options) => state::run(&options),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if error.is_quiet() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("watershed: {error}");
-            ExitCode::FAILURE
+            error.code()
         }
     }
 }

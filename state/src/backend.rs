@@ -93,8 +93,9 @@ impl StateBackend {
     }
 }
 
+/// Opens copies of the databases in `scratch`, with what they have for the key groups `owned`.
 #[cfg(feature = "rocksdb")]
-fn open(
+pub(crate) fn open(
     config: &RocksDb,
     owned: &Range<u16>,
     scratch: &Path,

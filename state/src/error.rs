@@ -147,6 +147,24 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder is neither one of checkpoints nor a savepoint.
+    #[error(
+        "{} holds no snapshots: a checkpoint folder has a file `job` or folders `chk-<id>` in it, a savepoint a file \
+         `manifest`; name such a folder", path.display()
+    )]
+    NoSnapshots {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder is that of a single checkpoint, which cannot be read without those beside it.
+    #[error(
+        "{} is the folder of one checkpoint, which may need files of others; name the folder above it, and the \
+         checkpoint by its id", path.display()
+    )]
+    SingleCheckpoint {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The state is in a database, and this build knows of none.
     #[error(
         "the state for {} was saved with RocksDB, which this build does not have; build it with the feature `rocksdb`",

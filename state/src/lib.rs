@@ -11,6 +11,7 @@
 //! | state and timers of the keys | [`KeyedTable`], [`TimerQueue`] |
 //! | how values become bytes | [`encode`], [`decode`], [`Section`] |
 //! | files | [`PartWriter`], [`read_part`], [`Manifest`], [`CheckpointStore`] |
+//! | looking at snapshots from outside | [`Snapshots`] |
 //! | the disk, real or simulated | [`FileSystem`], [`LocalFs`], [`SimulatedDisk`] |
 //!
 //! ```
@@ -51,6 +52,7 @@ mod frame;
 mod fs;
 mod hash;
 mod huge_pages;
+mod inspect;
 mod key_group;
 mod manifest;
 mod part;
@@ -77,6 +79,7 @@ pub use database::{DatabaseCopy, DatabaseFile, Link};
 pub use error::{CodecError, Damage, StateFault, StoreError};
 pub use fs::{DiskFault, FileInfo, FileSystem, FileWriter, Fs, LocalFs, SimulatedDisk};
 pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
+pub use inspect::{FoundSnapshot, KeyedEntry, Snapshots};
 pub use key_group::KeyGroups;
 pub use manifest::{InstancePart, Manifest, OperatorPart};
 pub use part::{PartFile, PartWriter, read_part};

@@ -9,13 +9,13 @@
 //! ```
 
 mod collect;
+pub(crate) mod found;
 mod skips;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -123,13 +123,7 @@ impl CheckpointStore {
     /// # Errors
     /// If the folder can't be listed.
     pub fn scan(&self) -> Result<Vec<Scanned>, StoreError> {
-        let mut found = Vec::new();
-        for checkpoint in self.checkpoint_ids()?.into_iter().rev() {
-            if let Some(manifest) = self.manifest(checkpoint).transpose() {
-                found.push((checkpoint, manifest));
-            }
-        }
-        Ok(found)
+        found::scan(self.fs(), self.root())
     }
 
     /// Reads every file of a checkpoint and compares it with what the manifest says.
@@ -211,27 +205,12 @@ impl CheckpointStore {
         self.root().join(format!("chk-{checkpoint}"))
     }
 
-    /// The ids of all checkpoint folders, complete or not, ascending.
     fn checkpoint_ids(&self) -> Result<Vec<u64>, StoreError> {
-        let files = self.fs().list(self.root()).map_err(failed(self.root(), "list"))?;
-        let mut ids: Vec<u64> =
-            files.iter().filter(|file| file.is_dir).filter_map(|file| id_of(&file.name)).collect();
-        ids.sort_unstable();
-        Ok(ids)
+        found::checkpoint_ids(self.fs(), self.root())
     }
 
-    /// The manifest of a checkpoint, or `None` if it isn't complete.
     fn manifest(&self, checkpoint: u64) -> Result<Option<Manifest>, StoreError> {
-        let path = self.folder(checkpoint).join("manifest");
-        let Some(bytes) = self.read_if_exists(&path)? else {
-            return Ok(None);
-        };
-        let manifest = Manifest::from_bytes(&path, &bytes)?;
-        if manifest.checkpoint == checkpoint {
-            return Ok(Some(manifest));
-        }
-        let what = Damage::OtherCheckpoint { expected: checkpoint, found: manifest.checkpoint };
-        Err(StoreError::Damaged { path, what })
+        found::manifest(self.fs(), self.root(), checkpoint)
     }
 
     /// A cheap form of [`verify`](Self::verify): lists folders instead of reading files.
@@ -256,11 +235,7 @@ impl CheckpointStore {
     }
 
     fn read_if_exists(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.fs().read(path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(path, "read")(error)),
-        }
+        found::read_if_exists(self.fs(), path)
     }
 
     /// Replaces a file atomically; durable once its folder is synced.
@@ -282,10 +257,4 @@ impl fmt::Debug for CheckpointStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CheckpointStore").field("root", &self.inner.root).finish_non_exhaustive()
     }
-}
-
-/// The checkpoint of a folder's name. Names that only look alike, as `chk-007`, are someone else's.
-fn id_of(folder: &str) -> Option<u64> {
-    let id = folder.strip_prefix("chk-")?.parse().ok()?;
-    (folder == format!("chk-{id}")).then_some(id)
 }

@@ -1,0 +1,94 @@
+//! `watershed snapshots list`.
+
+use std::error::Error as _;
+use std::io::{self, Write};
+
+use clap::Args;
+use serde_json::{Value, json};
+use watershed_state::{FoundSnapshot, Manifest, StoreError};
+
+use crate::error::Error;
+use crate::screen::plain;
+use crate::snapshot::open;
+use crate::snapshots::Folder;
+use crate::units::{bytes, moment};
+
+#[derive(Args)]
+#[command(
+    after_help = "TOTAL is the size of all files that a checkpoint needs, NEW that of those that were written for it."
+)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    folder: Folder,
+    /// One line of JSON for each
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Error> {
+    let all = open(&options.folder.dir)?.all()?;
+    let mut stdout = io::stdout().lock();
+    for found in &all {
+        let line = if options.json { data(found).to_string() } else { text(found) };
+        writeln!(stdout, "{line}")?;
+    }
+    if all.is_empty() {
+        eprintln!("watershed: there are no complete checkpoints yet");
+    }
+    Ok(())
+}
+
+fn text(found: &FoundSnapshot) -> String {
+    let manifest = match &found.manifest {
+        Ok(manifest) => manifest,
+        Err(error) => return plain(&format!("{:<6} cannot be used: {}", id_of(found), reason(error))),
+    };
+    let finished = if manifest.finished { "finished" } else { "not finished" };
+    format!(
+        "{:<6} {}  total {:>8}  new {:>8}  {} operators  {finished}",
+        manifest.checkpoint,
+        moment(manifest.created_ms),
+        bytes(total_bytes(manifest)),
+        bytes(new_bytes(manifest)),
+        manifest.operators.len(),
+    )
+}
+
+fn data(found: &FoundSnapshot) -> Value {
+    match &found.manifest {
+        Ok(manifest) => json!({
+            "checkpoint": manifest.checkpoint,
+            "created_ms": manifest.created_ms,
+            "bytes": total_bytes(manifest),
+            "new_bytes": new_bytes(manifest),
+            "operators": manifest.operators.len(),
+            "finished": manifest.finished,
+        }),
+        Err(error) => json!({ "checkpoint": found.checkpoint, "error": reason(error) }),
+    }
+}
+
+/// How a snapshot is called.
+pub(super) fn id_of(found: &FoundSnapshot) -> String {
+    found.checkpoint.map_or("savepoint".to_string(), |id| id.to_string())
+}
+
+/// An error with all that led to it.
+pub(super) fn reason(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text += &format!(": {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+fn total_bytes(manifest: &Manifest) -> u64 {
+    manifest.files().map(|file| file.len).sum()
+}
+
+fn new_bytes(manifest: &Manifest) -> u64 {
+    let folder = format!("chk-{}/", manifest.checkpoint);
+    manifest.files().filter(|file| file.path.starts_with(&folder)).map(|file| file.len).sum()
+}

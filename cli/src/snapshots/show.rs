@@ -1,0 +1,91 @@
+//! `watershed snapshots show`.
+
+mod content;
+
+use std::io::{self, Write};
+
+use clap::Args;
+
+use crate::error::Error;
+use crate::screen::plain;
+use crate::snapshot::Snapshot;
+use crate::snapshots::Folder;
+use crate::snapshots::show::content::{Content, Instance, Operator};
+use crate::units::{bytes, moment};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    folder: Folder,
+    /// Id of the checkpoint [default: the newest]
+    id: Option<u64>,
+    /// All of it as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Error> {
+    let snapshot = Snapshot::choose(&options.folder.dir, options.id)?;
+    let content = Content::read(&snapshot)?;
+    let mut stdout = io::stdout().lock();
+    if options.json {
+        writeln!(stdout, "{}", serde_json::to_string(&content)?)?;
+        return Ok(());
+    }
+    for line in lines(&content) {
+        writeln!(stdout, "{}", plain(&line))?;
+    }
+    Ok(())
+}
+
+fn lines(content: &Content) -> Vec<String> {
+    let finished = if content.finished { "finished" } else { "not finished" };
+    let canary = if content.key_hash_ok {
+        "key hashes as in this build"
+    } else {
+        "key hashes of another build: its keys cannot be restored by this one"
+    };
+    let Content { checkpoint, topology, created_ms, lineage, run, .. } = content;
+    let mut lines = vec![
+        format!("checkpoint {checkpoint} of `{topology}`  {}  {finished}", moment(*created_ms)),
+        format!("lineage {lineage}  run {run}  {canary}"),
+    ];
+    for operator in &content.operators {
+        lines.push(line_of(operator));
+        for instance in &operator.instances {
+            lines.extend(lines_of(&operator.name, instance));
+        }
+    }
+    lines
+}
+
+fn line_of(operator: &Operator) -> String {
+    let groups = match operator.key_groups {
+        0 => "no keys".to_string(),
+        groups => format!("{groups} key groups"),
+    };
+    let Operator { name, kind, parallelism, .. } = operator;
+    format!("{name} ({kind})  {groups}  parallelism {parallelism}  {}", bytes(operator.bytes))
+}
+
+fn lines_of(operator: &str, instance: &Instance) -> Vec<String> {
+    let builds_on = match instance.builds_on {
+        0 => String::new(),
+        1 => "  changes to 1 file".to_string(),
+        files => format!("  changes to {files} files"),
+    };
+    let mut lines = vec![format!(
+        "  {operator}[{}]  of checkpoint {}{builds_on}",
+        instance.instance, instance.checkpoint
+    )];
+    for sum in &instance.sections {
+        let groups =
+            if sum.key_groups == 0 { String::new() } else { format!("{} key groups  ", sum.key_groups) };
+        lines.push(format!("    {}  {groups}{} entries  {}", sum.kind, sum.entries, bytes(sum.bytes)));
+    }
+    lines.extend(instance.splits.iter().map(|split| format!("      {split}")));
+    if let Some(database) = &instance.database {
+        lines.push(format!("    database  {} files  {}", database.files, bytes(database.bytes)));
+    }
+    lines
+}

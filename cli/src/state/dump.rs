@@ -1,0 +1,72 @@
+//! `watershed state dump`.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::snapshot::Snapshot;
+use crate::state::entry::{key_of, state_of};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Checkpoint folder of a job, or a savepoint
+    #[arg(default_value = ".")]
+    dir: String,
+    /// Name of the operator
+    #[arg(long, value_name = "NAME")]
+    operator: String,
+    /// Id of the checkpoint [default: the newest]
+    #[arg(long)]
+    id: Option<u64>,
+    /// Only this key, as JSON; the quotes of a text may be left out
+    #[arg(long, allow_hyphen_values = true)]
+    key: Option<String>,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Error> {
+    let snapshot = Snapshot::choose(&options.dir, options.id)?;
+    let operator = snapshot.operator(&options.operator)?;
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    let mut shown = false;
+    snapshot.keyed_state(operator, |entry| {
+        let key = key_of(&operator.name, entry.key)?;
+        if options.key.as_ref().is_some_and(|wanted| !is_meant(wanted, &key)) {
+            return Ok(true);
+        }
+        shown = true;
+        let state = state_of(&operator.name, entry.state)?;
+        writeln!(stdout, "{}", json!({ "group": entry.group, "key": key, "state": state }))?;
+        Ok(true)
+    })?;
+    stdout.flush()?;
+    match &options.key {
+        Some(key) if !shown => {
+            let (name, id) = (&operator.name, snapshot.manifest.checkpoint);
+            eprintln!("watershed: key {key} of operator `{name}` has no state in checkpoint {id}");
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_meant(wanted: &str, key: &Value) -> bool {
+    key.as_str() == Some(wanted) || serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| wanted == *key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_meant_by_its_json_and_a_text_without_quotes_too() {
+        for (wanted, key) in
+            [("be", json!("be")), ("\"be\"", json!("be")), ("7", json!(7)), ("7", json!("7"))]
+        {
+            assert!(is_meant(wanted, &key), "{wanted} {key}");
+        }
+        assert!(is_meant("[1, \"a\"]", &json!([1, "a"])));
+        assert!(!is_meant("\"7\"", &json!(7)) && !is_meant("be", &json!("bee")));
+    }
+}
