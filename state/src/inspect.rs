@@ -75,9 +75,10 @@ impl Snapshots {
     /// Whether a snapshot that was found is still there: a job removes its older ones.
     pub fn has(&self, checkpoint: u64) -> bool {
         let folder = &self.place.folder;
-        let path = match self.is_savepoint {
-            true => folder.join("manifest"),
-            false => folder.join(format!("chk-{checkpoint}")).join("manifest"),
+        let path = if self.is_savepoint {
+            folder.join("manifest")
+        } else {
+            folder.join(format!("chk-{checkpoint}")).join("manifest")
         };
         self.place.fs.exists(&path).unwrap_or(true)
     }

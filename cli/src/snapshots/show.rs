@@ -74,10 +74,8 @@ fn lines_of(operator: &str, instance: &Instance) -> Vec<String> {
         1 => "  changes to 1 file".to_string(),
         files => format!("  changes to {files} files"),
     };
-    let mut lines = vec![format!(
-        "  {operator}[{}]  of checkpoint {}{builds_on}",
-        instance.instance, instance.checkpoint
-    )];
+    let mut lines =
+        vec![format!("  {operator}[{}]  of checkpoint {}{builds_on}", instance.index, instance.checkpoint)];
     for sum in &instance.sections {
         let groups =
             if sum.key_groups == 0 { String::new() } else { format!("{} key groups  ", sum.key_groups) };

@@ -18,7 +18,9 @@ fn file(fs: &Fs, path: &str, sections: &[Section]) -> PartFile {
     let root = Path::new("/state");
     fs.create_dir_all(root.join(path).parent().unwrap()).unwrap();
     let mut writer = PartWriter::create(fs, root, path).unwrap();
-    sections.iter().for_each(|section| writer.write(section).unwrap());
+    for section in sections {
+        writer.write(section).unwrap();
+    }
     writer.finish().unwrap()
 }
 

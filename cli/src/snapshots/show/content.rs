@@ -34,7 +34,8 @@ pub(super) struct Operator {
 
 #[derive(Serialize)]
 pub(super) struct Instance {
-    pub(super) instance: u32,
+    #[serde(rename = "instance")]
+    pub(super) index: u32,
     pub(super) checkpoint: u64,
     /// Of its newest file.
     pub(super) sections: Vec<Sum>,
@@ -111,7 +112,7 @@ impl Instance {
             bytes: copy.files.iter().map(|file| file.file.len).sum(),
         });
         Ok(Self {
-            instance: part.instance,
+            index: part.instance,
             checkpoint: part.checkpoint,
             sections: sums(&sections, operator.key_groups > 0),
             builds_on: part.changes_of.len(),
