@@ -42,10 +42,6 @@ mod backend;
 pub mod bug;
 mod codec;
 mod data;
-#[cfg_attr(
-    not(any(test, feature = "rocksdb")),
-    expect(dead_code, reason = "without RocksDB there is no database")
-)]
 mod database;
 mod error;
 mod frame;
