@@ -81,7 +81,7 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     fn import(&self, from: &Path, path: &Path) -> io::Result<()>;
 
     /// Gives the file `path`, which never changes, the name `to` on the local disk as well. Returns false, and does
-    /// nothing, if that is another disk.
+    /// nothing, if that is another disk or the system does not allow it.
     ///
     /// # Errors
     /// If the file does not exist, or something has the name `to` already.

@@ -89,7 +89,10 @@ impl FileSystem for LocalFs {
 
     fn export(&self, path: &Path, to: &Path) -> io::Result<bool> {
         match fs::hard_link(path, to) {
-            Err(error) if error.kind() == ErrorKind::CrossesDevices => Ok(false),
+            // Some systems let nobody but its owner link a file that others may read.
+            Err(error) if matches!(error.kind(), ErrorKind::CrossesDevices | ErrorKind::PermissionDenied) => {
+                Ok(false)
+            }
             linked => linked.map(|()| true),
         }
     }
