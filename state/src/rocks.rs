@@ -53,7 +53,8 @@ impl RocksDb {
     }
 
     /// How much memory an operator instance may use for its state, in bytes: half of it for keys and states as they are,
-    /// a quarter for blocks of the database and a quarter for what is written to it. At least 1 MiB.
+    /// a quarter for blocks of the database and a quarter for what is written to it. At least 1 MiB. While what is kept as it is
+    /// grows to its full size, it takes half as much again.
     pub fn memory_bytes(self, bytes: usize) -> Self {
         Self { memory_bytes: bytes.max(1024 * 1024), ..self }
     }

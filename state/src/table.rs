@@ -100,8 +100,7 @@ impl<K: Key, S: State> KeyedTable<K, S> {
     ) -> Self {
         let mut table = Self::new(groups, owned);
         let cache = Cache::new(database, Box::new(limit), ordered::bytes_for_each::<Entry<K, S>>());
-        // Growing would need the memory of both tables for a while.
-        table.entries.reserve_exact(cache.limit());
+        table.entries.keep_within(cache.limit());
         table.below = Some(cache);
         table
     }

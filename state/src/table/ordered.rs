@@ -25,6 +25,8 @@ pub(crate) struct OrderedTable<E> {
     /// The table that is being emptied into `run`, from low tags to high ones.
     moving: Option<Moving<E>>,
     len: usize,
+    /// The number of slots that a table may have; the sizes on the way there are its halves.
+    most_homes: usize,
 }
 
 /// Slots in the order of the tags they are meant for.
@@ -67,7 +69,7 @@ pub(crate) fn bytes_for_each<E>() -> usize {
 
 impl<E> Default for OrderedTable<E> {
     fn default() -> Self {
-        Self { run: Run::new(0), moving: None, len: 0 }
+        Self { run: Run::new(0), moving: None, len: 0, most_homes: usize::MAX }
     }
 }
 
@@ -194,8 +196,8 @@ impl<E: Tagged> OrderedTable<E> {
     pub(crate) fn insert(&mut self, entry: E) -> Slot {
         self.len += 1;
         // At most five eighths are occupied: fuller tables cost more in mispredicted branches than they save in memory.
-        if self.len * 8 > self.run.homes * 5 {
-            self.begin_moving((self.run.homes * 2).max(FIRST_HOMES));
+        if self.len * 8 > self.run.homes * 5 && self.run.homes < self.most_homes {
+            self.begin_moving(self.next_homes());
         }
         self.go_on_moving(MOVED_SLOTS);
         let slot = match self.find(entry.tag(), |_| false) {
@@ -270,9 +272,9 @@ impl<E: Tagged> OrderedTable<E> {
         }
     }
 
-    /// Makes room for so many entries and no more, in a table that is empty and is not going to grow.
-    pub(crate) fn reserve_exact(&mut self, entries: usize) {
-        self.run = Run::new((entries * 8).div_ceil(5) + 1);
+    /// Lets the table grow to where so many entries have room, and no further.
+    pub(crate) fn keep_within(&mut self, entries: usize) {
+        self.most_homes = (entries * 8).div_ceil(5) + 1;
     }
 
     /// The number of entries.
@@ -312,6 +314,18 @@ impl<E: Tagged> OrderedTable<E> {
             from = moving.from.visit(from, &mut more, &mut visit);
         }
         from
+    }
+
+    /// The size that a table grows to.
+    fn next_homes(&self) -> usize {
+        if self.most_homes == usize::MAX {
+            return (self.run.homes * 2).max(FIRST_HOMES);
+        }
+        let mut homes = self.most_homes;
+        while homes / 2 > self.run.homes && homes / 2 >= FIRST_HOMES {
+            homes /= 2;
+        }
+        homes
     }
 
     fn begin_moving(&mut self, homes: usize) {

@@ -586,6 +586,17 @@ fn the_order_of_iteration_is_a_function_of_the_changes() {
 }
 
 #[test]
+fn a_table_over_a_database_takes_memory_as_it_needs_it_and_no_more_than_it_may() {
+    let mut table = over(1, Below::map().database, 1_000);
+    (0..10).for_each(|key| set(&mut table, key, 1));
+    assert!(table.entries.slots() < 100, "{}", table.entries.slots());
+    (0..100_000).for_each(|key| set(&mut table, key, 1));
+    // Several go at a time.
+    assert!((800..=1_000).contains(&table.len()), "{}", table.len());
+    assert!(table.entries.slots() < 1_000 * 8 / 5 + 200, "{}", table.entries.slots());
+}
+
+#[test]
 fn a_table_that_empties_gives_its_slots_back() {
     let mut table = table(1);
     (0..10_000).for_each(|key| set(&mut table, key, 1));
