@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+pub use watershed_state::chain_of;
 use watershed_state::{StateFault, StoreError};
 
 use crate::supervision::{Directive, Stage, Suspect};
@@ -166,18 +167,6 @@ fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
         next = error.source();
     }
     None
-}
-
-/// An error with all its sources, outermost first.
-pub fn chain_of(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }
 
 /// An error of a fused closure on its way to the one place that catches.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use watershed_runtime::dead_letters::DeadLetterError;
 use watershed_runtime::remote::{Refusal, RemoteError};
-use watershed_state::StoreError;
+use watershed_state::{StoreError, chain_of};
 
 use crate::snapshot::SnapshotError;
 
@@ -51,12 +51,7 @@ impl fmt::Display for Error {
         if matches!(self, Self::NotTold(_)) {
             f.write_str("what is asked for is written down, but the running job could not be told: ")?;
         }
-        write!(f, "{error}")?;
-        let mut source = error.source();
-        while let Some(inner) = source {
-            write!(f, ": {inner}")?;
-            source = inner.source();
-        }
+        f.write_str(&chain_of(error))?;
         match self {
             Self::NotTold(error) => f.write_str(what_to_do(error)),
             _ => Ok(()),

@@ -266,3 +266,15 @@ pub enum Damage {
         found: u64,
     },
 }
+
+/// An error with all its sources, outermost first.
+pub fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

@@ -72,7 +72,7 @@ pub use backend::StateBackend;
 pub use codec::{decode, encode};
 pub use data::{Data, Key, State};
 pub use database::{DatabaseCopy, DatabaseFile, Link};
-pub use error::{CodecError, Damage, StateFault, StoreError};
+pub use error::{CodecError, Damage, StateFault, StoreError, chain_of};
 pub use fs::{DiskFault, FileInfo, FileSystem, FileWriter, Fs, LocalFs, SimulatedDisk};
 pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
 pub use inspect::{FoundSnapshot, KeyedEntry, Snapshots};

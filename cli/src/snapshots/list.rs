@@ -1,11 +1,10 @@
 //! `watershed snapshots list`.
 
-use std::error::Error as _;
 use std::io::{self, Write};
 
 use clap::Args;
 use serde_json::{Value, json};
-use watershed_state::{FoundSnapshot, Manifest, StoreError};
+use watershed_state::{FoundSnapshot, Manifest, chain_of};
 
 use crate::error::Error;
 use crate::screen::plain;
@@ -41,7 +40,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
 fn text(found: &FoundSnapshot) -> String {
     let manifest = match &found.manifest {
         Ok(manifest) => manifest,
-        Err(error) => return plain(&format!("{:<6} cannot be used: {}", id_of(found), reason(error))),
+        Err(error) => return plain(&format!("{:<6} cannot be used: {}", id_of(found), chain_of(error))),
     };
     let finished = if manifest.finished { "finished" } else { "not finished" };
     format!(
@@ -64,25 +63,13 @@ fn data(found: &FoundSnapshot) -> Value {
             "operators": manifest.operators.len(),
             "finished": manifest.finished,
         }),
-        Err(error) => json!({ "checkpoint": found.checkpoint, "error": reason(error) }),
+        Err(error) => json!({ "checkpoint": found.checkpoint, "error": chain_of(error) }),
     }
 }
 
 /// How a snapshot is called.
 pub(super) fn id_of(found: &FoundSnapshot) -> String {
     found.checkpoint.map_or("savepoint".to_string(), |id| id.to_string())
-}
-
-/// An error with all that led to it.
-pub(super) fn reason(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }
 
 fn total_bytes(manifest: &Manifest) -> u64 {

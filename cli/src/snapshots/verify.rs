@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use watershed_state::{Manifest, Snapshots};
+use watershed_state::{Manifest, Snapshots, chain_of};
 
 use crate::error::Error;
 use crate::screen::plain;
 use crate::snapshot::open;
 use crate::snapshots::Folder;
-use crate::snapshots::list::{id_of, reason};
+use crate::snapshots::list::id_of;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -27,7 +27,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     for found in &all {
         let damage = match &found.manifest {
             Ok(manifest) => damage(&snapshots, manifest, &mut intact),
-            Err(error) => vec![reason(error)],
+            Err(error) => vec![chain_of(error)],
         };
         let what = match found.checkpoint {
             _ if damage.is_empty() => "ok".to_string(),
@@ -61,7 +61,7 @@ fn damage(snapshots: &Snapshots, manifest: &Manifest, intact: &mut HashSet<Intac
             Ok(()) => {
                 intact.insert(known);
             }
-            Err(error) => damage.push(reason(&error)),
+            Err(error) => damage.push(chain_of(&error)),
         }
     }
     damage

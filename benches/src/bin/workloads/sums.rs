@@ -14,20 +14,29 @@ pub(crate) const KEYS: u64 = 1_000_000;
 pub(crate) fn w2(setup: Setup) -> watershed::Result<Measured> {
     let (topology, sums) = running_sums(pairs(&setup));
     if setup.parallelism == 1 {
-        let total = Total::default();
-        let sink = total.clone();
-        sums.for_each_instance(move |_| {
-            let mut share = sink.share();
-            move |(_, sum)| share.add(sum)
-        });
-        let outcome = topology.run(setup.config)?;
-        return Ok(Measured::new(setup.records, total.get(), &outcome));
+        return add_up(&topology, &sums, setup);
     }
     let last = LastPerKey::new(KEYS);
     let sink = last.clone();
     sums.for_each(move |(key, sum)| sink.set(key, sum));
     let outcome = topology.run(setup.config)?;
     Ok(Measured::new(setup.records, last.sum(), &outcome))
+}
+
+/// Runs it; the checksum is the sum of all outputs.
+pub(crate) fn add_up(
+    topology: &Topology,
+    sums: &Stream<(u64, u64)>,
+    setup: Setup,
+) -> watershed::Result<Measured> {
+    let total = Total::default();
+    let sink = total.clone();
+    sums.for_each_instance(move |_| {
+        let mut share = sink.share();
+        move |(_, sum)| share.add(sum)
+    });
+    let outcome = topology.run(setup.config)?;
+    Ok(Measured::new(setup.records, total.get(), &outcome))
 }
 
 /// Records with key and value.

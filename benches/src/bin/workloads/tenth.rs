@@ -4,8 +4,7 @@ use watershed::prelude::*;
 use watershed_bench::generate::{key, value};
 
 use crate::rows::{Measured, Setup};
-use crate::sums::{KEYS, running_sums};
-use crate::tally::Total;
+use crate::sums::{KEYS, add_up, running_sums};
 
 /// Records of one tenth: about those of a second.
 const RECORDS_OF_TENTH: u64 = 50_000_000;
@@ -23,12 +22,5 @@ pub(crate) fn tenth(setup: Setup) -> watershed::Result<Measured> {
         (tenth * TENTH + key::<TENTH>(i), value(i))
     });
     let (topology, sums) = running_sums(pairs.splits(setup.parallelism));
-    let total = Total::default();
-    let sink = total.clone();
-    sums.for_each_instance(move |_| {
-        let mut share = sink.share();
-        move |(_, sum)| share.add(sum)
-    });
-    let outcome = topology.run(setup.config)?;
-    Ok(Measured::new(setup.records, total.get(), &outcome))
+    add_up(&topology, &sums, setup)
 }
