@@ -83,12 +83,15 @@ pub(crate) fn start(
     }
     let new_splits = compare_splits(plan, splits, &restored)?;
     // The history goes on only where it is taken up at its end.
-    let began_from = config.start_from.as_ref().map(|(uri, _)| uri.clone());
-    let begun = before.as_ref().is_some_and(|identity| identity.began_from == began_from);
-    let same_history = config.resume == Resume::Latest && (began_from.is_none() || begun);
+    let same_history = config.resume == Resume::Latest && is_of_history(config, before.as_ref());
     let lineage = match &before {
         Some(identity) if same_history => identity.lineage.clone(),
         _ => new_lineage(clock, run, config.simulation.is_some()),
+    };
+    let began_from = match (&config.start_from, &before) {
+        (Some((uri, _)), _) => Some(uri.clone()),
+        (None, Some(identity)) if same_history => identity.began_from.clone(),
+        (None, _) => None,
     };
     let began_at = match config.resume {
         Resume::Latest if !same_history => None,
@@ -111,9 +114,11 @@ pub(crate) fn start(
         new_bytes: manifest.new_bytes(),
     });
     let checkpoint = checkpoint_made.as_ref().map(|made| made.id);
-    let is_claimed =
-        begins_at_savepoint && config.start_from.as_ref().is_some_and(|(_, claim)| *claim == Claim::Yes);
-    let claimed = is_claimed.then_some(place);
+    // A process that was killed may not have come to remove it.
+    let claimed = match &config.start_from {
+        Some((uri, Claim::Yes)) => Some(SnapshotPlace::parse_on(uri, outputs)?),
+        _ => None,
+    };
     // An earlier process may have died before it came to it, one after the other.
     let pinned: Vec<u64> = checkpoint.into_iter().collect();
     if let Err(error) = store.collect(config.retain, &pinned) {
@@ -207,6 +212,13 @@ fn new_lineage(clock: &dyn Clock, run: u32, simulated: bool) -> String {
     format!("{:016x}", hash_key(&(clock.wall_ms(), clock.nanos(), process, run)))
 }
 
+/// Whether what the folder holds is of the history that the configuration speaks of: the one that began at its savepoint, if
+/// it names one.
+fn is_of_history(config: &Config, before: Option<&Identity>) -> bool {
+    let Some((uri, _)) = &config.start_from else { return true };
+    before.is_some_and(|identity| identity.began_from.as_ref() == Some(uri))
+}
+
 /// The savepoint to go on from: the one that is configured, unless the job has made a checkpoint since it began there.
 fn savepoint_to_start_from(
     config: &Config,
@@ -214,12 +226,19 @@ fn savepoint_to_start_from(
     before: Option<&Identity>,
     has_checkpoint: bool,
 ) -> Result<Option<(SnapshotPlace, Manifest)>, Error> {
-    let Some((uri, _)) = &config.start_from else { return Ok(None) };
+    let Some((uri, _)) = &config.start_from else {
+        return match before.and_then(|identity| identity.began_from.as_ref()) {
+            Some(uri) if config.resume == Resume::Latest && !has_checkpoint => Err(Error::config(format!(
+                "the job began at the savepoint {uri} and has no checkpoint of its own yet: say so once more with \
+                 `Config::start_from(\"{uri}\", …)`, or begin anew with `Resume::Nothing`"
+            ))),
+            _ => Ok(None),
+        };
+    };
     if config.resume != Resume::Latest {
         return Err(Error::config("a job starts from a savepoint or as `Config::resume` says, not both"));
     }
-    let begun = before.is_some_and(|identity| identity.began_from.as_ref() == Some(uri));
-    if begun && has_checkpoint {
+    if has_checkpoint && is_of_history(config, before) {
         return Ok(None);
     }
     let place = SnapshotPlace::parse_on(uri, outputs)?;
@@ -235,15 +254,9 @@ fn choose(
     before: Option<&Identity>,
     outputs: &Fs,
 ) -> Result<Option<Manifest>, Error> {
-    let began_from = config.start_from.as_ref().map(|(uri, _)| uri);
     match (config.resume, before) {
         (Resume::Nothing, _) => Ok(None),
-        // What the folder holds belongs to another history.
-        (Resume::Latest, before)
-            if began_from.is_some() && before.and_then(|before| before.began_from.as_ref()) != began_from =>
-        {
-            Ok(None)
-        }
+        (Resume::Latest, before) if !is_of_history(config, before) => Ok(None),
         (Resume::Latest, None) => {
             if let Some((id, _)) = store.scan()?.first() {
                 return Err(Error::state(format!(

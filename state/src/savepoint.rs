@@ -74,13 +74,17 @@ fn verify(place: &SnapshotPlace, file: &PartFile) -> Result<(), StoreError> {
     read_verified(&place.fs, &path, file).map(drop)
 }
 
-/// Removes a savepoint that is not needed any more, first what says that it is there.
+/// Removes a savepoint that is not needed any more, first what says that it is there. Returns whether there was one.
 ///
 /// # Errors
 /// If the disk refuses.
-pub fn remove_savepoint(place: &SnapshotPlace) -> Result<(), StoreError> {
+pub fn remove_savepoint(place: &SnapshotPlace) -> Result<bool, StoreError> {
     let path = place.folder.join("manifest");
+    if !place.fs.exists(&path).map_err(failed(&path, "look for"))? {
+        return Ok(false);
+    }
     place.fs.remove_file(&path).map_err(failed(&path, "remove"))?;
     place.fs.sync_dir(&place.folder).map_err(failed(&place.folder, "sync"))?;
-    place.fs.remove_dir_all(&place.folder).map_err(failed(&place.folder, "remove"))
+    place.fs.remove_dir_all(&place.folder).map_err(failed(&place.folder, "remove"))?;
+    Ok(true)
 }

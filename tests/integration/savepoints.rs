@@ -133,6 +133,25 @@ fn a_process_that_is_killed_goes_on_from_its_own_checkpoints_and_not_from_the_sa
 }
 
 #[test]
+fn the_history_that_began_at_a_savepoint_is_known_also_if_a_start_does_not_name_it() {
+    let disk = SimulatedDisk::new(9);
+    let stop = seeded(9).on_disk(&disk).stop_with_savepoint_at(40, SAVEPOINT, Drain::No);
+    payments().run(simulated(stop).checkpoints("/first")).unwrap();
+    let config = |life: u64| simulated(seeded(900 + life).on_disk(&disk).die_at(8));
+    payments().run(config(0).start_from(SAVEPOINT, Claim::No)).unwrap();
+    // It has died before its first checkpoint: without the savepoint it would begin at the beginning.
+    let refused = payments().run(config(1)).unwrap_err().to_string();
+    assert!(refused.contains("began at the savepoint file:///savepoints/1"), "{refused}");
+    assert!(refused.contains("Config::start_from(\"file:///savepoints/1\""), "{refused}");
+
+    let stop = |life: u64| simulated(seeded(900 + life).on_disk(&disk).stop_at(60));
+    payments().run(stop(2).start_from(SAVEPOINT, Claim::No)).unwrap();
+    payments().run(stop(3)).unwrap();
+    payments().run(simulated(seeded(904).on_disk(&disk)).start_from(SAVEPOINT, Claim::No)).unwrap();
+    compare(&shown_payments(&disk), &expected_payments(), "named, not named, and named again");
+}
+
+#[test]
 fn a_savepoint_that_is_claimed_goes_when_the_job_has_a_checkpoint_of_its_own() {
     let disk = SimulatedDisk::new(1);
     let stop = seeded(1).on_disk(&disk).stop_with_savepoint_at(40, SAVEPOINT, Drain::No);

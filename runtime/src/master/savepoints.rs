@@ -182,7 +182,8 @@ impl Master {
         self.host.surroundings().pool.run(Box::new(move || {
             let folder = place.folder.display();
             match watershed_state::remove_savepoint(&place) {
-                Ok(()) => tracing::info!(%folder, "the savepoint that the job began at is removed"),
+                Ok(false) => {}
+                Ok(true) => tracing::info!(%folder, "the savepoint that the job began at is removed"),
                 Err(error) => {
                     tracing::warn!(%folder, %error, "a savepoint that is not needed could not be removed");
                 }
