@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -81,6 +81,7 @@ pub(crate) fn serve(socket: Socket, commands: Commands, closed: Closed) -> Optio
 async fn listen(socket: Socket, commands: Commands, mut closed: Closed) -> io::Result<()> {
     socket.listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
+    let waiting = socket.listener.try_clone()?;
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -98,6 +99,13 @@ async fn listen(socket: Socket, commands: Commands, mut closed: Closed) -> io::R
     }
     // The file first: from now on nobody finds it.
     drop(socket);
+    // Who has connected and was not let in yet is to hear of it, too.
+    while let Ok((stream, _)) = waiting.accept() {
+        if sessions.len() < SESSIONS_MAX {
+            stream.set_nonblocking(true)?;
+            sessions.spawn(session::run(UnixStream::from_std(stream)?, commands.clone(), closed.clone()));
+        }
+    }
     let _ = tokio::time::timeout(LAST_WORDS, sessions.join_all()).await;
     Ok(())
 }
