@@ -1,13 +1,17 @@
 //! Where keyed state lives, as it is chosen in the configuration.
 
 use std::ops::Range;
-use std::path::Path;
-#[cfg(feature = "rocksdb")]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(feature = "rocksdb")]
+use crate::database::{SharedBuffer, WriteBuffer, split_key};
+use crate::expiry::Expiry;
+#[cfg(feature = "rocksdb")]
 use crate::rocks::{RocksDatabase, RocksDb};
-use crate::{Key, KeyGroups, KeyedTable, SavedDatabase, State, StoreError};
+use crate::table::{TableKey, TableState};
+use crate::{KeyGroups, KeyedTable, SavedDatabase, StoreError};
 
 /// Where the state of keys lives while a job runs. What snapshots hold can be restored into either.
 #[derive(Clone, Debug, Default)]
@@ -48,48 +52,113 @@ impl StateBackend {
         }
     }
 
-    /// A table for the key groups `owned`, which begins with what the databases have for them.
+    /// Opens what is below the tables of an instance that owns the key groups `owned`, with what the databases have for them.
     ///
-    /// `scratch` is a folder for this table alone: what may be there is removed, and it is gone with the table. A table
-    /// that is in memory reads all of the databases.
+    /// `scratch` is a folder for this instance alone: what may be there is removed, and it is gone with the tables.
     ///
     /// # Errors
     /// If a copy is damaged, or the disk refuses.
-    pub fn table<K: Key, S: State>(
+    pub fn open(
         &self,
         groups: KeyGroups,
         owned: Range<u16>,
         scratch: &Path,
         databases: &[&SavedDatabase],
-    ) -> Result<KeyedTable<K, S>, StoreError> {
-        match self {
-            Self::Memory if databases.is_empty() => Ok(KeyedTable::new(groups, owned)),
+    ) -> Result<OpenBackend, StoreError> {
+        let expiry = Arc::<Expiry>::default();
+        let below = match self {
+            Self::Memory if databases.is_empty() => None,
             #[cfg(not(feature = "rocksdb"))]
-            Self::Memory => Err(StoreError::NoDatabase { scratch: scratch.to_owned() }),
+            Self::Memory => return Err(StoreError::NoDatabase { scratch: scratch.to_owned() }),
             #[cfg(feature = "rocksdb")]
             Self::Memory => {
-                use crate::database::Database;
-
-                let database = open(&RocksDb::default(), &owned, scratch, databases)?;
-                let mut table = KeyedTable::new(groups, owned.clone());
-                let mut read = Ok(());
-                database.scan(&owned, &mut |key, value| {
-                    read = table.restore_entry(key, value);
-                    read.is_ok()
-                })?;
-                read.map_err(|source| StoreError::Codec { path: scratch.to_owned(), source })?;
-                Ok(table)
+                Some(Below::ToRead(Box::new(open(&RocksDb::default(), &owned, scratch, databases)?)))
             }
             #[cfg(feature = "rocksdb")]
             Self::RocksDb(config) => {
-                let database = open(config, &owned, scratch, databases)?;
-                let config = config.clone();
+                let database = open(&config.clone().expiring(&expiry), &owned, scratch, databases)?;
                 let first = databases.first().filter(|first| first.can_be_shared);
                 let opened_from = first.map_or_else(crate::DatabaseCopy::default, |first| first.copy.clone());
-                let database = (std::sync::Arc::new(database) as _, opened_from);
-                Ok(KeyedTable::over(groups, owned, database, move |bytes| config.limit(bytes)))
+                let buffer = WriteBuffer::new(std::sync::Arc::new(database), opened_from);
+                Some(Below::Over(SharedBuffer::new(buffer), config.clone()))
+            }
+        };
+        Ok(OpenBackend { groups, owned, scratch: scratch.to_owned(), below, sharers: Arc::default(), expiry })
+    }
+}
+
+/// What is below the tables of one instance.
+#[derive(Debug)]
+pub struct OpenBackend {
+    groups: KeyGroups,
+    owned: Range<u16>,
+    scratch: PathBuf,
+    below: Option<Below>,
+    /// Tables that share the memory.
+    sharers: Arc<AtomicUsize>,
+    expiry: Arc<Expiry>,
+}
+
+#[derive(Debug)]
+enum Below {
+    /// Tables in memory begin with what is there.
+    #[cfg(feature = "rocksdb")]
+    ToRead(Box<dyn crate::database::Database>),
+    #[cfg(feature = "rocksdb")]
+    Over(SharedBuffer, RocksDb),
+}
+
+impl OpenBackend {
+    /// In memory, with nothing to begin with.
+    pub fn in_memory(groups: KeyGroups, owned: Range<u16>) -> Self {
+        Self {
+            groups,
+            owned,
+            scratch: PathBuf::new(),
+            below: None,
+            sharers: Arc::default(),
+            expiry: Arc::default(),
+        }
+    }
+
+    /// A table of this instance, which begins with what the databases have for it. There is one for each type of keys.
+    ///
+    /// # Errors
+    /// If a database cannot be read.
+    pub fn table<K: TableKey, S: TableState>(&self) -> Result<KeyedTable<K, S>, StoreError> {
+        let Self { groups, owned, scratch, below, sharers, .. } = self;
+        match below {
+            None => Ok(KeyedTable::new(*groups, owned.clone())),
+            #[cfg(feature = "rocksdb")]
+            Some(Below::ToRead(database)) => {
+                let mut table = KeyedTable::new(*groups, owned.clone());
+                let mut read = Ok(());
+                database.scan(owned, &mut |key, value| {
+                    if split_key(key).is_some_and(|(_, space, _)| space == K::SPACE) {
+                        read = table.restore_entry(key, value);
+                    }
+                    read.is_ok()
+                })?;
+                read.map_err(|source| StoreError::Codec { path: scratch.clone(), source })?;
+                Ok(table)
+            }
+            #[cfg(feature = "rocksdb")]
+            Some(Below::Over(buffer, config)) => {
+                let (config, sharers) = (config.clone(), Arc::clone(sharers));
+                let limit = move |bytes| config.limit(bytes) / sharers.load(Ordering::Relaxed).max(1);
+                Ok(KeyedTable::over(*groups, owned.clone(), buffer.clone(), limit))
             }
         }
+    }
+
+    /// What the database may forget.
+    pub fn expiry(&self) -> &Expiry {
+        &self.expiry
+    }
+
+    /// Tells how many tables there are entries in.
+    pub fn shared_by(&self, tables: usize) {
+        self.sharers.store(tables, Ordering::Relaxed);
     }
 }
 

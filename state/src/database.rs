@@ -19,7 +19,8 @@ use crate::{Fs, StoreError};
 /// Changes by key, in the order of the keys: `None` where the key is gone.
 pub(crate) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// A sorted map of bytes on disk. A key begins with its key group, two bytes, the high one first.
+/// A sorted map of bytes on disk. A key begins with its key group, two bytes, the high one first, and the table that it
+/// belongs to, one byte.
 pub(crate) trait Database: Send + Sync + fmt::Debug {
     /// Calls `found` with what the key has, if it has anything.
     ///
@@ -133,19 +134,22 @@ impl WriteBuffer {
     }
 
     /// A copy of what has been written so far, for this checkpoint, to be made on another thread. Until that is done, or
-    /// given up, nothing more is written.
-    pub(crate) fn link(&mut self, checkpoint: u64) -> Link {
+    /// given up, nothing more is written. `None` if another table has begun to make it.
+    pub(crate) fn link(&mut self, checkpoint: u64) -> Option<Link> {
+        if self.making.as_ref().is_some_and(|(making, _)| *making == checkpoint) {
+            return None;
+        }
         *self.latch.held() += 1;
         self.copies += 1;
         let made = Arc::default();
         self.making = Some((checkpoint, Arc::clone(&made)));
-        Link {
+        Some(Link {
             database: Arc::clone(&self.database),
             folder: self.database.scratch().join(format!("copy-{}", self.copies)),
             latch: Arc::clone(&self.latch),
             before: Arc::clone(&self.complete),
             made,
-        }
+        })
     }
 
     /// The checkpoint is complete: what was stored for it is there to stay.
@@ -156,6 +160,28 @@ impl WriteBuffer {
             self.complete = Arc::new(made);
         }
     }
+}
+
+/// The one buffer of all tables of an instance.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedBuffer(Arc<Mutex<WriteBuffer>>);
+
+impl SharedBuffer {
+    pub(crate) fn new(buffer: WriteBuffer) -> Self {
+        Self(Arc::new(Mutex::new(buffer)))
+    }
+
+    /// The buffer. All tables are used by one thread, so that nobody waits for it.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, WriteBuffer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Key group, table and encoded key of a key in the database.
+pub(crate) fn split_key(key: &[u8]) -> Option<(u16, u8, &[u8])> {
+    let (group, key) = key.split_first_chunk()?;
+    let (space, key) = key.split_first()?;
+    Some((u16::from_be_bytes(*group), *space, key))
 }
 
 /// The right to make a copy of a database as it is: as long as it exists, nothing is written there.

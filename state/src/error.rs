@@ -69,6 +69,33 @@ pub enum CodecError {
         /// How many bytes are left.
         bytes: usize,
     },
+    /// The bytes end in the middle of something.
+    #[error("the bytes end inside {inside}")]
+    Short {
+        /// What is not whole.
+        inside: &'static str,
+    },
+    /// A collection could not be read.
+    #[error("the collection `{name}` of this operator cannot be read")]
+    Collection {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<CodecError>,
+    },
+    /// A collection is used as another kind, or with another type, than it has.
+    #[error(
+        "the collection `{name}` holds {found}, and is used as one of {expected}; give each collection of an operator a \
+         name of its own, and another name to one that changes what it is"
+    )]
+    OtherCollection {
+        /// Its name.
+        name: String,
+        /// What it holds.
+        found: String,
+        /// As what it is used.
+        expected: String,
+    },
 }
 
 /// State that is on disk could not be reached in the middle of the work. It is the payload of an unwinding, as the way of

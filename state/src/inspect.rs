@@ -6,7 +6,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use keyed::KeyedEntry;
+pub use keyed::{CollectionEntry, KeyedEntry};
 
 use crate::part::{failed, verify_part};
 use crate::store::found;
@@ -113,7 +113,21 @@ impl Snapshots {
         scratch: &Path,
         visit: &mut dyn FnMut(KeyedEntry<'_>) -> bool,
     ) -> Result<(), StoreError> {
-        keyed::visit(&self.place, operator, scratch, visit)
+        keyed::states(&self.place, operator, scratch, visit)
+    }
+
+    /// Shows all pages of all collections of an operator, as [`keyed_state`](Self::keyed_state) shows its keys. Some of what is
+    /// in them may have expired.
+    ///
+    /// # Errors
+    /// As [`keyed_state`](Self::keyed_state).
+    pub fn collections(
+        &self,
+        operator: &OperatorPart,
+        scratch: &Path,
+        visit: &mut dyn FnMut(CollectionEntry<'_>) -> bool,
+    ) -> Result<(), StoreError> {
+        keyed::collections(&self.place, operator, scratch, visit)
     }
 }
 

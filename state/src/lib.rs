@@ -41,9 +41,11 @@ mod backend;
 #[doc(hidden)]
 pub mod bug;
 mod codec;
+mod collections;
 mod data;
 mod database;
 mod error;
+mod expiry;
 mod frame;
 mod fs;
 mod hash;
@@ -66,16 +68,22 @@ mod store;
 )]
 mod table;
 mod timers;
+mod ttl;
 mod uri;
 
-pub use backend::StateBackend;
+pub use backend::{OpenBackend, StateBackend};
 pub use codec::{decode, encode};
+pub use collections::{
+    Aggregate, AggregatingState, Asking, CollectionKind, CollectionName, Collections, ListState, MapState,
+    OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState, ValueState, names_in,
+};
 pub use data::{Data, Key, State};
 pub use database::{DatabaseCopy, DatabaseFile, Link};
 pub use error::{CodecError, Damage, StateFault, StoreError, chain_of};
+pub use expiry::Expiry;
 pub use fs::{DiskFault, FileInfo, FileSystem, FileWriter, Fs, LocalFs, SimulatedDisk};
 pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
-pub use inspect::{FoundSnapshot, KeyedEntry, Snapshots};
+pub use inspect::{CollectionEntry, FoundSnapshot, KeyedEntry, Snapshots};
 pub use key_group::KeyGroups;
 pub use manifest::{InstancePart, Manifest, OperatorPart};
 pub use part::{PartFile, PartWriter, read_part};
@@ -89,6 +97,7 @@ pub use savepoint::{read_savepoint, remove_savepoint, write_savepoint};
 pub use section::{Section, SectionKind};
 pub use snapshot::SliceProgress;
 pub use store::{CheckpointStore, Collected, Identity, Scanned, durable_skips};
-pub use table::{KeyedTable, SnapshotBegun};
+pub use table::{Additions, KeyedTable, SnapshotBegun, Sweep, TableKey, TableState, Timed};
 pub use timers::TimerQueue;
+pub use ttl::Ttl;
 pub use uri::SnapshotPlace;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint;
+use rocksdb::compaction_filter::Decision;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Error,
     ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch,
@@ -16,6 +17,7 @@ use rocksdb::{
 
 use crate::StoreError;
 use crate::database::{Changes, Database, WRITE_AT};
+use crate::expiry::Expiry;
 use crate::part::failed;
 
 /// Changes the options of a database.
@@ -29,11 +31,18 @@ pub struct RocksDb {
     cache_entries: Option<usize>,
     compacts: bool,
     tune: Option<Tune>,
+    expiry: Option<Arc<Expiry>>,
 }
 
 impl Default for RocksDb {
     fn default() -> Self {
-        Self { memory_bytes: 256 * 1024 * 1024, cache_entries: None, compacts: true, tune: None }
+        Self {
+            memory_bytes: 256 * 1024 * 1024,
+            cache_entries: None,
+            compacts: true,
+            tune: None,
+            expiry: None,
+        }
     }
 }
 
@@ -75,6 +84,11 @@ impl RocksDb {
     #[doc(hidden)]
     pub fn deterministic(self) -> Self {
         Self { compacts: false, ..self }
+    }
+
+    /// Forgets what has expired when it comes by it.
+    pub(crate) fn expiring(self, expiry: &Arc<Expiry>) -> Self {
+        Self { expiry: Some(Arc::clone(expiry)), ..self }
     }
 
     /// The entries that fit, if each takes so many bytes.
@@ -133,6 +147,11 @@ impl RocksDb {
         options.set_stats_persist_period_sec(0);
         options.set_log_level(LogLevel::Error);
         options.set_keep_log_file_num(1);
+        if let Some(expiry) = self.expiry.clone() {
+            options.set_compaction_filter("expired", move |_, key, value| {
+                if expiry.has_expired(key, value) { Decision::Remove } else { Decision::Keep }
+            });
+        }
         if let Some(tune) = &self.tune {
             tune(&mut options);
         }

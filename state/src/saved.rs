@@ -102,5 +102,6 @@ pub fn read_saved(fs: &Fs, root: &Path, part: &InstancePart) -> Result<SavedInst
 }
 
 fn is_keyed(section: &Section) -> bool {
-    matches!(section.kind, SectionKind::KeyedState | SectionKind::RemovedKeys)
+    use SectionKind::{Collections, KeyedState, RemovedKeys, RemovedPages};
+    matches!(section.kind, KeyedState | RemovedKeys | Collections | RemovedPages)
 }

@@ -26,11 +26,17 @@ pub enum SectionKind {
     Parked = 10,
     /// Keys that have no state any more, in a snapshot that is an addition to another.
     RemovedKeys = 11,
+    /// Pages of collections, each with what belongs to a key.
+    Collections = 12,
+    /// Pages that are gone, in a snapshot that is an addition to another.
+    RemovedPages = 13,
+    /// The names of an operator's collections.
+    CollectionNames = 15,
 }
 
 impl SectionKind {
     /// All kinds, by number.
-    pub const ALL: [SectionKind; 11] = [
+    pub const ALL: [SectionKind; 14] = [
         SectionKind::KeyedState,
         SectionKind::EventTimers,
         SectionKind::ProcessingTimers,
@@ -42,6 +48,9 @@ impl SectionKind {
         SectionKind::Supervision,
         SectionKind::Parked,
         SectionKind::RemovedKeys,
+        SectionKind::Collections,
+        SectionKind::RemovedPages,
+        SectionKind::CollectionNames,
     ];
 
     /// The kind with this number in a file, if there is one.

@@ -6,6 +6,8 @@
 //! not changed since a snapshot that is part of a complete checkpoint need not be written again.
 
 mod cache;
+mod entry;
+mod expire;
 mod history;
 mod ordered;
 mod removed;
@@ -14,12 +16,15 @@ mod span;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod timed;
 
 use std::any::type_name;
 use std::ops::Range;
-use std::sync::Arc;
 
 use cache::Cache;
+pub use entry::{TableKey, TableState};
+pub use expire::Sweep;
+pub use history::Additions;
 use history::History;
 pub(crate) use ordered::{OrderedTable, Slot, Tagged};
 use removed::Removed;
@@ -27,13 +32,15 @@ use snapshot::Running;
 pub use snapshot::SnapshotBegun;
 use span::Span;
 use stamp::Stamp;
+pub use timed::Timed;
+pub(crate) use timed::split_time;
 
-use crate::database::Database;
+use crate::database::SharedBuffer;
 use crate::snapshot::SectionWriter;
-use crate::{CodecError, DatabaseCopy, Key, KeyGroups, Section, SectionKind, State, decode, hash_key};
+use crate::{CodecError, KeyGroups, SavedInstance, Section, SectionKind};
 
 /// The state of every key of some key groups. Hashes are passed in, because the caller has them already; they
-/// must be those of [`hash_key`].
+/// must be those of [`hash_key`](crate::hash_key).
 #[derive(Debug)]
 pub struct KeyedTable<K, S> {
     groups: KeyGroups,
@@ -71,7 +78,7 @@ impl<K, S> Tagged for Entry<K, S> {
     }
 }
 
-impl<K: Key, S: State> KeyedTable<K, S> {
+impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// An empty table for the key groups `owned` out of `groups`, all of it in memory.
     pub fn new(groups: KeyGroups, owned: Range<u16>) -> Self {
         Self {
@@ -85,21 +92,21 @@ impl<K: Key, S: State> KeyedTable<K, S> {
             running: None,
             history: History::default(),
             removed: Removed::default(),
-            sections: SectionWriter::new(SectionKind::KeyedState),
-            removals: SectionWriter::new(SectionKind::RemovedKeys),
+            sections: SectionWriter::new(K::KINDS.0),
+            removals: SectionWriter::new(K::KINDS.1),
             below: None,
         }
     }
 
-    /// A table over a database, which was opened from a copy: `limit` says how many entries of it are in memory, if one takes so many bytes.
+    /// A table over a database: `limit` says how many entries of it are in memory, if one takes so many bytes.
     pub(crate) fn over(
         groups: KeyGroups,
         owned: Range<u16>,
-        database: (Arc<dyn Database>, DatabaseCopy),
+        buffer: SharedBuffer,
         limit: impl Fn(usize) -> usize + Send + 'static,
     ) -> Self {
         let mut table = Self::new(groups, owned);
-        let cache = Cache::new(database, Box::new(limit), ordered::bytes_for_each::<Entry<K, S>>());
+        let cache = Cache::new(buffer, Box::new(limit), ordered::bytes_for_each::<Entry<K, S>>());
         table.entries.keep_within(cache.limit());
         table.below = Some(cache);
         table
@@ -135,14 +142,33 @@ impl<K: Key, S: State> KeyedTable<K, S> {
     #[inline]
     pub fn entry(&mut self, hash: u64, key: K) -> (&K, &mut S) {
         let tag = self.tag_of(hash);
-        let slot = match self.entries.find(tag, |entry| entry.key == key) {
-            Ok(slot) => {
+        let found = self.entries.find(tag, |entry| entry.key == key);
+        self.changed_at(tag, found.ok(), || key)
+    }
+
+    /// As [`entry`](Self::entry), for a key that is only made if it is not in memory.
+    #[inline]
+    pub(crate) fn entry_by(
+        &mut self,
+        place: u64,
+        is: impl Fn(&K) -> bool,
+        make: impl FnOnce() -> K,
+    ) -> (&K, &mut S) {
+        let tag = self.tag_of(place);
+        let found = self.entries.find(tag, |entry| is(&entry.key));
+        self.changed_at(tag, found.ok(), make)
+    }
+
+    #[inline]
+    fn changed_at(&mut self, tag: u32, found: Option<Slot>, make: impl FnOnce() -> K) -> (&K, &mut S) {
+        let slot = match found {
+            Some(slot) => {
                 if self.running.is_some() {
                     self.before_change(slot);
                 }
                 slot
             }
-            Err(_) => self.load_or_insert(tag, key),
+            None => self.load_or_insert(tag, make()),
         };
         let touched = self.touched;
         let entry = self.entries.at_mut(slot);
@@ -150,11 +176,29 @@ impl<K: Key, S: State> KeyedTable<K, S> {
         (&entry.key, &mut entry.state)
     }
 
+    /// As [`get`](Self::get), for a key that is only made if it is not in memory. What is changed in the state this way must
+    /// not change how it is encoded.
+    #[inline]
+    pub(crate) fn get_by(
+        &mut self,
+        place: u64,
+        is: impl Fn(&K) -> bool,
+        make: impl FnOnce() -> K,
+    ) -> Option<&mut S> {
+        let tag = self.tag_of(place);
+        let slot = match self.entries.find(tag, |entry| is(&entry.key)) {
+            Ok(slot) => slot,
+            Err(_) if self.below.is_none() => return None,
+            Err(_) => self.load(tag, &make())?,
+        };
+        Some(&mut self.entries.at_mut(slot).state)
+    }
+
     /// Begins to load what [`entry`](Self::entry) will look at for this hash. Worth it some ten entries ahead, in a table
     /// that is larger than the cache of the processor.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        self.entries.prefetch(self.span.tag(hash));
+        self.entries.prefetch(if K::IS_SPREAD { self.span.tag(hash) } else { hash as u32 });
     }
 
     /// The state of `key`, if it has any.
@@ -216,9 +260,9 @@ impl<K: Key, S: State> KeyedTable<K, S> {
     /// into another group, or one that is there already. The table is to be thrown away then.
     pub fn restore(&mut self, section: &Section) -> Result<(), CodecError> {
         let Section { kind, group, .. } = *section;
-        self.restore_with(section, SectionKind::KeyedState, |table, tag, key, input| {
-            let state: S = decode(input)?;
-            if table.find_or_load(hash_key(&key), &key).is_some() {
+        self.restore_with(section, K::KINDS.0, |table, tag, key, input| {
+            let state = S::read(input)?;
+            if table.find_or_load(key.place(), &key).is_some() {
                 return Err(CodecError::Duplicate { kind, group });
             }
             // A database does not have it.
@@ -242,17 +286,45 @@ impl<K: Key, S: State> KeyedTable<K, S> {
         sections: &(impl Iterator<Item = &'s Section> + Clone),
     ) -> Result<(), CodecError> {
         let of_kind = |wanted| sections.clone().filter(move |section: &&Section| section.kind == wanted);
-        for section in of_kind(SectionKind::RemovedKeys) {
-            self.restore_with(section, SectionKind::RemovedKeys, |table, _, key, _| {
-                table.remove(hash_key(&key), &key);
+        for section in of_kind(K::KINDS.1) {
+            self.restore_with(section, K::KINDS.1, |table, _, key, _| {
+                table.remove(key.place(), &key);
                 Ok(())
             })?;
         }
-        for section in of_kind(SectionKind::KeyedState) {
-            self.restore_with(section, SectionKind::KeyedState, |table, _, key, input| {
-                *table.entry(hash_key(&key), key).1 = decode(input)?;
+        for section in of_kind(K::KINDS.0) {
+            self.restore_with(section, K::KINDS.0, |table, _, key, input| {
+                *table.entry(key.place(), key).1 = S::read(input)?;
                 Ok(())
             })?;
+        }
+        Ok(())
+    }
+
+    /// Adds what instances have saved for the key groups of this one. What their databases have is there already.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_saved(&mut self, saved: &[SavedInstance]) -> Result<(), CodecError> {
+        let owned = self.owned.clone();
+        let is_mine = |section: &&Section| owned.contains(&section.group);
+        let full = |saved: &SavedInstance| {
+            let of_kind = saved.sections.iter().filter(|section| section.kind == K::KINDS.0);
+            of_kind.filter(is_mine).map(|section| section.entries as usize).sum::<usize>()
+        };
+        self.reserve(saved.iter().map(full).sum());
+        for saved in saved {
+            let mine = saved.sections.iter().filter(is_mine);
+            if saved.database.is_some() {
+                self.restore_changes(&mine)?;
+            } else {
+                for section in mine.filter(|section| section.kind == K::KINDS.0) {
+                    self.restore(section)?;
+                }
+            }
+            for changes in &saved.changes {
+                self.restore_changes(&changes.iter().filter(is_mine))?;
+            }
         }
         Ok(())
     }
@@ -260,9 +332,11 @@ impl<K: Key, S: State> KeyedTable<K, S> {
     /// Adds an entry as a database has it.
     #[cfg(feature = "rocksdb")]
     pub(crate) fn restore_entry(&mut self, key: &[u8], state: &[u8]) -> Result<(), CodecError> {
-        let group = key.split_first_chunk().map_or(0, |(group, _)| u16::from_be_bytes(*group));
-        let bytes = [key.get(2..).unwrap_or_default(), state].concat();
-        self.restore(&Section { kind: SectionKind::KeyedState, group, entries: 1, bytes })
+        let Some((group, _, key)) = crate::database::split_key(key) else {
+            return Err(CodecError::Trailing { bytes: key.len() });
+        };
+        let bytes = [key, state].concat();
+        self.restore(&Section { kind: K::KINDS.0, group, entries: 1, bytes })
     }
 
     /// Calls `apply` with each key of a section, and with the bytes that follow it.
@@ -281,8 +355,8 @@ impl<K: Key, S: State> KeyedTable<K, S> {
         }
         let mut input = bytes.as_slice();
         for _ in 0..entries {
-            let key: K = decode(&mut input)?;
-            let hash = hash_key(&key);
+            let key = K::read(&mut input)?;
+            let hash = key.place();
             let found = self.groups.group_of(hash);
             if found != group {
                 return Err(CodecError::WrongGroup { type_name: type_name::<K>(), expected: group, found });
@@ -308,7 +382,7 @@ impl<K: Key, S: State> KeyedTable<K, S> {
         if !self.span.contains(hash) {
             self.not_owned(hash);
         }
-        self.span.tag(hash)
+        if K::IS_SPREAD { self.span.tag(hash) } else { hash as u32 }
     }
 
     #[cold]

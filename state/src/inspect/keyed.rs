@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde::de::IgnoredAny;
 
-use crate::database::{Changes, Database};
+use crate::collections::{items_of, split_numbers};
+use crate::database::{Changes, Database, split_key};
+use crate::table::split_time;
 use crate::{
     CodecError, OperatorPart, SavedDatabase, SavedInstance, Section, SectionKind, SnapshotPlace, StoreError,
     decode, read_saved,
@@ -22,12 +24,58 @@ pub struct KeyedEntry<'e> {
     pub state: &'e [u8],
 }
 
+/// A page of what a key has in a collection, as it is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CollectionEntry<'e> {
+    /// The key group.
+    pub group: u16,
+    /// The encoded key.
+    pub key: &'e [u8],
+    /// The [number](crate::CollectionName::id) of the collection.
+    pub collection: u32,
+    /// The number of the page.
+    pub page: u32,
+    /// The encoded items, one value: a list, of pairs if it is a map.
+    pub items: &'e [u8],
+}
+
+/// An entry of any table: group, table, encoded key and state.
+type Visit<'v> = &'v mut dyn FnMut(u16, u8, &[u8], &[u8]) -> bool;
+
 /// As [`Snapshots::keyed_state`](super::Snapshots::keyed_state).
-pub(super) fn visit(
+pub(super) fn states(
     place: &SnapshotPlace,
     operator: &OperatorPart,
     scratch: &Path,
-    visit: &mut dyn FnMut(KeyedEntry<'_>) -> bool,
+    show: &mut dyn FnMut(KeyedEntry<'_>) -> bool,
+) -> Result<(), StoreError> {
+    visit(place, operator, scratch, &mut |group, space, key, mut state| {
+        // The time of its last use is nothing of the state's.
+        split_time(&mut state);
+        space != 0 || show(KeyedEntry { group, key, state })
+    })
+}
+
+/// As [`Snapshots::collections`](super::Snapshots::collections).
+pub(super) fn collections(
+    place: &SnapshotPlace,
+    operator: &OperatorPart,
+    scratch: &Path,
+    show: &mut dyn FnMut(CollectionEntry<'_>) -> bool,
+) -> Result<(), StoreError> {
+    visit(place, operator, scratch, &mut |group, space, key, page_bytes| {
+        let Some((key, numbers)) = key.split_last_chunk::<8>().filter(|_| space == 1) else { return true };
+        let Some((collection, page)) = split_numbers(&mut numbers.as_slice()) else { return true };
+        let Some(items) = items_of(page_bytes) else { return true };
+        show(CollectionEntry { group, key, collection, page, items })
+    })
+}
+
+fn visit(
+    place: &SnapshotPlace,
+    operator: &OperatorPart,
+    scratch: &Path,
+    visit: Visit<'_>,
 ) -> Result<(), StoreError> {
     let mut parts: Vec<_> = operator.instances.iter().collect();
     // So the groups are in order, too.
@@ -54,9 +102,11 @@ pub(super) fn visit(
 
 /// All that the sections say, the later over the earlier, by key as it is in a database.
 fn gather(saved: &SavedInstance) -> Result<Changes, CodecError> {
+    use SectionKind::{Collections, KeyedState, RemovedKeys, RemovedPages};
+
     let mut all = Changes::new();
     for layer in iter::once(&saved.sections).chain(&saved.changes) {
-        for kind in [SectionKind::RemovedKeys, SectionKind::KeyedState] {
+        for kind in [RemovedKeys, RemovedPages, KeyedState, Collections] {
             for section in layer.iter().filter(|section| section.kind == kind) {
                 add(section, &mut all)?;
             }
@@ -67,31 +117,34 @@ fn gather(saved: &SavedInstance) -> Result<Changes, CodecError> {
 
 fn add(section: &Section, all: &mut Changes) -> Result<(), CodecError> {
     let mut rest = section.bytes.as_slice();
+    let is_page = matches!(section.kind, SectionKind::Collections | SectionKind::RemovedPages);
+    let is_gone = matches!(section.kind, SectionKind::RemovedKeys | SectionKind::RemovedPages);
     for _ in 0..section.entries {
         let mut key = section.group.to_be_bytes().to_vec();
+        key.push(u8::from(is_page));
         key.extend_from_slice(value(&mut rest)?);
-        let state = match section.kind {
-            SectionKind::RemovedKeys => None,
-            _ => Some(value(&mut rest)?.to_vec()),
-        };
+        if is_page {
+            let (numbers, after) =
+                rest.split_first_chunk::<8>().ok_or(CodecError::Short { inside: "a page's key" })?;
+            key.extend_from_slice(numbers);
+            rest = after;
+        }
+        let state = if is_gone { None } else { Some(value(&mut rest)?.to_vec()) };
         all.insert(key, state);
     }
     if rest.is_empty() { Ok(()) } else { Err(CodecError::Trailing { bytes: rest.len() }) }
 }
 
-/// The bytes of one value, whatever it is.
+/// The bytes of one value, whatever it is, with the time of its last use if there is one.
 fn value<'b>(input: &mut &'b [u8]) -> Result<&'b [u8], CodecError> {
     let start = *input;
+    split_time(input);
     decode::<IgnoredAny>(input)?;
     Ok(&start[..start.len() - input.len()])
 }
 
 /// Shows what a database has, with changes over it. Whether more is wanted.
-fn merge(
-    database: &dyn Database,
-    changes: Changes,
-    visit: &mut dyn FnMut(KeyedEntry<'_>) -> bool,
-) -> Result<bool, StoreError> {
+fn merge(database: &dyn Database, changes: Changes, visit: Visit<'_>) -> Result<bool, StoreError> {
     let mut changes = changes.into_iter().peekable();
     let mut more = true;
     database.scan(&(0..u16::MAX), &mut |key, state| {
@@ -110,19 +163,14 @@ fn merge(
 }
 
 /// Shows what is in memory. Whether more is wanted.
-fn rest(
-    changes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
-    visit: &mut dyn FnMut(KeyedEntry<'_>) -> bool,
-) -> bool {
+fn rest(changes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>, visit: Visit<'_>) -> bool {
     changes.into_iter().all(|(key, state)| show(&key, state.as_deref(), visit))
 }
 
 /// Shows a key as it is in a database, unless it has nothing. Whether more is wanted.
-fn show(key: &[u8], state: Option<&[u8]>, visit: &mut dyn FnMut(KeyedEntry<'_>) -> bool) -> bool {
-    match (key.split_first_chunk(), state) {
-        (Some((group, key)), Some(state)) => {
-            visit(KeyedEntry { group: u16::from_be_bytes(*group), key, state })
-        }
+fn show(key: &[u8], state: Option<&[u8]>, visit: Visit<'_>) -> bool {
+    match (split_key(key), state) {
+        (Some((group, space, key)), Some(state)) => visit(group, space, key, state),
         _ => true,
     }
 }
@@ -147,7 +195,7 @@ mod tests {
 
     #[test]
     fn changes_lie_over_the_database_wherever_they_are_in_the_order() {
-        let key = |name: &str| [&[0, 3], name.as_bytes()].concat();
+        let key = |name: &str| [&[0, 3, 0], name.as_bytes()].concat();
         let some = |state: &str| Some(state.as_bytes().to_vec());
         let database = MapDatabase::default();
         let stored = [("b", "1"), ("d", "1"), ("f", "1")];
@@ -156,10 +204,10 @@ mod tests {
         let changes = Changes::from(changes.map(|(name, state)| (key(name), state)));
         let read = |limit: usize| {
             let mut found = Vec::new();
-            let more = merge(&database, changes.clone(), &mut |entry| {
-                assert_eq!(entry.group, 3);
+            let more = merge(&database, changes.clone(), &mut |group, space, key, state| {
+                assert_eq!((group, space), (3, 0));
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-                found.push(text(entry.key) + &text(entry.state));
+                found.push(text(key) + &text(state));
                 found.len() < limit
             });
             assert_eq!(more.unwrap(), found.len() < limit);

@@ -5,19 +5,17 @@
 //! yet is written to it then, in batches. What has not changed for a whole snapshot is written even if it stays, a little
 //! at a time, as snapshots have to hold all that the database lacks.
 
-use std::sync::Arc;
-
 use super::ordered::TAGS;
 use super::snapshot::write_before;
-use super::{Entry, KeyedTable, Slot, Stamp};
+use super::{Entry, KeyedTable, Slot, Stamp, TableKey, TableState};
 use crate::bug::{self, Bug};
-use crate::database::{Database, Link, WriteBuffer};
-use crate::{CodecError, DatabaseCopy, Key, KeyGroups, State, StateFault, decode, encode, hash_key};
+use crate::database::{Link, SharedBuffer, split_key};
+use crate::{CodecError, KeyGroups, StateFault};
 
 /// What a table knows of the database below it.
 #[derive(Debug)]
 pub(super) struct Cache {
-    buffer: WriteBuffer,
+    buffer: SharedBuffer,
     /// The most entries in memory, if one takes so many bytes.
     limit_for: LimitFor,
     /// What an entry takes in the table itself.
@@ -73,13 +71,13 @@ const LIMIT_AFTER: usize = 4096;
 
 impl Cache {
     pub(super) fn new(
-        (database, opened_from): (Arc<dyn Database>, DatabaseCopy),
+        buffer: SharedBuffer,
         limit_for: Box<dyn Fn(usize) -> usize + Send>,
         entry_bytes: usize,
     ) -> Self {
         let limit = limit_for(entry_bytes).max(1);
         Self {
-            buffer: WriteBuffer::new(database, opened_from),
+            buffer,
             limit_for: LimitFor(limit_for),
             entry_bytes,
             limit,
@@ -109,31 +107,30 @@ impl Cache {
     }
 }
 
-/// A key as the database has it: its group, so that groups lie together, and its encoding.
-pub(crate) fn database_key<K: Key>(
+/// A key as the database has it: its group, so that groups lie together, its table, and its encoding.
+pub(crate) fn database_key<K: TableKey>(
     groups: KeyGroups,
-    hash: u64,
     key: &K,
     out: &mut Vec<u8>,
 ) -> Result<(), CodecError> {
     out.clear();
-    out.extend_from_slice(&groups.group_of(hash).to_be_bytes());
-    encode(key, out)
+    out.extend_from_slice(&groups.group_of(key.place()).to_be_bytes());
+    out.push(K::SPACE);
+    key.write(out)
 }
 
-impl<K: Key, S: State> KeyedTable<K, S> {
+impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// Brings a key that is not in memory there, if the database has it.
     pub(super) fn load(&mut self, tag: u32, key: &K) -> Option<Slot> {
         self.make_room();
         let cache = self.below.as_mut()?;
         let mut state: Option<Result<S, CodecError>> = None;
         let mut bytes_read = 0;
-        let looked = database_key(self.groups, hash_key(key), key, &mut cache.key)
-            .map_err(StateFault::from)
-            .and_then(|()| {
-                cache.buffer.get(&cache.key, &mut |mut bytes| {
+        let looked =
+            database_key(self.groups, key, &mut cache.key).map_err(StateFault::from).and_then(|()| {
+                cache.buffer.lock().get(&cache.key, &mut |mut bytes| {
                     bytes_read = bytes.len();
-                    state = Some(decode(&mut bytes));
+                    state = Some(S::read(&mut bytes));
                 })?;
                 state.transpose().map_err(StateFault::from)
             });
@@ -153,13 +150,17 @@ impl<K: Key, S: State> KeyedTable<K, S> {
     pub(super) fn begin_link(&mut self, checkpoint: u64) -> Option<Link> {
         let cache = self.below.as_mut()?;
         // What the database lacks at this moment the snapshot has to hold: best if that are only entries in memory.
-        if let Err(error) = cache.buffer.flush() {
+        let mut buffer = cache.buffer.lock();
+        if let Err(error) = buffer.flush() {
+            drop(buffer);
             StateFault::from(error).throw();
         }
         let Self { sections, removals, .. } = self;
-        for (key, state) in cache.buffer.waiting() {
-            let Some((group, key)) = key.split_first_chunk() else { continue };
-            let group = u16::from_be_bytes(*group);
+        for (key, state) in buffer.waiting() {
+            let Some((group, space, key)) = split_key(key) else { continue };
+            if space != K::SPACE {
+                continue;
+            }
             match state {
                 Some(state) => sections.write(group, |out| {
                     out.extend_from_slice(key);
@@ -174,12 +175,12 @@ impl<K: Key, S: State> KeyedTable<K, S> {
         }
         cache.sweep = 0;
         cache.sweeps_before = self.epoch - 1;
-        Some(cache.buffer.link(checkpoint))
+        buffer.link(checkpoint)
     }
 
     pub(super) fn complete_below(&mut self, checkpoint: u64) {
         if let Some(cache) = &mut self.below {
-            cache.buffer.complete(checkpoint);
+            cache.buffer.lock().complete(checkpoint);
         }
     }
 
@@ -191,7 +192,7 @@ impl<K: Key, S: State> KeyedTable<K, S> {
     pub fn write_back(&mut self, slots: usize) -> bool {
         let Self { below, entries, running, sections, groups, epoch, .. } = self;
         let Some(cache) = below else { return false };
-        if cache.sweep == TAGS || cache.buffer.is_held() {
+        if cache.sweep == TAGS || cache.buffer.lock().is_held() {
             return false;
         }
         let mut budget = slots.max(1);
@@ -241,14 +242,14 @@ impl<K: Key, S: State> KeyedTable<K, S> {
 const WRITE_COST: usize = 64;
 
 impl Cache {
-    fn put<K: Key, S: State>(&mut self, groups: KeyGroups, key: &K, state: Option<&S>) {
+    fn put<K: TableKey, S: TableState>(&mut self, groups: KeyGroups, key: &K, state: Option<&S>) {
         let mut encoded = Vec::new();
-        let put = database_key(groups, hash_key(key), key, &mut self.key)
-            .and_then(|()| state.map_or(Ok(()), |state| encode(state, &mut encoded)));
+        let put = database_key(groups, key, &mut self.key)
+            .and_then(|()| state.map_or(Ok(()), |state| state.write(&mut encoded)));
         self.measured::<K, S>(self.key.len() + encoded.len());
         let put = put
             .map_err(StateFault::from)
-            .and_then(|()| Ok(self.buffer.put(&self.key, state.is_some().then_some(encoded))?));
+            .and_then(|()| Ok(self.buffer.lock().put(&self.key, state.is_some().then_some(encoded))?));
         put.unwrap_or_else(|fault| fault.throw());
     }
 }

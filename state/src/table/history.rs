@@ -31,6 +31,31 @@ struct Base {
     changes: u32,
 }
 
+/// The snapshots of changes since the last full one.
+#[derive(Clone, Copy, Debug)]
+pub struct Additions {
+    changes: u32,
+    changes_bytes: u64,
+    full_bytes: u64,
+    always: bool,
+}
+
+impl Additions {
+    /// Whether it is better if the next snapshot, of all these tables together, holds everything.
+    pub fn are_enough<const TABLES: usize>(tables: [Option<Additions>; TABLES]) -> bool {
+        let (mut changes_bytes, mut full_bytes, mut always) = (0_u64, 0_u64, false);
+        for table in tables {
+            let Some(additions) = table.filter(|additions| additions.changes < CHANGES_AT_MOST) else {
+                return true;
+            };
+            changes_bytes = changes_bytes.saturating_add(additions.changes_bytes);
+            full_bytes = full_bytes.saturating_add(additions.full_bytes);
+            always |= additions.always;
+        }
+        !always && changes_bytes.saturating_mul(2) > full_bytes
+    }
+}
+
 /// What a snapshot has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
@@ -45,12 +70,15 @@ pub(super) struct Extent {
 const CHANGES_AT_MOST: u32 = 32;
 
 impl History {
-    /// A snapshot begins for this checkpoint, and with it this epoch.
-    pub(super) fn begin(&mut self, checkpoint: u64, epoch: u32) -> Extent {
-        let base = self.base.filter(|base| {
-            let is_cheaper = base.changes_bytes.saturating_mul(2) <= base.full_bytes;
-            base.changes < CHANGES_AT_MOST && (is_cheaper || self.always_changes)
-        });
+    /// What the next snapshot could add to; `None` if it has to hold everything.
+    pub(super) fn additions(&self) -> Option<Additions> {
+        let Base { full_bytes, changes_bytes, changes, .. } = self.base?;
+        Some(Additions { changes, changes_bytes, full_bytes, always: self.always_changes })
+    }
+
+    /// A snapshot begins for this checkpoint, and with it this epoch. `all` says whether it holds everything.
+    pub(super) fn begin(&mut self, checkpoint: u64, epoch: u32, all: bool) -> Extent {
+        let base = self.base.filter(|_| !all);
         self.begun = Some(Begun { checkpoint, epoch, bytes: 0, is_full: base.is_none() });
         match base {
             Some(base) => Extent { since: base.epoch, base: Some(base.checkpoint) },
@@ -109,7 +137,11 @@ mod tests {
     use super::*;
 
     fn snapshot(history: &mut History, checkpoint: u64, bytes: u64) -> Option<u64> {
-        let extent = history.begin(checkpoint, checkpoint as u32 + stamp::FIRST);
+        let extent = history.begin(
+            checkpoint,
+            checkpoint as u32 + stamp::FIRST,
+            Additions::are_enough([history.additions()]),
+        );
         history.wrote(bytes);
         extent.base
     }
@@ -117,10 +149,16 @@ mod tests {
     #[test]
     fn the_first_snapshot_is_full_and_the_next_one_holds_what_changed_since() {
         let mut history = History::default();
-        assert_eq!(history.begin(1, 3), Extent { since: stamp::RESTORED, base: None });
+        assert_eq!(
+            history.begin(1, 3, Additions::are_enough([history.additions()])),
+            Extent { since: stamp::RESTORED, base: None }
+        );
         history.wrote(1_000);
         assert_eq!(history.complete(1), Some(3));
-        assert_eq!(history.begin(2, 4), Extent { since: 3, base: Some(1) });
+        assert_eq!(
+            history.begin(2, 4, Additions::are_enough([history.additions()])),
+            Extent { since: 3, base: Some(1) }
+        );
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Writing a table out while it goes on changing.
 
+use super::history::Additions;
 use super::ordered::TAGS;
-use super::{Entry, KeyedTable, Slot, Stamp};
+use super::{Entry, KeyedTable, Slot, Stamp, TableKey, TableState};
 use crate::bug::{self, Bug};
 use crate::database::Link;
 use crate::snapshot::SectionWriter;
-use crate::{CodecError, Key, KeyGroups, Section, SliceProgress, State, encode, hash_key};
+use crate::{CodecError, KeyGroups, Section, SliceProgress};
+
+/// So many removed keys are told one by one in any case.
+const REMOVED_AT_LEAST: usize = 16 * 1024;
 
 /// How far a snapshot is.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +61,26 @@ pub struct SnapshotBegun {
     pub link: Option<Link>,
 }
 
-impl<K: Key, S: State> KeyedTable<K, S> {
+impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// Begins a snapshot of the state as it is now, for this checkpoint. One that is still running is aborted.
     ///
     /// # Panics
     /// As [`entry`](Self::entry).
     pub fn begin_snapshot(&mut self, checkpoint: u64) -> SnapshotBegun {
+        self.begin_snapshot_with(checkpoint, Additions::are_enough([self.additions()]))
+    }
+
+    /// What the next snapshot could add to; `None` if it has to hold everything.
+    pub fn additions(&self) -> Option<Additions> {
+        self.history.additions()
+    }
+
+    /// As [`begin_snapshot`](Self::begin_snapshot), of everything if `all` says so: tables that are saved together are saved
+    /// in the same way, so that their snapshots are additions to the same one.
+    ///
+    /// # Panics
+    /// As [`entry`](Self::entry).
+    pub fn begin_snapshot_with(&mut self, checkpoint: u64, all: bool) -> SnapshotBegun {
         self.abort_snapshot();
         self.epoch += 1;
         self.touched = Stamp::changed(self.epoch);
@@ -72,7 +90,7 @@ impl<K: Key, S: State> KeyedTable<K, S> {
             let link = self.begin_link(checkpoint);
             return SnapshotBegun { base: None, link };
         }
-        let extent = self.history.begin(checkpoint, self.epoch);
+        let extent = self.history.begin(checkpoint, self.epoch, all);
         if extent.base.is_none() {
             self.removed.clear();
         }
@@ -102,8 +120,8 @@ impl<K: Key, S: State> KeyedTable<K, S> {
             self.removals.close_all();
             return Ok(SliceProgress::Done);
         }
-        // The last tag of a group may be the first of the next one, too.
-        while tag > self.span.first_tag(self.groups, running.group + 1) {
+        // The last tag of a group may be the first of the next one, too. Entries that are not spread are of all groups.
+        while K::IS_SPREAD && tag > self.span.first_tag(self.groups, running.group + 1) {
             self.sections.close(running.group);
             running.group += 1;
         }
@@ -148,8 +166,8 @@ impl<K: Key, S: State> KeyedTable<K, S> {
         let (next, end) = &mut running.removed;
         while *next < *end && *budget > 0 {
             if let Some(key) = self.removed.get(*next) {
-                let group = self.groups.group_of(hash_key(key));
-                let cost = self.removals.write(group, |out| encode(key, out));
+                let group = self.groups.group_of(key.place());
+                let cost = self.removals.write(group, |out| key.write(out));
                 *budget = budget.saturating_sub(1 + cost);
             }
             *next += 1;
@@ -180,7 +198,7 @@ impl<K: Key, S: State> KeyedTable<K, S> {
             return;
         }
         // To tell one by one would cost more than to write everything anew.
-        if self.running.is_none() && self.removed.len() > self.entries.len().max(1024) {
+        if self.running.is_none() && self.removed.len() > self.entries.len().max(REMOVED_AT_LEAST) {
             self.history.forget();
             self.removed.clear();
             return;
@@ -190,7 +208,7 @@ impl<K: Key, S: State> KeyedTable<K, S> {
 }
 
 /// Writes an entry that is about to be changed or to go, if the running snapshot still needs it.
-pub(super) fn write_before<K: Key, S: State>(
+pub(super) fn write_before<K: TableKey, S: TableState>(
     running: Option<&Running>,
     sections: &mut SectionWriter,
     groups: KeyGroups,
@@ -206,9 +224,13 @@ pub(super) fn write_before<K: Key, S: State>(
 }
 
 /// Writes an entry, and returns what that costs of a slice's budget.
-fn write<K: Key, S: State>(sections: &mut SectionWriter, groups: KeyGroups, entry: &Entry<K, S>) -> usize {
-    sections.write(groups.group_of(hash_key(&entry.key)), |out| {
-        encode(&entry.key, out)?;
-        encode(&entry.state, out)
+fn write<K: TableKey, S: TableState>(
+    sections: &mut SectionWriter,
+    groups: KeyGroups,
+    entry: &Entry<K, S>,
+) -> usize {
+    sections.write(groups.group_of(entry.key.place()), |out| {
+        entry.key.write(out)?;
+        entry.state.write(out)
     })
 }

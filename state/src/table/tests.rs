@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::database::testing::MapDatabase;
+use crate::database::{Database, WriteBuffer};
 use crate::table::ordered::TAGS;
-use crate::{SliceProgress, StoreError};
+use crate::{DatabaseCopy, SliceProgress, StoreError, hash_key};
 
 type Counts = KeyedTable<u32, u64>;
 
@@ -272,7 +273,8 @@ impl Bench {
 }
 
 fn over(count: u16, database: Arc<dyn Database>, limit: usize) -> Counts {
-    KeyedTable::over(groups(count), 0..count, (database, DatabaseCopy::default()), move |_| limit)
+    let buffer = SharedBuffer::new(WriteBuffer::new(database, DatabaseCopy::default()));
+    KeyedTable::over(groups(count), 0..count, buffer, move |_| limit)
 }
 
 proptest! {

@@ -1,0 +1,200 @@
+//! A page: some of what a key has in a collection.
+
+use std::any::{Any, type_name};
+use std::fmt;
+
+use crate::{CodecError, Data, TableState, decode, encode};
+
+/// A page, whatever is in it. It is decoded when somebody uses it.
+pub(super) enum Page {
+    Encoded(Box<[u8]>),
+    Open(Box<dyn OpenPage>),
+}
+
+/// A page that is decoded. The first one has what is known of all.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf<E> {
+    /// Pages below this number are empty, but for the first one.
+    pub(super) first: u32,
+    /// Pages there are.
+    pub(super) pages: u32,
+    /// Items in all pages. Some may be gone that have expired.
+    pub(super) len: u64,
+    /// When each item was used last, in milliseconds, if they expire.
+    pub(super) times: Vec<i64>,
+    pub(super) items: Vec<E>,
+    /// The hash of each item of a map, as far as they are known. Not saved.
+    pub(super) tags: Vec<u32>,
+}
+
+impl<E> Default for Leaf<E> {
+    fn default() -> Self {
+        Self { first: 1, pages: 1, len: 0, times: Vec::new(), items: Vec::new(), tags: Vec::new() }
+    }
+}
+
+/// A page of some type of items.
+pub(super) trait OpenPage: Send {
+    fn as_any(&mut self) -> &mut dyn Any;
+    fn item(&self) -> &'static str;
+    fn copy(&self) -> Box<dyn OpenPage>;
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
+    fn times(&self) -> &[i64];
+    fn pages(&self) -> u32;
+    /// Drops items by their times. Returns how many those were, and what is left.
+    fn drop_by_time(&mut self, expired: &dyn Fn(i64) -> bool) -> Dropped;
+    /// So many items are gone from other pages. Returns how many are left.
+    fn forget(&mut self, items: u64) -> u64;
+}
+
+/// What became of a page whose expired items are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dropped {
+    pub(super) items: u64,
+    pub(super) left: usize,
+    pub(super) pages: u32,
+}
+
+impl<E: Data> OpenPage for Leaf<E> {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn item(&self) -> &'static str {
+        type_name::<E>()
+    }
+
+    fn copy(&self) -> Box<dyn OpenPage> {
+        Box::new(self.clone())
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        encode(&(self.first, self.pages, self.len, &self.times, &self.items), out)
+    }
+
+    fn times(&self) -> &[i64] {
+        &self.times
+    }
+
+    fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    fn drop_by_time(&mut self, expired: &dyn Fn(i64) -> bool) -> Dropped {
+        let before = self.items.len();
+        let mut times = self.times.iter();
+        self.items.retain(|_| !times.next().is_some_and(|time| expired(*time)));
+        self.times.retain(|time| !expired(*time));
+        self.tags.clear();
+        let items = (before - self.items.len()) as u64;
+        self.len = self.len.saturating_sub(items);
+        Dropped { items, left: self.items.len(), pages: self.pages }
+    }
+
+    fn forget(&mut self, items: u64) -> u64 {
+        self.len = self.len.saturating_sub(items);
+        self.len
+    }
+}
+
+/// Decodes a page of one type of items.
+pub(super) type Open = fn(&[u8]) -> Result<Box<dyn OpenPage>, CodecError>;
+
+/// As [`Open`] says.
+pub(super) fn open<E: Data>(bytes: &[u8]) -> Result<Box<dyn OpenPage>, CodecError> {
+    let mut input = bytes;
+    let (first, pages, len, times, items) = decode(&mut input)?;
+    Ok(Box::new(Leaf::<E> { first, pages, len, times, items, tags: Vec::new() }))
+}
+
+/// The times of the items of an encoded page, and how many pages it says there are.
+pub(crate) fn times_of(bytes: &[u8]) -> Option<(u32, Vec<i64>)> {
+    use serde::de::IgnoredAny;
+    let page: (u32, u32, u64, Vec<i64>, IgnoredAny) = decode(&mut &*bytes).ok()?;
+    Some((page.1, page.3))
+}
+
+/// The items of an encoded page: one value.
+pub(crate) fn items_of(bytes: &[u8]) -> Option<&[u8]> {
+    use serde::de::IgnoredAny;
+    // An array of five, of which they are the last.
+    let (_, mut rest) = bytes.split_first()?;
+    for _ in 0..4 {
+        decode::<IgnoredAny>(&mut rest).ok()?;
+    }
+    Some(rest)
+}
+
+impl Page {
+    /// The page as one with such items, decoded if it was not yet. `None` if it has others.
+    pub(super) fn leaf<E: Data>(&mut self) -> Result<Option<&mut Leaf<E>>, CodecError> {
+        if let Self::Encoded(bytes) = self {
+            *self =
+                Self::Open(if bytes.is_empty() { Box::new(Leaf::<E>::default()) } else { open::<E>(bytes)? });
+        }
+        let Self::Open(page) = self else { return Ok(None) };
+        Ok(page.as_any().downcast_mut())
+    }
+
+    /// The page decoded by `open`, if it was not yet.
+    pub(super) fn opened(&mut self, open: Open) -> Result<&mut dyn OpenPage, CodecError> {
+        if let Self::Encoded(bytes) = self {
+            *self = Self::Open(open(bytes)?);
+        }
+        match self {
+            Self::Open(page) => Ok(&mut **page),
+            Self::Encoded(_) => Err(CodecError::Short { inside: "a page" }),
+        }
+    }
+
+    /// Whether a time of the page is one that `expired` picks.
+    pub(super) fn has_expired(&self, expired: impl Fn(i64) -> bool) -> bool {
+        match self {
+            Self::Open(page) => page.times().iter().any(|time| expired(*time)),
+            Self::Encoded(bytes) => times_of(bytes).is_some_and(|(_, times)| times.into_iter().any(expired)),
+        }
+    }
+}
+
+impl Clone for Page {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Encoded(bytes) => Self::Encoded(bytes.clone()),
+            Self::Open(page) => Self::Open(page.copy()),
+        }
+    }
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self::Encoded(Box::default())
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encoded(bytes) => f.debug_tuple("Encoded").field(&bytes.len()).finish(),
+            Self::Open(page) => f.debug_tuple("Open").field(&page.item()).finish(),
+        }
+    }
+}
+
+impl TableState for Page {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        match self {
+            Self::Encoded(bytes) if bytes.is_empty() => Leaf::<()>::default().write(out),
+            Self::Encoded(bytes) => {
+                out.extend_from_slice(bytes);
+                Ok(())
+            }
+            Self::Open(page) => page.write(out),
+        }
+    }
+
+    fn read(input: &mut &[u8]) -> Result<Self, CodecError> {
+        let start = *input;
+        decode::<serde::de::IgnoredAny>(input)?;
+        Ok(Self::Encoded(start[..start.len() - input.len()].into()))
+    }
+}

@@ -1,0 +1,40 @@
+//! How long state lives that nobody uses.
+
+use std::time::Duration;
+
+/// How long a state lives, by processing time. One that has expired is never seen again, and its memory is freed in the
+/// background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    after_ms: i64,
+    by_reading: bool,
+}
+
+impl Ttl {
+    /// For so long after it was written last.
+    pub fn after_write(time: Duration) -> Self {
+        Self { after_ms: i64::try_from(time.as_millis()).unwrap_or(i64::MAX), by_reading: false }
+    }
+
+    /// For so long after it was read or written last.
+    pub fn after_access(time: Duration) -> Self {
+        Self { by_reading: true, ..Self::after_write(time) }
+    }
+
+    /// Whether what was written (or read) last at `used_ms` is gone at `now_ms`.
+    #[inline]
+    pub fn has_expired(self, used_ms: i64, now_ms: i64) -> bool {
+        now_ms.saturating_sub(used_ms) >= self.after_ms
+    }
+
+    /// Whether reading counts.
+    #[inline]
+    pub fn is_renewed_by_reading(self) -> bool {
+        self.by_reading
+    }
+
+    /// The time, in milliseconds.
+    pub(crate) fn after_ms(self) -> i64 {
+        self.after_ms
+    }
+}
