@@ -9,15 +9,16 @@ pub use watershed_actors::{
     WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
-    Aggregate, Boxed, Chain, CheckpointNode, Claim, Config, Difference, Drain, End, Error, ErrorKind,
+    Boxed, Chain, CheckpointNode, Claim, Config, Difference, Drain, End, Error, ErrorKind, ExpiringStates,
     FailureNode, Fault, FaultKind, FaultPlace, InstanceNode, Job, KeyedStream, OperatorNode, Outcome,
     RegionNode, Restart, Result, Resume, Savepoint, Seed, Shares, Simulated, Simulation, SimulationFailure,
     Simulations, Simulator, SinkActor, SinkCall, Stream, Supervision, TimeNode, Topology, Tree, Violation,
     millis, minutes, seconds, simulate, simulate_many,
 };
 pub use watershed_state::{
-    Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, StateBackend,
-    hash_key,
+    Aggregate, AggregatingState, Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups, ListState,
+    LocalFs, MapState, OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState,
+    SimulatedDisk, State, StateBackend, Ttl, ValueState, hash_key,
 };
 #[cfg(feature = "rocksdb")]
 pub use watershed_state::{RocksDb, rocksdb};
@@ -27,8 +28,9 @@ pub mod prelude {
     #[cfg(feature = "rocksdb")]
     pub use crate::RocksDb;
     pub use crate::{
-        Aggregate, Config, Context, End, Files, Generator, Items, Lateness, Lines, Process, Restart,
-        SideOutput, SocketLines, StateBackend, Stdout, Stream, Supervision, Timer, TimerKind, Topology,
-        UserResult, millis, minutes, seconds,
+        Aggregate, AggregatingState, Config, Context, End, Files, Generator, Items, Lateness, Lines,
+        ListState, MapState, Process, ReducingState, Restart, SideOutput, SocketLines, StateBackend, Stdout,
+        Stream, Supervision, Timer, TimerKind, Topology, Ttl, UserResult, ValueState, millis, minutes,
+        seconds,
     };
 }

@@ -53,14 +53,18 @@ pub use item::{Item, advance, record, watermark};
 
 use std::fmt::{self, Debug, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
-use watershed_state::{KeyGroups, hash_key};
+use watershed_state::{KeyGroups, Ttl, hash_key};
 
 use crate::chain::Tee;
 use crate::error::Failure;
 use crate::inbox::Inbox;
 use crate::process::{Process, SideOutput, SideOutputs};
-use crate::task::{Env, InstanceStore, KeyedStore, OperatorTask, ProcessLogic, Restored, Store, Task};
+use crate::task::{
+    Env, Expiring, Forever, InstanceStore, KeyedStore, Life, OperatorTask, ProcessLogic, Restored, Store,
+    Task,
+};
 
 use mode::Mode;
 use side::{ExpectedSide, Side};
@@ -114,12 +118,31 @@ impl<P: Process<Key = ()>> Harness<P> {
 impl<P: Process> Harness<P> {
     /// Tests an actor behind `key_by(key_of)`.
     pub fn keyed(process: P, key_of: impl Fn(&P::In) -> P::Key + Send + Sync + 'static) -> Self {
+        Self::living(process, key_of, |_| Forever)
+    }
+
+    /// Tests an actor behind `key_by(key_of)` whose states expire when they were not used for so long.
+    pub fn expiring(
+        process: P,
+        key_of: impl Fn(&P::In) -> P::Key + Send + Sync + 'static,
+        time: Duration,
+    ) -> Self {
+        let ttl = Ttl::after_access(time);
+        Self::living(process, key_of, move |env| Expiring::new(ttl, Arc::clone(&env.clock)))
+    }
+
+    fn living<L: Life>(
+        process: P,
+        key_of: impl Fn(&P::In) -> P::Key + Send + Sync + 'static,
+        life: impl Fn(&Env) -> L + Send + Sync + 'static,
+    ) -> Self {
         let (process, key_of) = (Arc::new(process), Arc::new(key_of));
         let hash_of = Arc::clone(&key_of);
         Self::new(
             move |record| Some(hash_key(&hash_of(record))),
             move |env, outputs, restored| {
-                let store = KeyedStore::new(Arc::clone(&key_of), KeyGroups::DEFAULT, &env.instance);
+                let (life, groups) = (life(&env), KeyGroups::DEFAULT);
+                let store = KeyedStore::living(life, Arc::clone(&key_of), groups, &env.instance);
                 task(env, Arc::clone(&process), store, outputs, restored)
             },
         )

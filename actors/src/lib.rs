@@ -47,8 +47,8 @@ pub use supervision::{
 };
 pub use tap::{Sample, Tap, Tapper};
 pub use task::{
-    Activity, Boot, Control, Counters, Env, Fence, InstanceStore, KeyedStore, Logic, Meter, OperatorTask,
-    Pool, ProcessLogic, Pulse, RelayLogic, Report, Reporter, Restored, Sent, SinkLogic, SnapshotItem,
-    SourceSetup, SourceTask, StateSetup, Step, Store, Task, TaskCell, TaskEvent, TaskId, Tick, Times,
-    TwoPhaseLogic, WatermarkGauge, Work, assign_splits, guard, saved_replays, saved_splits,
+    Activity, Boot, Control, Counters, Env, Expiring, Fence, Forever, InstanceStore, KeyedStore, Life, Logic,
+    Meter, OperatorTask, Pool, ProcessLogic, Pulse, RelayLogic, Report, Reporter, Restored, Sent, SinkLogic,
+    SnapshotItem, SourceSetup, SourceTask, StateSetup, Step, Store, Task, TaskCell, TaskEvent, TaskId, Tick,
+    Times, TwoPhaseLogic, WatermarkGauge, Work, assign_splits, guard, saved_replays, saved_splits,
 };

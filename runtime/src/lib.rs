@@ -37,7 +37,7 @@ pub use simulate::{
     SinkCall, Violation, simulate, simulate_many,
 };
 pub use simulation::Simulation;
-pub use stream::{Aggregate, Boxed, Chain, KeyedStream, SinkActor, Stream};
+pub use stream::{Boxed, Chain, ExpiringStates, KeyedStream, SinkActor, Stream};
 pub use supervision::Supervision;
 pub use topology::Topology;
 pub use tree::{CheckpointNode, FailureNode, InstanceNode, OperatorNode, RegionNode, Shares, TimeNode, Tree};

@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{
-    Boot, Inbox, InstanceStore, KeyedStore, Logic, OperatorTask, Process, ProcessLogic, RelayLogic, Restored,
-    Sink, SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic, TwoPhaseSink,
+    Boot, Env, Inbox, InstanceStore, KeyedStore, Life, Logic, OperatorTask, Process, ProcessLogic,
+    RelayLogic, Restored, Sink, SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic,
+    TwoPhaseSink,
 };
 use watershed_state::{Data, Fs};
 
@@ -51,20 +52,24 @@ impl<S: Source> NodeBuild for SourceNode<S> {
 }
 
 /// An actor with a process function and state per key.
-pub(crate) struct KeyedNode<P, F> {
+pub(crate) struct KeyedNode<P, F, M> {
     pub(crate) process: Arc<P>,
     pub(crate) key_of: Arc<F>,
+    /// Says how long states live.
+    pub(crate) life: M,
 }
 
-impl<P, F> NodeBuild for KeyedNode<P, F>
+impl<P, F, M, L> NodeBuild for KeyedNode<P, F, M>
 where
     P: Process,
     F: Fn(&P::In) -> P::Key + Send + Sync + 'static,
+    M: Fn(&Env) -> L + Send + Sync + 'static,
+    L: Life,
 {
     fn launch(&self, launch: Launch<'_>) {
         let (key_of, groups) = (Arc::clone(&self.key_of), launch.build.settings.key_groups);
-        let instance = launch.env.instance.clone();
-        launch_process(launch, &self.process, move || KeyedStore::new(key_of, groups, &instance));
+        let (instance, life) = (launch.env.instance.clone(), (self.life)(&launch.env));
+        launch_process(launch, &self.process, move || KeyedStore::living(life, key_of, groups, &instance));
     }
 }
 
@@ -195,7 +200,7 @@ fn two_phase_boot<S: TwoPhaseSink>(
     })
 }
 
-fn operator<L: Logic>(env: watershed_actors::Env, channels: usize, logic: L) -> OperatorTask<L> {
+fn operator<L: Logic>(env: Env, channels: usize, logic: L) -> OperatorTask<L> {
     let inbox = Inbox::new(channels, env.run);
     OperatorTask::new(env, inbox, logic)
 }

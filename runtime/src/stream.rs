@@ -5,7 +5,7 @@ mod keyed;
 
 pub(crate) use chain::{AnyChain, Output, Point};
 pub use chain::{Boxed, Chain};
-pub use keyed::{Aggregate, KeyedStream};
+pub use keyed::{ExpiringStates, KeyedStream};
 
 use std::hash::Hash;
 use std::marker::PhantomData;

@@ -152,7 +152,7 @@ impl OpenBackend {
     }
 
     /// What the database may forget.
-    pub fn expiry(&self) -> &Expiry {
+    pub fn expiry(&self) -> &Arc<Expiry> {
         &self.expiry
     }
 

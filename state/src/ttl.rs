@@ -34,7 +34,7 @@ impl Ttl {
     }
 
     /// The time, in milliseconds.
-    pub(crate) fn after_ms(self) -> i64 {
+    pub fn after_ms(self) -> i64 {
         self.after_ms
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod bugs;
 pub(crate) mod chains;
+mod collections;
 pub(crate) mod diamond;
 pub(crate) mod fan_out;
 mod parking;
@@ -51,6 +52,7 @@ pub(crate) const ALL: &[Named] = &[
     rescaling("payments", || payments_of(30, 90)),
     rescaling("sessions", sessions::topology),
     rescaling("tallies", tallies::topology),
+    rescaling("collections", collections::topology),
     rescaling("poison", poison::topology),
     rescaling("parking", parking::topology),
     fixed("diamond", diamond::topology, &[1, 2]),

@@ -1,7 +1,11 @@
 //! What a process function may do.
 
 use serde::{Deserialize, Serialize};
-use watershed_state::{Key, KeyGroups, SectionKind, TimerQueue};
+use watershed_state::{
+    Aggregate, AggregatingState, Asking, Collections, Data, Key, KeyGroups, ListState, MapState,
+    OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState, SectionKind, TimerQueue,
+    ValueState,
+};
 
 use crate::batch::Batch;
 use crate::clock::{Clock, NO_TIMESTAMP};
@@ -15,6 +19,7 @@ pub struct Context<'a, P: Process + ?Sized> {
     pub(crate) watermark: i64,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) timers: &'a mut TimerService<P::Key>,
+    pub(crate) collections: &'a mut Collections<P::Key>,
     pub(crate) emitted: &'a mut Emitted<P::Out>,
     pub(crate) cleared: bool,
 }
@@ -90,11 +95,55 @@ impl<P: Process + ?Sized> Context<'_, P> {
         self.timers.delete(TimerKind::ProcessingTime, at, self.hash, self.key);
     }
 
-    /// Forgets the state of this key when the call returns.
+    /// The map of this key that the behaviour declares.
+    #[inline]
+    pub fn map<'c, K: Key, V: Data>(&'c mut self, map: &MapState<K, V>) -> OpenMap<'c, P::Key, K, V> {
+        let asking = asking(self.key, self.hash, map.expires(), self.clock);
+        map.open(self.collections, asking)
+    }
+
+    /// The list of this key that the behaviour declares.
+    #[inline]
+    pub fn list<'c, T: Data>(&'c mut self, list: &ListState<T>) -> OpenList<'c, P::Key, T> {
+        let asking = asking(self.key, self.hash, list.expires(), self.clock);
+        list.open(self.collections, asking)
+    }
+
+    /// The value of this key that the behaviour declares, besides the state.
+    #[inline]
+    pub fn value<'c, T: Data>(&'c mut self, value: &ValueState<T>) -> OpenValue<'c, P::Key, T> {
+        let asking = asking(self.key, self.hash, value.expires(), self.clock);
+        value.open(self.collections, asking)
+    }
+
+    /// What the behaviour folds values of this key into.
+    #[inline]
+    pub fn reducing<'c, T: Data>(&'c mut self, state: &'c ReducingState<T>) -> OpenReducing<'c, P::Key, T> {
+        let asking = asking(self.key, self.hash, state.expires(), self.clock);
+        state.open(self.collections, asking)
+    }
+
+    /// The accumulator of this key that the behaviour declares.
+    #[inline]
+    pub fn aggregating<'c, A: Aggregate>(
+        &'c mut self,
+        state: &'c AggregatingState<A>,
+    ) -> OpenAggregating<'c, P::Key, A> {
+        let asking = asking(self.key, self.hash, state.expires(), self.clock);
+        state.open(self.collections, asking)
+    }
+
+    /// Forgets the state of this key when the call returns. Its collections stay; each has a `clear` of its own.
     #[inline]
     pub fn clear(&mut self) {
         self.cleared = true;
     }
+}
+
+/// Who asks for a collection. The clock is only looked at where something expires.
+#[inline]
+fn asking<'c, K>(key: &'c K, hash: u64, expires: bool, clock: &dyn Clock) -> Asking<'c, K> {
+    Asking { key, hash, now_ms: if expires { clock.wall_ms() } else { 0 } }
 }
 
 /// A timer that has come due.

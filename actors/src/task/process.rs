@@ -1,18 +1,23 @@
 //! What an actor with a [`Process`] does with its input.
 
 mod errands;
+mod life;
 mod parked;
 mod records;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub use life::{Expiring, Forever, Life};
 pub use store::{InstanceStore, KeyedStore, Store};
 
 use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{CodecError, KeyGroups, Section, SectionKind, SliceProgress, decode, encode};
+use watershed_state::{
+    Additions, CodecError, Collections, KeyGroups, Section, SectionKind, SliceProgress, SnapshotBegun,
+    StateFault, decode, encode,
+};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
@@ -33,6 +38,7 @@ pub struct ProcessLogic<P: Process, S: Store<P>> {
     process: Arc<P>,
     store: S,
     timers: TimerService<P::Key>,
+    collections: Collections<P::Key>,
     care: Care,
     parked: Parked<P::In, P::Key>,
     errands: Errands,
@@ -78,6 +84,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         let groups = store.groups();
         Self {
             timers: TimerService::new(groups, env.oversight.policy.leaves_out()),
+            collections: Collections::new(groups, 0..groups.count(), env.oversight.policy.leaves_out()),
             care: Care::new(&env),
             parked: Parked::new(),
             errands: Errands::default(),
@@ -104,7 +111,14 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     pub fn restore(&mut self, restored: &Restored) -> Result<i64, Failure> {
         let broken = |error: CodecError| Failure::state(chain_of(&error));
         let instance = self.env.instance.clone();
-        self.store.restore(restored, &self.env)?;
+        let (below, saved) = self.store.restore(restored, &self.env)?;
+        self.collections.restore(saved, below).map_err(|fault| match fault {
+            StateFault::Store(error) => Failure::store(&error),
+            fault => Failure::state(chain_of(&fault)),
+        })?;
+        if self.env.state.always_save_changes {
+            self.collections.always_save_changes();
+        }
         for (writer, section) in restored.sections(SectionKind::EventTimers) {
             if self.store.takes(writer, section.group, &instance) {
                 self.timers.event.restore(section).map_err(broken)?;
@@ -315,6 +329,10 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             batch.keep(rest, taken);
         }
         self.store.work_on(WORK_ON_SLOTS);
+        if !self.collections.are_unused() {
+            let clock = &self.env.clock;
+            self.collections.work_on(WORK_ON_SLOTS, || clock.wall_ms());
+        }
         if flow == Flow::Continue {
             flow = self.flush()?;
         }
@@ -383,7 +401,21 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let parked = self.parked.save(self.store.groups());
         let parked = parked.map_err(|error| Failure::internal(chain_of(&error)))?;
         items.extend(parked.into_iter().map(SnapshotItem::Section));
-        items.extend(self.store.begin_snapshot(checkpoint)?);
+        // What is saved together is saved in the same way.
+        let (states, collections) = (self.store.additions(), self.collections.additions());
+        let all = if self.store.is_keyed() {
+            Additions::are_enough([states, collections])
+        } else {
+            Additions::are_enough([collections])
+        };
+        items.extend(self.store.begin_snapshot(checkpoint, all)?);
+        let begun = self.collections.begin_snapshot(checkpoint, all);
+        let (SnapshotBegun { base, .. }, names) =
+            begun.map_err(|error| Failure::internal(chain_of(&error)))?;
+        if !self.store.is_keyed() {
+            items.extend(base.map(SnapshotItem::ChangesOf));
+        }
+        items.extend(names.map(SnapshotItem::Section));
         self.timers.event.begin_snapshot();
         self.timers.processing.begin_snapshot();
         Ok(items)
@@ -393,12 +425,16 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let (slots, text) = (self.env.slice_slots, |error: CodecError| chain_of(&error));
         let mut progress = self.store.snapshot_slice(slots).map_err(text)?;
         if progress == SliceProgress::Done {
+            progress = self.collections.snapshot_slice(slots).map_err(text)?;
+        }
+        if progress == SliceProgress::Done {
             progress = self.timers.event.snapshot_slice(slots).map_err(text)?;
         }
         if progress == SliceProgress::Done {
             progress = self.timers.processing.snapshot_slice(slots).map_err(text)?;
         }
         let mut sections = self.store.take_sections();
+        sections.extend(self.collections.take_sections());
         if progress == SliceProgress::Done && !bug::is(Bug::TimersNotSaved) {
             sections.extend(self.timers.event.take_sections());
             sections.extend(self.timers.processing.take_sections());
@@ -408,12 +444,14 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
 
     fn abort_snapshot(&mut self) {
         self.store.abort_snapshot();
+        self.collections.abort_snapshot();
         self.timers.event.abort_snapshot();
         self.timers.processing.abort_snapshot();
     }
 
     fn complete(&mut self, checkpoint: u64) {
         self.store.complete(checkpoint);
+        self.collections.complete(checkpoint);
         self.care.complete(checkpoint);
     }
 

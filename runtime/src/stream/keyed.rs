@@ -2,10 +2,11 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use watershed_actors::{ByKey, Context, Edge, Process, UserResult};
-use watershed_state::{Data, Key, State};
+use watershed_actors::{ByKey, Context, Edge, Env, Expiring, Forever, Process, UserResult};
+use watershed_state::{Aggregate, Data, Key, Ttl};
 
 use crate::graph::{Node, NodeBuild, NodeKind, Routing};
 use crate::nodes::{KeyedNode, RelayNode};
@@ -39,8 +40,14 @@ where
 {
     /// Starts an actor with state per key.
     pub fn actor<P: Process<Key = K, In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
-        let build = KeyedNode { process: Arc::new(process), key_of: Arc::clone(&self.key_of) };
-        self.exchange(name, Arc::new(build), true)
+        let (process, key_of) = (Arc::new(process), Arc::clone(&self.key_of));
+        self.exchange(name, Arc::new(KeyedNode { process, key_of, life: |_: &Env| Forever }), true)
+    }
+
+    /// Lets the state of a key expire once no record and no timer of the key has come for so long, by processing time: the
+    /// next one finds the default. Each collection says for itself how long what is in it lives.
+    pub fn state_ttl(&self, time: Duration) -> ExpiringStates<'_, K, T, C, F> {
+        ExpiringStates { keyed: self, ttl: Ttl::after_access(time) }
     }
 
     /// Starts an actor without state: what is fused behind it sees all records of a key in one instance, in order.
@@ -91,20 +98,44 @@ where
     }
 }
 
-/// An aggregate: an accumulator per key, and what it says.
-pub trait Aggregate: Send + Sync + 'static {
-    /// A record.
-    type In: Data;
-    /// What is kept for a key.
-    type Accumulator: State;
-    /// The result.
-    type Out: Data;
+/// A stream divided by a key, before an actor whose states expire.
+pub struct ExpiringStates<'s, K, T, C, F> {
+    keyed: &'s KeyedStream<K, T, C, F>,
+    ttl: Ttl,
+}
 
-    /// Takes a record in.
-    fn add(&self, accumulator: &mut Self::Accumulator, record: Self::In);
+impl<K, T, C, F> std::fmt::Debug for ExpiringStates<'_, K, T, C, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExpiringStates").field("ttl", &self.ttl).finish_non_exhaustive()
+    }
+}
 
-    /// What the accumulator amounts to.
-    fn result(&self, accumulator: &Self::Accumulator) -> Self::Out;
+impl<K, T, C, F> ExpiringStates<'_, K, T, C, F>
+where
+    K: Key,
+    T: Data,
+    C: Chain<Out = T>,
+    F: Fn(&T) -> K + Send + Sync + 'static,
+{
+    /// As [`KeyedStream::actor`].
+    pub fn actor<P: Process<Key = K, In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
+        let (process, key_of, ttl) = (Arc::new(process), Arc::clone(&self.keyed.key_of), self.ttl);
+        let life = move |env: &Env| Expiring::new(ttl, Arc::clone(&env.clock));
+        self.keyed.exchange(name, Arc::new(KeyedNode { process, key_of, life }), true)
+    }
+
+    /// As [`KeyedStream::reduce`].
+    pub fn reduce<R>(&self, name: &str, reduce: R) -> Stream<T>
+    where
+        R: Fn(T, T) -> T + Send + Sync + 'static,
+    {
+        self.actor(name, Reduce { reduce, types: PhantomData })
+    }
+
+    /// As [`KeyedStream::aggregate`].
+    pub fn aggregate<A: Aggregate<In = T>>(&self, name: &str, aggregate: A) -> Stream<A::Out> {
+        self.actor(name, Running { aggregate, key: PhantomData })
+    }
 }
 
 struct Reduce<K, T, R> {

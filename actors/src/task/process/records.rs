@@ -3,6 +3,7 @@
 
 use std::vec::Drain;
 
+use watershed_state::Collections;
 use watershed_state::bug::{self, Bug};
 
 use crate::batch::Flow;
@@ -68,7 +69,18 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         timestamps: &[i64],
     ) -> Result<(usize, Flow), Failure> {
         let Self {
-            process, store, timers, emitted, outlet, env, floors, current_hash, watermark, care, ..
+            process,
+            store,
+            timers,
+            collections,
+            emitted,
+            outlet,
+            env,
+            floors,
+            current_hash,
+            watermark,
+            care,
+            ..
         } = self;
         let (groups, keeps_state) = (store.groups(), KEEP && !env.oversight.policy.errors_before_writes);
         hashes.iter().take(PREFETCH_AHEAD).for_each(|hash| store.prefetch(*hash));
@@ -86,6 +98,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             let before = if keeps_state { Some(state.clone()) } else { None };
             if KEEP {
                 timers.begin_record();
+                collections.begin_record();
                 emitted.side.begin_record();
             }
             let mut context = Context {
@@ -95,6 +108,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                 watermark: effective_watermark(*watermark, floors, groups, hash),
                 clock: &*env.clock,
                 timers,
+                collections,
                 emitted,
                 cleared: false,
             };
@@ -110,7 +124,12 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                     let Some((record, births, sent)) = kept else { return Err(Failure::user(&error)) };
                     let key = key.clone();
                     let before = Before { state: before, births, emitted: sent };
-                    take_back::<P, S>((&mut *store, &mut *timers, &mut *emitted), hash, &key, before);
+                    take_back::<P, S>(
+                        (&mut *store, &mut *timers, &mut *collections, &mut *emitted),
+                        hash,
+                        &key,
+                        before,
+                    );
                     let attempt = attempt_of(&error)?;
                     let mut exhibit = care.arrival(Stage::Process, at);
                     exhibit.key = store.is_keyed().then(|| (serde_json::to_string(&key).ok(), hash));
@@ -240,13 +259,14 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         what: Attempted<P>,
     ) -> Result<(), (Option<Attempted<P>>, P::Key, UserError)> {
         let watermark = effective_watermark(self.watermark, &self.floors, self.store.groups(), hash);
-        let Self { process, store, timers, emitted, env, .. } = self;
+        let Self { process, store, timers, collections, emitted, env, .. } = self;
         let kept = keeps.then(|| match &what {
             Attempted::Record(record) => Attempted::Record(record.clone()),
             Attempted::Timer(timer, key) => Attempted::Timer(*timer, key.clone()),
         });
         let (births, sent) = (store.births(), emitted.main.len());
         timers.begin_record();
+        collections.begin_record();
         emitted.side.begin_record();
         let (key, state) = match &what {
             Attempted::Record(record) => store.access(record, hash),
@@ -255,7 +275,8 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         let keeps_state = keeps && !env.oversight.policy.errors_before_writes;
         let before = Before { state: keeps_state.then(|| state.clone()), births, emitted: sent };
         let clock = &*env.clock;
-        let mut context = Context { key, hash, timestamp, watermark, clock, timers, emitted, cleared: false };
+        let mut context =
+            Context { key, hash, timestamp, watermark, clock, timers, collections, emitted, cleared: false };
         let done = match what {
             Attempted::Record(record) => process.on_record(record, state, &mut context),
             Attempted::Timer(timer, _) => process.on_timer(timer, state, &mut context),
@@ -265,7 +286,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         match (done, key) {
             (Err(error), Some(key)) => {
                 if keeps {
-                    take_back::<P, S>((store, timers, emitted), hash, &key, before);
+                    take_back::<P, S>((store, timers, collections, emitted), hash, &key, before);
                 }
                 Err((kept, key, error))
             }
@@ -328,10 +349,18 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     }
 }
 
+/// What a record writes to.
+type Written<'w, P, S> = (
+    &'w mut S,
+    &'w mut TimerService<<P as Process>::Key>,
+    &'w mut Collections<<P as Process>::Key>,
+    &'w mut Emitted<<P as Process>::Out>,
+);
+
 /// Undoes what a record has written.
 #[cold]
 fn take_back<P: Process, S: Store<P>>(
-    (store, timers, emitted): (&mut S, &mut TimerService<P::Key>, &mut Emitted<P::Out>),
+    (store, timers, collections, emitted): Written<'_, P, S>,
     hash: u64,
     key: &P::Key,
     before: Before<P::State>,
@@ -346,6 +375,7 @@ fn take_back<P: Process, S: Store<P>>(
         *store.access_key(hash, key.clone()).1 = state;
     }
     timers.take_back(hash, key);
+    collections.take_back();
     emitted.main.truncate(before.emitted);
     emitted.side.take_back();
 }

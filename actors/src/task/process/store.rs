@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    CodecError, KeyGroups, KeyedTable, SavedInstance, Section, SectionKind, SliceProgress, SnapshotBegun,
-    decode, encode, hash_key,
+    Additions, CodecError, KeyGroups, KeyedTable, OpenBackend, SavedInstance, Section, SectionKind,
+    SliceProgress, SnapshotBegun, decode, encode, hash_key,
 };
 
 use crate::error::{Failure, chain_of};
 use crate::instance::Instance;
 use crate::process::Process;
+use crate::task::process::life::{Forever, Life};
 use crate::task::{Env, Restored, SnapshotItem, StateSetup};
 
 /// State of an instance, with snapshots that do not stall it.
@@ -42,16 +43,23 @@ pub trait Store<P: Process>: Send {
     fn owns(&self, hash: Option<u64>, writer: usize, instance: &Instance) -> bool;
     /// Whether what instance `writer` saved under this group belongs to the instance.
     fn takes(&self, writer: usize, group: u16, instance: &Instance) -> bool;
-    /// Takes over its share of a snapshot.
+    /// Takes over its share of a snapshot. Returns what is below the tables of the instance, and what instances have saved
+    /// that it is to look through for what belongs to it.
     ///
     /// # Errors
     /// What could not be decoded or divided.
-    fn restore(&mut self, restored: &Restored, env: &Env) -> Result<(), Failure>;
-    /// Fixes what the snapshot for this checkpoint will hold.
+    fn restore<'r>(
+        &mut self,
+        restored: &'r Restored,
+        env: &Env,
+    ) -> Result<(OpenBackend, &'r [SavedInstance]), Failure>;
+    /// How much the snapshots of changes amount to that the next one would add to; `None` if it has to hold everything.
+    fn additions(&self) -> Option<Additions>;
+    /// Fixes what the snapshot for this checkpoint will hold: everything if `all` says so.
     ///
     /// # Errors
     /// What could not be encoded.
-    fn begin_snapshot(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure>;
+    fn begin_snapshot(&mut self, checkpoint: u64, all: bool) -> Result<Vec<SnapshotItem>, Failure>;
     /// Looks at so many more slots.
     ///
     /// # Errors
@@ -68,13 +76,16 @@ pub trait Store<P: Process>: Send {
 }
 
 /// State per key.
-pub struct KeyedStore<P: Process, F> {
+pub struct KeyedStore<P: Process, F, L: Life = Forever> {
     key_of: Arc<F>,
     groups: KeyGroups,
-    table: KeyedTable<P::Key, P::State>,
+    table: KeyedTable<P::Key, L::Stored<P::State>>,
+    life: L,
+    /// The key in process and its state, where all keys have the same: it is kept for none.
+    stateless: Option<(P::Key, P::State)>,
 }
 
-impl<P: Process, F> std::fmt::Debug for KeyedStore<P, F> {
+impl<P: Process, F, L: Life> std::fmt::Debug for KeyedStore<P, F, L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyedStore").field("groups", &self.groups).finish_non_exhaustive()
     }
@@ -83,15 +94,33 @@ impl<P: Process, F> std::fmt::Debug for KeyedStore<P, F> {
 impl<P: Process, F> KeyedStore<P, F> {
     /// Empty, for the key groups of `instance`.
     pub fn new(key_of: Arc<F>, groups: KeyGroups, instance: &Instance) -> Self {
-        let owned = groups.range(instance.index, instance.parallelism);
-        Self { key_of, groups, table: KeyedTable::new(groups, owned) }
+        Self::living(Forever, key_of, groups, instance)
     }
 }
 
-impl<P, F> Store<P> for KeyedStore<P, F>
+impl<P: Process, F, L: Life> KeyedStore<P, F, L> {
+    /// As [`new`](KeyedStore::new), with states that live as `life` says.
+    pub fn living(life: L, key_of: Arc<F>, groups: KeyGroups, instance: &Instance) -> Self {
+        let owned = groups.range(instance.index, instance.parallelism);
+        Self { key_of, groups, table: KeyedTable::new(groups, owned), life, stateless: None }
+    }
+
+    #[inline]
+    fn state_of(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State) {
+        if const { size_of::<P::State>() == 0 } {
+            let (key, state) = self.stateless.insert((key, P::State::default()));
+            return (key, state);
+        }
+        let (key, stored) = self.table.entry(hash, key);
+        (key, self.life.state(stored))
+    }
+}
+
+impl<P, F, L> Store<P> for KeyedStore<P, F, L>
 where
     P: Process,
     F: Fn(&P::In) -> P::Key + Send + Sync,
+    L: Life,
 {
     #[inline]
     fn hash(&self, hash: u64) -> u64 {
@@ -100,7 +129,7 @@ where
 
     #[inline]
     fn access(&mut self, record: &P::In, hash: u64) -> (&P::Key, &mut P::State) {
-        self.table.entry(hash, (self.key_of)(record))
+        self.state_of(hash, (self.key_of)(record))
     }
 
     #[inline]
@@ -114,7 +143,7 @@ where
     }
 
     fn access_key(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State) {
-        self.table.entry(hash, key)
+        self.state_of(hash, key)
     }
 
     fn clear(&mut self, hash: u64, key: &P::Key) {
@@ -126,7 +155,9 @@ where
     }
 
     fn describe_key(&self, hash: u64) -> Option<String> {
-        let (key, _) = self.table.iter().find(|(key, _)| hash_key(*key) == hash)?;
+        let stateless = self.stateless.iter().map(|(key, _)| key);
+        let key =
+            self.table.iter().map(|(key, _)| key).chain(stateless).find(|key| hash_key(*key) == hash)?;
         serde_json::to_string(key).ok()
     }
 
@@ -154,7 +185,11 @@ where
             || bug::is(Bug::TimersOfOthersRestored)
     }
 
-    fn restore(&mut self, restored: &Restored, env: &Env) -> Result<(), Failure> {
+    fn restore<'r>(
+        &mut self,
+        restored: &'r Restored,
+        env: &Env,
+    ) -> Result<(OpenBackend, &'r [SavedInstance]), Failure> {
         let owned = self.owned(&env.instance);
         let databases = restored.instances.iter().enumerate().filter_map(|(writer, saved)| {
             let theirs = self.groups.range(writer, restored.instances.len());
@@ -166,38 +201,24 @@ where
         databases.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
         let databases: Vec<_> = databases.into_iter().map(|(_, database)| database).collect();
         let StateSetup { backend, scratch, always_save_changes } = &env.state;
-        self.table = backend
-            .table(self.groups, owned.clone(), scratch, &databases)
-            .map_err(|error| Failure::store(&error))?;
+        let below = backend.open(self.groups, owned, scratch, &databases);
+        let below = below.map_err(|error| Failure::store(&error))?;
+        self.table = below.table().map_err(|error| Failure::store(&error))?;
+        self.life.begin(below.expiry());
         if *always_save_changes {
             self.table.always_save_changes();
         }
-
-        let broken = |error: CodecError| Failure::state(chain_of(&error));
-        let is_mine = |section: &&Section| owned.contains(&section.group);
-        let keyed = |saved: &SavedInstance| {
-            let of_kind = saved.sections.iter().filter(|section| section.kind == SectionKind::KeyedState);
-            of_kind.filter(is_mine).map(|section| section.entries as usize).sum::<usize>()
-        };
-        self.table.reserve(restored.instances.iter().map(keyed).sum());
-        for saved in &restored.instances {
-            let mine = saved.sections.iter().filter(is_mine);
-            if saved.database.is_some() {
-                self.table.restore_changes(&mine).map_err(broken)?;
-            } else {
-                for section in mine.filter(|section| section.kind == SectionKind::KeyedState) {
-                    self.table.restore(section).map_err(broken)?;
-                }
-            }
-            for changes in &saved.changes {
-                self.table.restore_changes(&changes.iter().filter(is_mine)).map_err(broken)?;
-            }
-        }
-        Ok(())
+        let saved = self.table.restore_saved(&restored.instances);
+        saved.map_err(|error| Failure::state(chain_of(&error)))?;
+        Ok((below, &restored.instances))
     }
 
-    fn begin_snapshot(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
-        let SnapshotBegun { base, link } = self.table.begin_snapshot(checkpoint);
+    fn additions(&self) -> Option<Additions> {
+        self.table.additions()
+    }
+
+    fn begin_snapshot(&mut self, checkpoint: u64, all: bool) -> Result<Vec<SnapshotItem>, Failure> {
+        let SnapshotBegun { base, link } = self.table.begin_snapshot_with(checkpoint, all);
         let base = base.map(SnapshotItem::ChangesOf);
         Ok(base.into_iter().chain(link.map(SnapshotItem::Database)).collect())
     }
@@ -220,6 +241,7 @@ where
 
     fn work_on(&mut self, slots: usize) {
         self.table.write_back(slots);
+        self.life.work_on(&mut self.table, slots);
     }
 }
 
@@ -260,7 +282,10 @@ impl<P: Process<Key = ()>> InstanceStore<P> {
         let mut timers = restored
             .sections(SectionKind::EventTimers)
             .chain(restored.sections(SectionKind::ProcessingTimers));
-        if states.any(|(_, section)| section.bytes != fresh) || timers.any(|(_, section)| section.entries > 0)
+        let mut pages = restored.sections(SectionKind::Collections);
+        if states.any(|(_, section)| section.bytes != fresh)
+            || timers.any(|(_, section)| section.entries > 0)
+            || pages.any(|(_, section)| section.entries > 0)
         {
             return Err(Failure::state(format!(
                 "it keeps its state per instance, not per key, and was saved with {saved} instances; start it with that \
@@ -338,11 +363,18 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
         !self.same_parallelism || writer == instance.index
     }
 
-    fn restore(&mut self, restored: &Restored, env: &Env) -> Result<(), Failure> {
+    fn restore<'r>(
+        &mut self,
+        restored: &'r Restored,
+        env: &Env,
+    ) -> Result<(OpenBackend, &'r [SavedInstance]), Failure> {
         let instance = &env.instance;
+        let groups = KeyGroups::DEFAULT;
+        let below = OpenBackend::in_memory(groups, 0..groups.count());
         self.same_parallelism = restored.is_empty() || restored.instances.len() == instance.parallelism;
         if !self.same_parallelism {
-            return Self::check_parallelism(restored, instance.parallelism);
+            Self::check_parallelism(restored, instance.parallelism)?;
+            return Ok((below, &[]));
         }
         for (writer, section) in restored.sections(SectionKind::InstanceState) {
             if writer == instance.index {
@@ -350,10 +382,14 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
                     .map_err(|error| Failure::state(chain_of(&error)))?;
             }
         }
-        Ok(())
+        Ok((below, restored.instances.get(instance.index..=instance.index).unwrap_or_default()))
     }
 
-    fn begin_snapshot(&mut self, _checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
+    fn additions(&self) -> Option<Additions> {
+        None
+    }
+
+    fn begin_snapshot(&mut self, _checkpoint: u64, _all: bool) -> Result<Vec<SnapshotItem>, Failure> {
         // One value: it is written at once.
         let section = instance_section(&self.state).map_err(|error| Failure::internal(chain_of(&error)))?;
         Ok(vec![SnapshotItem::Section(section)])

@@ -1,6 +1,7 @@
 //! Processes that do what their input says, for all tests of this module.
 
 mod basics;
+mod collections;
 mod failures;
 mod rescale;
 mod rig;
