@@ -1,10 +1,12 @@
 //! The snapshot that is meant.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use watershed_state::{
-    CodecError, KeyedEntry, Manifest, OperatorPart, SnapshotPlace, Snapshots, StoreError, decode,
+    CodecError, CollectionEntry, CollectionName, KeyedEntry, Manifest, OperatorPart, SectionKind,
+    SnapshotPlace, Snapshots, StoreError, decode, names_in,
 };
 
 use crate::error::Error;
@@ -107,11 +109,51 @@ impl Snapshot {
         operator: &OperatorPart,
         mut visit: impl FnMut(KeyedEntry<'_>) -> Result<bool, Error>,
     ) -> Result<(), Error> {
+        self.visit(|scratch, goes_on| {
+            self.folder.keyed_state(operator, scratch, &mut |entry| goes_on(visit(entry)))
+        })
+    }
+
+    /// Shows all pages of the collections of an operator, in the same way.
+    pub(crate) fn collections(
+        &self,
+        operator: &OperatorPart,
+        mut visit: impl FnMut(CollectionEntry<'_>) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        self.visit(|scratch, goes_on| {
+            self.folder.collections(operator, scratch, &mut |entry| goes_on(visit(entry)))
+        })
+    }
+
+    /// The collections of an operator, by their numbers.
+    pub(crate) fn collection_names(
+        &self,
+        operator: &OperatorPart,
+    ) -> Result<BTreeMap<u32, CollectionName>, SnapshotError> {
+        let mut names = BTreeMap::new();
+        for part in &operator.instances {
+            let sections = self.folder.sections(part).map_err(|error| self.why(error))?;
+            for section in sections.iter().filter(|section| section.kind == SectionKind::CollectionNames) {
+                let there = names_in(section).map_err(|source| SnapshotError::Undecoded {
+                    what: "the names of collections",
+                    operator: operator.name.clone(),
+                    source,
+                })?;
+                names.extend(there.into_iter().map(|name| (name.id, name)));
+            }
+        }
+        Ok(names)
+    }
+
+    fn visit(
+        &self,
+        read: impl FnOnce(&Path, &mut dyn FnMut(Result<bool, Error>) -> bool) -> Result<(), StoreError>,
+    ) -> Result<(), Error> {
         let scratch = tempfile::Builder::new().prefix("watershed-").tempdir();
         let scratch = scratch.map_err(SnapshotError::Scratch)?;
         let mut visited = Ok(true);
-        let read = self.folder.keyed_state(operator, scratch.path(), &mut |entry| {
-            visited = visit(entry);
+        let read = read(scratch.path(), &mut |wants_more| {
+            visited = wants_more;
             matches!(visited, Ok(true))
         });
         read.map_err(|error| self.why(error))?;

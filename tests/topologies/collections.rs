@@ -19,7 +19,8 @@ impl Process for Basket {
 
     fn on_record(&self, number: u64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
         let key = *context.key();
-        let count = context.map(&self.counts).get_or_default(number % 50);
+        let mut counts = context.map(&self.counts);
+        let count = counts.get_or_default(number % 50);
         *count += 1;
         let count = *count;
         context.list(&self.latest).push(number);
@@ -36,8 +37,9 @@ impl Process for Basket {
         if len == 45 {
             context.list(&self.latest).clear();
         }
-        if context.value(&self.announced).get().is_none() {
-            context.value(&self.announced).set(true);
+        let mut announced = context.value(&self.announced);
+        if announced.get().is_none() {
+            announced.set(true);
             context.timer_at(1_000_000);
         }
         Ok(())

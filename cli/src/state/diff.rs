@@ -7,12 +7,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use watershed_state::OperatorPart;
 
 use crate::error::Error;
 use crate::snapshot::Snapshot;
-use crate::state::entry::{Entry, key_of, state_of};
+use crate::state::entry::{Entry, Names, all};
 
 #[derive(Args)]
 #[command(
@@ -41,9 +41,15 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let mut differ = false;
     for name in names {
-        compare(name, &a, &b, &mut |difference| {
+        let mut names = Names::new();
+        for snapshot in [&a, &b] {
+            if let Ok(operator) = snapshot.operator(name) {
+                names.extend(snapshot.collection_names(operator)?);
+            }
+        }
+        compare(name, &names, &a, &b, &mut |difference| {
             differ = true;
-            writeln!(stdout, "{}", difference.line(name)?)?;
+            writeln!(stdout, "{}", difference.line(name, &names)?)?;
             Ok(())
         })?;
     }
@@ -58,23 +64,19 @@ enum Difference {
 }
 
 impl Difference {
-    fn line(&self, operator: &str) -> Result<String, Error> {
-        let one = |entry: &Entry| -> Result<_, Error> {
-            let (key, state) = (key_of(operator, &entry.key)?, state_of(operator, &entry.state)?);
-            Ok(json!({ "operator": operator, "group": entry.group, "key": key, "state": state }))
-        };
-        Ok(match self {
-            Self::OnlyA(entry) => format!("- {}", one(entry)?),
-            Self::OnlyB(entry) => format!("+ {}", one(entry)?),
+    fn line(&self, operator: &str, names: &Names) -> Result<String, Error> {
+        let (sign, of, contents) = match self {
+            Self::OnlyA(entry) => ('-', entry, [entry.content(operator, names)?].to_vec()),
+            Self::OnlyB(entry) => ('+', entry, [entry.content(operator, names)?].to_vec()),
             Self::Changed(a, b) => {
-                let (key, a_state) = (key_of(operator, &a.key)?, state_of(operator, &a.state)?);
-                let b_state = state_of(operator, &b.state)?;
-                let line = json!({
-                    "operator": operator, "group": a.group, "key": key, "a": a_state, "b": b_state,
-                });
-                format!("~ {line}")
+                let contents = [("a", a.content(operator, names)?.1), ("b", b.content(operator, names)?.1)];
+                ('~', a, contents.to_vec())
             }
-        })
+        };
+        let mut line = of.head(operator, names)?;
+        line.insert("operator".to_string(), json!(operator));
+        line.extend(contents.into_iter().map(|(name, content)| (name.to_string(), content)));
+        Ok(format!("{sign} {}", Value::from(line)))
     }
 }
 
@@ -84,6 +86,7 @@ const AHEAD: usize = 1_000;
 /// Reads both at once, as neither may fit into memory.
 fn compare(
     operator: &str,
+    names: &Names,
     a: &Snapshot,
     b: &Snapshot,
     found: &mut dyn FnMut(Difference) -> Result<(), Error>,
@@ -94,11 +97,11 @@ fn compare(
             let part = snapshot.keyed().find(|part| part.name == operator);
             let read = move |part: &OperatorPart| {
                 // Nobody takes it if the comparison has ended.
-                snapshot.keyed_state(part, |entry| Ok(to.send(Entry::from(entry)).is_ok()))
+                all(snapshot, part, |entry| Ok(to.send(entry).is_ok()))
             };
             (from, scope.spawn(move || part.map_or(Ok(()), read)))
         });
-        let compared = merge(operator, from_a, from_b, found);
+        let compared = merge((operator, names), from_a, from_b, found);
         for reading in [reading_a, reading_b] {
             reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
@@ -108,7 +111,7 @@ fn compare(
 
 /// Both are in the same order.
 fn merge(
-    operator: &str,
+    (operator, names): (&str, &Names),
     a: Receiver<Entry>,
     b: Receiver<Entry>,
     found: &mut dyn FnMut(Difference) -> Result<(), Error>,
@@ -117,13 +120,13 @@ fn merge(
     loop {
         let order = match (a.peek(), b.peek()) {
             (None, None) => return Ok(()),
-            (Some(a), Some(b)) => (a.group, &a.key).cmp(&(b.group, &b.key)),
+            (Some(a), Some(b)) => order_of(a).cmp(&order_of(b)),
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
         };
         let first = (order.is_le().then(|| a.next()).flatten(), order.is_ge().then(|| b.next()).flatten());
         match first {
-            (Some(a), Some(b)) if !is_same(operator, &a, &b)? => found(Difference::Changed(a, b))?,
+            (Some(a), Some(b)) if !is_same((operator, names), &a, &b)? => found(Difference::Changed(a, b))?,
             (Some(a), None) => found(Difference::OnlyA(a))?,
             (None, Some(b)) => found(Difference::OnlyB(b))?,
             _ => {}
@@ -131,7 +134,13 @@ fn merge(
     }
 }
 
-/// Whether the states are the same. The fields of a map may be in another order.
-fn is_same(operator: &str, a: &Entry, b: &Entry) -> Result<bool, Error> {
-    Ok(a.state == b.state || state_of(operator, &a.state)? == state_of(operator, &b.state)?)
+/// States come before collections.
+fn order_of(entry: &Entry) -> (bool, (u16, &[u8], Option<u32>)) {
+    let place = entry.place();
+    (place.2.is_some(), place)
+}
+
+/// Whether they are the same. The fields of a struct, and the entries of a map, may be in another order.
+fn is_same((operator, names): (&str, &Names), a: &Entry, b: &Entry) -> Result<bool, Error> {
+    Ok(a.value == b.value || a.content(operator, names)? == b.content(operator, names)?)
 }

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::snapshot::Snapshot;
-use crate::state::entry::{key_of, state_of};
+use crate::state::entry::all;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -30,14 +30,17 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let operator = snapshot.operator(&options.operator)?;
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let mut shown = false;
-    snapshot.keyed_state(operator, |entry| {
-        let key = key_of(&operator.name, entry.key)?;
-        if options.key.as_ref().is_some_and(|wanted| !is_meant(wanted, &key)) {
+    let names = snapshot.collection_names(operator)?;
+    all(&snapshot, operator, |entry| {
+        let mut line = entry.head(&operator.name, &names)?;
+        let is_meant = |wanted: &String| line.get("key").is_some_and(|key| is_meant(wanted, key));
+        if !options.key.as_ref().is_none_or(is_meant) {
             return Ok(true);
         }
         shown = true;
-        let state = state_of(&operator.name, entry.state)?;
-        writeln!(stdout, "{}", json!({ "group": entry.group, "key": key, "state": state }))?;
+        let (name, content) = entry.content(&operator.name, &names)?;
+        line.insert(name.to_string(), content);
+        writeln!(stdout, "{}", Value::from(line))?;
         Ok(true)
     })?;
     stdout.flush()?;
@@ -57,6 +60,8 @@ fn is_meant(wanted: &str, key: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -146,6 +146,8 @@ fn has_keys(kind: SectionKind) -> bool {
         kind,
         SectionKind::KeyedState
             | SectionKind::RemovedKeys
+            | SectionKind::Collections
+            | SectionKind::RemovedPages
             | SectionKind::EventTimers
             | SectionKind::ProcessingTimers
             | SectionKind::Watermarks
