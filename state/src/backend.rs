@@ -65,6 +65,9 @@ impl StateBackend {
         scratch: &Path,
         databases: &[&SavedDatabase],
     ) -> Result<OpenBackend, StoreError> {
+        // One that was never given anything has no files to be opened.
+        let databases: Vec<_> =
+            databases.iter().filter(|database| !database.copy.files.is_empty()).copied().collect();
         let expiry = Arc::<Expiry>::default();
         let below = match self {
             Self::Memory if databases.is_empty() => None,
@@ -72,14 +75,15 @@ impl StateBackend {
             Self::Memory => return Err(StoreError::NoDatabase { scratch: scratch.to_owned() }),
             #[cfg(feature = "rocksdb")]
             Self::Memory => {
-                Some(Below::ToRead(Box::new(open(&RocksDb::default(), &owned, scratch, databases)?)))
+                Some(Below::ToRead(Box::new(open(&RocksDb::default(), &owned, scratch, &databases)?)))
             }
             #[cfg(feature = "rocksdb")]
             Self::RocksDb(config) => {
-                let database = open(&config.clone().expiring(&expiry), &owned, scratch, databases)?;
+                let database = open(&config.clone().expiring(&expiry), &owned, scratch, &databases)?;
                 let first = databases.first().filter(|first| first.can_be_shared);
                 let opened_from = first.map_or_else(crate::DatabaseCopy::default, |first| first.copy.clone());
-                let buffer = WriteBuffer::new(std::sync::Arc::new(database), opened_from);
+                let buffer = WriteBuffer::new(Arc::new(database), opened_from);
+                let buffer = if databases.is_empty() { buffer.empty() } else { buffer };
                 Some(Below::Over(SharedBuffer::new(buffer), config.clone()))
             }
         };

@@ -72,8 +72,19 @@ pub(crate) struct WriteBuffer {
     copies: u64,
     /// The files of the newest copy that is part of a complete checkpoint: they need not be stored again.
     complete: Arc<DatabaseCopy>,
+    /// How often was written.
+    writes: u64,
+    /// How often had been when that copy was made, if the database was as it is.
+    complete_writes: Option<u64>,
     /// The copy that is being made for a checkpoint, or was.
-    making: Option<(u64, Arc<Mutex<Option<DatabaseCopy>>>)>,
+    making: Option<Making>,
+}
+
+#[derive(Debug)]
+struct Making {
+    checkpoint: u64,
+    writes: u64,
+    made: Arc<Mutex<Option<DatabaseCopy>>>,
 }
 
 /// Changes that are worth a write.
@@ -86,7 +97,22 @@ impl WriteBuffer {
     /// Over a database that was opened from this copy.
     pub(crate) fn new(database: Arc<dyn Database>, complete: DatabaseCopy) -> Self {
         let (waiting, latch, complete) = (BTreeMap::new(), Arc::default(), Arc::new(complete));
-        Self { database, waiting, bytes: 0, latch, copies: 0, complete, making: None }
+        Self {
+            database,
+            waiting,
+            bytes: 0,
+            latch,
+            copies: 0,
+            complete,
+            writes: 0,
+            complete_writes: None,
+            making: None,
+        }
+    }
+
+    /// The database is empty, and so is the copy that it was opened from.
+    pub(crate) fn empty(self) -> Self {
+        Self { complete_writes: Some(0), ..self }
     }
 
     /// Calls `found` with what the key has, if it has anything.
@@ -117,6 +143,7 @@ impl WriteBuffer {
         if self.waiting.is_empty() || self.is_held() {
             return Ok(());
         }
+        self.writes += 1;
         self.database.write(&self.waiting)?;
         self.waiting.clear();
         self.bytes = 0;
@@ -136,28 +163,30 @@ impl WriteBuffer {
     /// A copy of what has been written so far, for this checkpoint, to be made on another thread. Until that is done, or
     /// given up, nothing more is written. `None` if another table has begun to make it.
     pub(crate) fn link(&mut self, checkpoint: u64) -> Option<Link> {
-        if self.making.as_ref().is_some_and(|(making, _)| *making == checkpoint) {
+        if self.making.as_ref().is_some_and(|making| making.checkpoint == checkpoint) {
             return None;
         }
         *self.latch.held() += 1;
         self.copies += 1;
         let made = Arc::default();
-        self.making = Some((checkpoint, Arc::clone(&made)));
+        let unchanged = self.complete_writes == Some(self.writes);
+        self.making = Some(Making { checkpoint, writes: self.writes, made: Arc::clone(&made) });
         Some(Link {
             database: Arc::clone(&self.database),
             folder: self.database.scratch().join(format!("copy-{}", self.copies)),
             latch: Arc::clone(&self.latch),
             before: Arc::clone(&self.complete),
+            unchanged,
             made,
         })
     }
 
     /// The checkpoint is complete: what was stored for it is there to stay.
     pub(crate) fn complete(&mut self, checkpoint: u64) {
-        let making = self.making.take_if(|(id, _)| *id == checkpoint);
-        let made = making.and_then(|(_, made)| made.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(made) = made {
-            self.complete = Arc::new(made);
+        let making = self.making.take_if(|making| making.checkpoint == checkpoint);
+        let Some(Making { writes, made, .. }) = making else { return };
+        if let Some(made) = made.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            (self.complete, self.complete_writes) = (Arc::new(made), Some(writes));
         }
     }
 }
@@ -191,6 +220,8 @@ pub struct Link {
     folder: PathBuf,
     latch: Arc<Latch>,
     before: Arc<DatabaseCopy>,
+    /// The database is as it was when that copy was made.
+    unchanged: bool,
     made: Arc<Mutex<Option<DatabaseCopy>>>,
 }
 
@@ -200,6 +231,11 @@ impl Link {
     /// # Errors
     /// If a disk refuses.
     pub fn store(self, fs: &Fs, root: &Path, prefix: &str) -> Result<DatabaseCopy, StoreError> {
+        if self.unchanged {
+            let copy = DatabaseCopy::clone(&self.before);
+            *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy.clone());
+            return Ok(copy);
+        }
         self.database.copy_to(&self.folder)?;
         let (folder, before, made) = (self.folder.clone(), Arc::clone(&self.before), Arc::clone(&self.made));
         // The database may change from here on: what was copied does not.

@@ -239,6 +239,9 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         if self.below.is_some() {
             let Entry { key, state, .. } = self.entries.remove_in_place(slot);
             self.put_below(&key, None);
+            if self.history.needs_removals() {
+                self.note_removal(key);
+            }
             return Some(state);
         }
         let Entry { key, state, .. } = self.entries.remove(slot);

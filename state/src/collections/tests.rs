@@ -214,6 +214,7 @@ impl Bench {
             restored.table = KeyedTable::over(groups(), 0..5, buffer, |_| 10);
             let all = saved.sections.clone();
             restored.table.restore_changes(&all.iter()).unwrap();
+            saved.changes.iter().for_each(|layer| restored.table.restore_changes(&layer.iter()).unwrap());
             all.iter()
                 .filter(|section| section.kind == SectionKind::CollectionNames)
                 .for_each(|section| restored.names.restore(section).unwrap());

@@ -2,8 +2,12 @@
 //!
 //! An entry that is asked for and not there is loaded. When there are as many as may be, a hand goes round, as in the
 //! second-chance algorithm: what was used since it came by last stays, the rest goes. What the database does not have
-//! yet is written to it then, in batches. What has not changed for a whole snapshot is written even if it stays, a little
-//! at a time, as snapshots have to hold all that the database lacks.
+//! yet is written to it then, in batches.
+//!
+//! As long as everything has room, the database is given nothing, and snapshots are additions to one another as they are in
+//! memory. Once it gets entries they cannot be: an older snapshot may have another state of the same key, and would be read
+//! over the database. Then each snapshot holds all that the database lacks; so that this is little, what has not changed for a
+//! whole snapshot is written to the database even if it stays, a little at a time.
 
 use super::ordered::TAGS;
 use super::snapshot::write_before;
@@ -30,6 +34,10 @@ pub(super) struct Cache {
     sweep: u64,
     /// The epoch of the snapshot that the sweep writes what is older than; a sweep is over before the next begins.
     sweeps_before: u32,
+    /// The epoch in which a state was written to the database last, or 0.
+    written: u32,
+    /// That of the newest complete snapshot.
+    complete: u32,
     /// For a key in the making.
     key: Vec<u8>,
 }
@@ -85,6 +93,8 @@ impl Cache {
             hand: 0,
             sweep: TAGS,
             sweeps_before: 0,
+            written: 0,
+            complete: 0,
             key: Vec::new(),
         }
     }
@@ -178,6 +188,18 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         buffer.link(checkpoint)
     }
 
+    /// Whether a snapshot may be an addition to the newest complete one: the database has got nothing since that.
+    pub(super) fn can_be_added_to(&self) -> bool {
+        self.below.as_ref().is_none_or(|cache| cache.written < cache.complete || cache.written == 0)
+    }
+
+    /// The snapshot that began this epoch is complete.
+    pub(super) fn completed_below(&mut self, epoch: u32) {
+        if let Some(cache) = &mut self.below {
+            cache.complete = epoch;
+        }
+    }
+
     pub(super) fn complete_below(&mut self, checkpoint: u64) {
         if let Some(cache) = &mut self.below {
             cache.buffer.lock().complete(checkpoint);
@@ -192,7 +214,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     pub fn write_back(&mut self, slots: usize) -> bool {
         let Self { below, entries, running, sections, groups, epoch, .. } = self;
         let Some(cache) = below else { return false };
-        if cache.sweep == TAGS || cache.buffer.lock().is_held() {
+        // As long as all has room, nothing has to be written.
+        if cache.sweep == TAGS || cache.written == 0 || cache.buffer.lock().is_held() {
             return false;
         }
         let mut budget = slots.max(1);
@@ -204,6 +227,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                 && entry.stamp.epoch() < cache.sweeps_before
             {
                 write_before(running.as_ref(), sections, *groups, *epoch, entry);
+                cache.written = *epoch;
                 cache.put(*groups, &entry.key, Some(&entry.state));
                 entry.stamp = entry.stamp.written();
                 budget = budget.saturating_sub(WRITE_COST);
@@ -229,6 +253,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                     if !bug::is(Bug::EvictedEntryNotWrittenBefore) {
                         write_before(running.as_ref(), sections, *groups, *epoch, &entry);
                     }
+                    cache.written = *epoch;
                     cache.put(*groups, &entry.key, Some(&entry.state));
                 }
             };

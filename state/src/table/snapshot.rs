@@ -29,8 +29,9 @@ pub(super) struct Running {
 enum Holds {
     /// Those that were changed in this epoch or later.
     ChangedSince(u32),
-    /// Those that the database below does not have, as the database is part of the snapshot.
-    Dirty,
+    /// Those that the database below does not have, as the database is part of the snapshot, and that were changed in this
+    /// epoch or later.
+    DirtySince(u32),
 }
 
 impl Running {
@@ -47,7 +48,7 @@ impl Running {
             && u64::from(entry.tag) >= self.tag
             && match self.holds {
                 Holds::ChangedSince(since) => entry.stamp.epoch() >= since,
-                Holds::Dirty => entry.stamp.is_dirty(),
+                Holds::DirtySince(since) => entry.stamp.is_dirty() && entry.stamp.epoch() >= since,
             }
     }
 }
@@ -72,7 +73,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
 
     /// What the next snapshot could add to; `None` if it has to hold everything.
     pub fn additions(&self) -> Option<Additions> {
-        self.history.additions()
+        self.history.additions().filter(|_| self.can_be_added_to())
     }
 
     /// As [`begin_snapshot`](Self::begin_snapshot), of everything if `all` says so: tables that are saved together are saved
@@ -84,18 +85,16 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.abort_snapshot();
         self.epoch += 1;
         self.touched = Stamp::changed(self.epoch);
-        let begin = |holds, removed| Some(Running { tag: 0, group: self.owned.start, holds, removed });
-        if self.below.is_some() {
-            self.running = begin(Holds::Dirty, (0, 0));
-            let link = self.begin_link(checkpoint);
-            return SnapshotBegun { base: None, link };
-        }
-        let extent = self.history.begin(checkpoint, self.epoch, all);
+        let extent = self.history.begin(checkpoint, self.epoch, all || !self.can_be_added_to());
         if extent.base.is_none() {
             self.removed.clear();
         }
-        self.running = begin(Holds::ChangedSince(extent.since), (0, self.removed.len()));
-        SnapshotBegun { base: extent.base, link: None }
+        let since = extent.since;
+        let holds = if self.below.is_some() { Holds::DirtySince(since) } else { Holds::ChangedSince(since) };
+        let removed = (0, self.removed.len());
+        self.running = Some(Running { tag: 0, group: self.owned.start, holds, removed });
+        let link = self.begin_link(checkpoint);
+        SnapshotBegun { base: extent.base, link }
     }
 
     /// Visits up to `slots` slots (at least one, and on to the next that is vacant) and writes what was not written yet.
@@ -159,6 +158,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.complete_below(checkpoint);
         if let Some(epoch) = self.history.complete(checkpoint) {
             self.removed.forget_before(epoch);
+            self.completed_below(epoch);
         }
     }
 

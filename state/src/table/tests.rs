@@ -250,7 +250,7 @@ impl Bench {
         let mut restored = table(self.count);
         if let (Some(copy), Some(below)) = (copy, &self.below) {
             restored = over(self.count, (below.open_copy)(&copy), 1_000);
-            restored.restore_changes(&layers[0].iter()).unwrap();
+            layers.iter().for_each(|layer| restored.restore_changes(&layer.iter()).unwrap());
         } else {
             layers[0].iter().for_each(|section| restored.restore(section).unwrap());
             layers[1..].iter().for_each(|layer| restored.restore_changes(&layer.iter()).unwrap());
@@ -285,7 +285,7 @@ proptest! {
     #[test]
     fn a_table_is_a_map_and_its_snapshot_shows_the_moment_it_began(
         count in 1_u16..5,
-        limit in proptest::option::of(1..300_usize),
+        limit in proptest::option::of(prop_oneof![3 => 1..300_usize, 1 => Just(400)]),
         prefill in 0..300_u32,
         steps in proptest::collection::vec(step(), 0..900)
     ) {
@@ -310,7 +310,7 @@ proptest! {
     #[test]
     fn over_rocksdb_it_is_the_same(
         count in 1_u16..5,
-        limit in 1..300_usize,
+        limit in prop_oneof![3 => 1..300_usize, 1 => Just(400)],
         steps in proptest::collection::vec(step(), 300..900)
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -395,27 +395,42 @@ fn where_the_disk_refuses_nobody_is_given_a_state_that_is_not_the_real_one() {
     assert!(table.is_empty());
 }
 
-#[test]
-fn what_was_changed_once_is_in_the_database_after_two_snapshots_and_in_none_after() {
-    let mut bench = Bench::new(4, Some(1_000));
-    (0..400).for_each(|key| bench.run(Step::Set(key, 1)));
-    let mut entries = Vec::new();
-    for _ in 0..4 {
+/// The entries of four snapshots that are complete each before the next begins, and what the database has after them.
+fn four_snapshots(bench: &mut Bench) -> ([u32; 4], usize) {
+    let entries = std::array::from_fn(|_| {
         bench.run(Step::Begin);
         bench.run(Step::Slice(usize::MAX));
         let made = bench.made.as_ref().unwrap();
-        entries.push(made.layers[0].iter().map(|section| section.entries).sum::<u32>());
+        let entries = made.layers.last().unwrap().iter().map(|section| section.entries).sum::<u32>();
         bench.run(Step::Complete);
         while bench.table.write_back(100) {}
-    }
-    assert_eq!(entries, [400, 400, 0, 0]);
+        entries
+    });
     let mut there = 0;
     let count_it = &mut |_: &[u8], _: &[u8]| {
         there += 1;
         true
     };
-    bench.below.unwrap().database.scan(&(0..4), count_it).unwrap();
-    assert_eq!(there, 400);
+    bench.below.as_ref().unwrap().database.scan(&(0..4), count_it).unwrap();
+    (entries, there)
+}
+
+#[test]
+fn as_long_as_all_has_room_the_database_is_given_nothing_and_snapshots_hold_changes() {
+    let mut bench = Bench::new(4, Some(1_000));
+    (0..400).for_each(|key| bench.run(Step::Set(key, 1)));
+    assert_eq!(four_snapshots(&mut bench), ([400, 0, 0, 0], 0));
+}
+
+#[test]
+fn once_there_was_no_room_the_database_is_given_what_does_not_change() {
+    let mut bench = Bench::new(4, Some(300));
+    (0..400).for_each(|key| bench.run(Step::Set(key, 1)));
+    let had_room = bench.table.len() as u32;
+    assert_eq!(four_snapshots(&mut bench), ([had_room, 0, 0, 0], 400));
+    // What changes then is given to it as well, when it has not changed again for a whole snapshot.
+    bench.run(Step::Set(399, 2));
+    assert_eq!(four_snapshots(&mut bench).0, [1, 1, 0, 0]);
 }
 
 #[test]
