@@ -15,6 +15,7 @@ mod job;
 mod master;
 mod nodes;
 mod plan;
+mod query;
 pub mod remote;
 mod restart;
 mod savepoint;

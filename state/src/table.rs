@@ -8,6 +8,7 @@
 mod cache;
 mod history;
 mod ordered;
+mod peek;
 mod removed;
 mod snapshot;
 mod span;

@@ -14,6 +14,7 @@ mod operators;
 mod panics;
 mod poison;
 mod processes;
+mod query;
 mod refusals;
 mod regions;
 mod resume;

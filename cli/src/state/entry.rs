@@ -1,10 +1,10 @@
 //! A key and its state.
 
 use serde_json::Value;
+use watershed_runtime::remote::AnyValue;
 use watershed_state::KeyedEntry;
 
 use crate::snapshot::{SnapshotError, decoded};
-use crate::value::AnyValue;
 
 /// A key and its state, as they are encoded. Entries are in the order in which they are read.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,7 +12,9 @@ use super::snapshot::write_before;
 use super::{Entry, KeyedTable, Slot, Stamp};
 use crate::bug::{self, Bug};
 use crate::database::{Database, Link, WriteBuffer};
-use crate::{CodecError, DatabaseCopy, Key, KeyGroups, State, StateFault, decode, encode, hash_key};
+use crate::{
+    CodecError, DatabaseCopy, Key, KeyGroups, State, StateFault, StoreError, decode, encode, hash_key,
+};
 
 /// What a table knows of the database below it.
 #[derive(Debug)]
@@ -93,6 +95,11 @@ impl Cache {
 
     pub(super) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Calls `found` with the state that a key, as the database has it, has below the table.
+    pub(super) fn stored(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        self.buffer.get(key, found)
     }
 
     /// So long was an entry when it was encoded.

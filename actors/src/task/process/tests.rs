@@ -2,6 +2,7 @@
 
 mod basics;
 mod failures;
+mod queries;
 mod rescale;
 mod rig;
 mod snapshots;
