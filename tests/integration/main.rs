@@ -10,6 +10,7 @@ mod escalation;
 mod fixture;
 mod hangs;
 mod metrics;
+mod offline;
 mod operators;
 mod panics;
 mod poison;
