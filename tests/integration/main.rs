@@ -21,6 +21,7 @@ mod regions;
 mod resume;
 mod routing;
 mod savepoints;
+mod schema;
 mod simulations;
 mod stuck;
 mod threads;
