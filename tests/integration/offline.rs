@@ -263,7 +263,8 @@ fn operators_are_changed_replaced_and_left_out_and_the_others_stay() {
     writer.finish().unwrap();
 
     let mut writer = SavepointWriter::change_on(&open(&disk, SAVEPOINT), CHANGED, &fs).unwrap();
-    let kept = writer.transform("one", |key: &u64, n: u64| Ok((key % 2 == 0).then(|| format!("number {n}"))));
+    let kept =
+        writer.transform("one", |key: &u64, n: u64| Ok(key.is_multiple_of(2).then(|| format!("number {n}"))));
     assert_eq!(kept.unwrap(), 500);
     writer.keyed("two", [("new".to_string(), true)]).unwrap();
     writer.remove("three").unwrap();
@@ -370,6 +371,9 @@ fn what_cannot_be_written_is_refused_and_is_no_savepoint() {
     let twice = complaint(writer.keyed("remember", (0..100_u64).map(|n| (n % 99, n))));
     assert!(twice.contains("a key of `remember` is there twice: 0"), "{twice}");
 
+    let folder = complaint(create("remember", "file:///checkpoints"));
+    assert!(folder.contains("is the checkpoint folder of a job"), "{folder}");
+
     // For another topology, or another number of key groups.
     let refused = |uri: &str| {
         let config = simulated(seeded(2).on_disk(&disk)).start_from(uri, Claim::No);
@@ -382,4 +386,44 @@ fn what_cannot_be_written_is_refused_and_is_no_savepoint() {
     writer.keyed("remember", [("a".to_string(), words())]).unwrap();
     writer.finish().unwrap();
     assert!(refused("file:///savepoints/4").contains("`Config::key_groups(64)`"));
+}
+
+/// Adds up what each instance has seen.
+struct Sum;
+
+impl Process for Sum {
+    type Key = ();
+    type In = u64;
+    type Out = u64;
+    type State = u64;
+
+    fn on_record(&self, n: u64, sum: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+        *sum += n;
+        context.emit(*sum);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_operator_without_keys_is_read_and_written_by_instance() {
+    let sums = |shown: &Collector<u64>| {
+        let topology = Topology::new("sums");
+        let numbers = topology.source("numbers", Generator::bounded(10, |n| n)).parallelism(1);
+        numbers.rebalance().actor("sum", Sum).parallelism(2).sink_exactly_once("shown", shown.sink());
+        topology
+    };
+    let disk = SimulatedDisk::new(4);
+    let mut writer = SavepointWriter::create_on("sums", SAVEPOINT, &disk.fs()).unwrap();
+    writer.instances("sum", [1_000_u64, 2_000]).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(open(&disk, SAVEPOINT).instances::<u64>("sum").unwrap(), [1_000, 2_000]);
+    let shown = Collector::new();
+    let config = simulated(seeded(2).on_disk(&disk)).start_from(SAVEPOINT, Claim::No);
+    sums(&shown).run(config).unwrap();
+    let made = SavepointReader::open_on("file:///checkpoints", None, &disk.fs()).unwrap();
+    let last: Vec<u64> = made.instances("sum").unwrap();
+    assert_eq!(last.iter().sum::<u64>(), 3_045);
+    assert!(last[0] > 1_000 && last[0] < 2_000 && last[1] > 2_000, "{last:?}");
+    let text = complaint(made.instances::<String>("sum"));
+    assert!(text.contains("a state of `sum`: cannot decode") && text.contains("String"), "{text}");
 }

@@ -17,16 +17,22 @@ struct Held {
     released: Receiver<()>,
 }
 
-/// What the test holds: it hears of the arrival, and lets go by dropping the other end.
+/// What the test holds: it hears of the arrival.
 struct Latch {
     arrived: Receiver<()>,
-    _release: Sender<()>,
+    release: Sender<()>,
+}
+
+impl Latch {
+    fn let_go(self) {
+        drop(self.release);
+    }
 }
 
 fn door(nth: u64) -> (Door, Latch) {
-    let ((arrived_at, arrived), (_release, released)) = (channel(), channel());
+    let ((arrived_at, arrived), (release, released)) = (channel(), channel());
     let held = Held { left: nth, arrived: arrived_at, released };
-    (Door(Arc::new(Mutex::new(held))), Latch { arrived, _release })
+    (Door(Arc::new(Mutex::new(held))), Latch { arrived, release })
 }
 
 impl Door {
@@ -126,7 +132,7 @@ fn ask_for_all(config: Config) {
         "another operator of the same job"
     );
     assert_eq!(job.query::<u8, (u64, Option<String>)>("total", &1).unwrap(), None);
-    drop(latch);
+    latch.let_go();
     let outcome = job.wait().unwrap();
     assert_eq!(outcome.end, End::Finished);
 }
@@ -167,7 +173,7 @@ fn who_asks_for_what_is_not_there_is_told_so() {
     assert_eq!(kind, ErrorKind::Config);
     assert!(state.contains("`count` are of type `u64`, not `alloc::string::String`"), "{state}");
 
-    drop(latch);
+    latch.let_go();
     // It answers as long as there is a job.
     while job.tree().is_ok() {}
     let (kind, ended) = ask("count");
@@ -194,7 +200,7 @@ fn an_operator_without_room_in_its_output_answers_at_once() {
     // It is stuck with what came of its first record.
     assert_eq!([ask(), ask(), ask()], [Some(1); 3]);
     assert_eq!(job.query::<String, u64>("count", &"key 1".to_string()).unwrap(), None);
-    drop(latch);
+    latch.let_go();
     job.cancel().unwrap();
     job.wait().unwrap();
 }
@@ -229,7 +235,7 @@ fn who_asks_an_operator_that_hangs_is_not_kept_waiting_for_ever() {
     latch.arrived.recv().unwrap();
     let why = job.query::<String, u64>("count", &"key 0".to_string()).unwrap_err().to_string();
     assert!(why.contains("`count` has not answered within 10 seconds"), "{why}");
-    drop(latch);
+    latch.let_go();
     job.query::<String, u64>("count", &"key 0".to_string()).unwrap();
     job.cancel().unwrap();
     job.wait().unwrap();

@@ -47,19 +47,18 @@ impl<K: Key, S: State> Databases<K, S> {
     pub(super) fn put(&mut self, instance: usize, key: &K, state: &S) -> Result<()> {
         let table = &mut self.tables[instance];
         let put = guard(|| {
-            if table.peek(key, |_| ())?.is_some() {
-                return Ok(false);
+            let (hash, births) = (hash_key(key), table.births());
+            table.entry(hash, key.clone());
+            let is_new = table.births() > births;
+            if is_new {
+                *table.entry(hash, key.clone()).1 = state.clone();
             }
-            *table.entry(hash_key(key), key.clone()).1 = state.clone();
-            Ok::<bool, StateFault>(true)
+            is_new
         });
         let operator = &self.operator;
         match put {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => {
-                Err(Error::config(format!("a key of `{operator}` is there twice{}", shown(key))))
-            }
-            Ok(Err(fault)) => Err(Error::state(format!("`{operator}`: {}", chain_of(&fault)))),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::config(format!("a key of `{operator}` is there twice{}", shown(key)))),
             Err(failure) => Err(Error::state(format!("`{operator}`: {}", failure.cause))),
         }
     }

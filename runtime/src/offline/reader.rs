@@ -151,6 +151,23 @@ impl SavepointReader {
         KeyedStates::read(self.snapshots.clone(), part.clone(), groups, self.manifest.checkpoint)
     }
 
+    /// The states of an operator that has one for each instance, not by key, in the order of the instances.
+    ///
+    /// # Errors
+    /// If there is no such operator, a file is damaged, or a state is not of this type.
+    pub fn instances<S: State>(&self, operator: &str) -> Result<Vec<S>> {
+        let part = self.operator(operator)?;
+        let mut states = Vec::new();
+        for instance in &part.instances {
+            for section in self.sections(part, instance)? {
+                if section.kind == SectionKind::InstanceState {
+                    states.push(decoded(operator, "a state", &section.bytes)?);
+                }
+            }
+        }
+        Ok(states)
+    }
+
     /// The timers of an operator, by instance.
     ///
     /// # Errors

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use watershed_actors::{Clock, SystemClock, chain_of};
 use watershed_state::{
-    Fs, InstancePart, Key, KeyGroups, Manifest, OperatorPart, SnapshotPlace, State, StateBackend,
-    complete_savepoint, copy_to_savepoint, hash_canary, hash_key, prepare_savepoint,
+    Fs, InstancePart, Key, KeyGroups, Manifest, OperatorPart, Section, SectionKind, SnapshotPlace, State,
+    StateBackend, complete_savepoint, copy_to_savepoint, encode, hash_canary, hash_key, prepare_savepoint,
 };
 
 use crate::error::{Error, Result};
 use crate::offline::databases::Databases;
 use crate::offline::parts::Parts;
 use crate::offline::reader::local;
-use crate::offline::{OperatorWriter, SavepointReader};
+use crate::offline::{OperatorWriter, SavepointReader, codec_error, store_error};
 use crate::savepoint::Savepoint;
 
 /// Writes a savepoint without a job: the state to begin with, made from what there was before, or another savepoint with
@@ -127,6 +127,11 @@ impl SavepointWriter {
 
     fn begin(manifest: Manifest, uri: &str, local: &Fs) -> Result<Self> {
         let place = SnapshotPlace::parse_on(uri, local).map_err(|error| Error::config(chain_of(&error)))?;
+        if place.fs.exists(&place.folder.join("job")).unwrap_or(false) {
+            return Err(Error::config(format!(
+                "{uri} is the checkpoint folder of a job: a savepoint needs a folder of its own"
+            )));
+        }
         prepare_savepoint(&place).map_err(|error| Error::config(chain_of(&error)))?;
         Ok(Self {
             uri: uri.to_string(),
@@ -190,6 +195,28 @@ impl SavepointWriter {
         let parts = self.parts(operator, shape.1)?;
         let databases = Databases::open(operator, &self.backend, shape)?;
         Ok(OperatorWriter::new(self, operator, (parts, databases), shape.0))
+    }
+
+    /// Writes what an operator that has one state for each instance is to remember. The job has to have as many instances
+    /// of it as there are states.
+    ///
+    /// # Errors
+    /// As [`operator`](Self::operator), if there is no state or one cannot be encoded, or the disk refuses.
+    pub fn instances<S: State>(&mut self, operator: &str, states: impl IntoIterator<Item = S>) -> Result<()> {
+        let states: Vec<S> = states.into_iter().collect();
+        if states.is_empty() {
+            return Err(Error::config(format!("`{operator}` needs a state for each of its instances")));
+        }
+        let mut parts = self.parts(operator, states.len())?;
+        for (instance, state) in states.iter().enumerate() {
+            let mut bytes = Vec::new();
+            encode(state, &mut bytes).map_err(|error| codec_error(operator, "a state", &error))?;
+            let section = Section { kind: SectionKind::InstanceState, group: 0, entries: 1, bytes };
+            parts.write(instance, &section).map_err(|error| store_error(operator, &error))?;
+        }
+        let part = parts.finish("process").map_err(|error| store_error(operator, &error))?;
+        self.add(OperatorPart { key_groups: 0, ..part });
+        Ok(())
     }
 
     /// Leaves out what the snapshot that is changed has of an operator.
