@@ -16,6 +16,7 @@ mod link;
 mod message;
 mod panics;
 mod process;
+mod query;
 mod sink;
 pub mod sinks;
 mod source;
@@ -39,6 +40,7 @@ pub use link::{Credits, Link, Permit, TaskWaker};
 pub use message::{Barrier, Envelope, Message, Signal, Status};
 pub use panics::in_simulation;
 pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
+pub use query::{Found, Query, QueryError, QueryKey, Reading};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
 pub use supervision::{

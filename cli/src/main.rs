@@ -3,6 +3,7 @@
 mod dead_letters;
 mod error;
 mod place;
+mod query;
 mod screen;
 mod snapshot;
 mod snapshots;
@@ -10,7 +11,6 @@ mod state;
 mod tap;
 mod tree;
 mod units;
-mod value;
 
 use std::process::ExitCode;
 
@@ -29,6 +29,7 @@ struct Options {
 enum Command {
     Tree(tree::Options),
     Tap(tap::Options),
+    Query(query::Options),
     DeadLetters(dead_letters::Options),
     Snapshots(snapshots::Options),
     State(state::Options),
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Tree(options) => tree::run(&options).map(success),
         Command::Tap(options) => tap::run(&options).map(success),
+        Command::Query(options) => query::run(&options).map(success),
         Command::DeadLetters(options) => dead_letters::run(&options).map(success),
         Command::Snapshots(options) => snapshots::run(&options),
         Command::State(options) => state::run(&options),

@@ -221,3 +221,29 @@ fn a_reader_who_has_had_enough_is_no_error() {
     assert_eq!(complaint(&ended), "");
     running.end();
 }
+
+#[test]
+fn the_state_of_a_key_is_shown_as_json() {
+    let running = Running::new();
+    // Until the first of these words has come.
+    let shown = loop {
+        let shown = printed(&["query", running.dir(), "count", "word7"]);
+        if !shown.is_empty() {
+            break shown;
+        }
+    };
+    assert_eq!(shown, "{\"key\":\"word7\",\"state\":{\"Value\":\"word7\"}}\n");
+    assert_eq!(printed(&["query", &running.socket(), "count", "\"word7\""]), shown);
+    let none = watershed(&["query", running.dir(), "count", "word50"]).output().unwrap();
+    assert!(none.status.success() && none.stdout.is_empty());
+    assert_eq!(complaint(&none), "watershed: key word50 of operator `count` has no state\n");
+
+    let source = refused(&["query", running.dir(), "words", "word7"]);
+    assert!(source.contains("`words` is a source"), "{source}");
+    let unknown = refused(&["query", running.dir(), "counts", "word7"]);
+    assert!(unknown.contains("no operator `counts`; there are `words`, `count`"), "{unknown}");
+    let dir = running.dir().to_string();
+    running.end();
+    let gone = refused(&["query", &dir, "count", "word7"]);
+    assert!(gone.contains("no job is running there"), "{gone}");
+}

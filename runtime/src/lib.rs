@@ -14,7 +14,9 @@ mod host;
 mod job;
 mod master;
 mod nodes;
+mod offline;
 mod plan;
+mod query;
 pub mod remote;
 mod restart;
 mod savepoint;
@@ -30,6 +32,9 @@ mod tree;
 pub use config::{Config, Resume, millis, minutes, seconds};
 pub use error::{Error, ErrorKind, Result};
 pub use job::{End, Job, Outcome};
+pub use offline::{
+    KeyedStates, OperatorWriter, SavedOperator, SavedTimer, SavepointReader, SavepointWriter, SplitPosition,
+};
 pub use restart::Restart;
 pub use savepoint::{Claim, Drain, Savepoint};
 pub use simulate::{

@@ -7,6 +7,7 @@ mod letters;
 mod loading;
 mod picture;
 mod poison;
+mod queries;
 mod records;
 mod recovery;
 mod region;
@@ -19,7 +20,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use watershed_actors::{
-    Control, Counters, Credits, Failure, Oversight, Report, Restored, Tap, TaskEvent, TaskId, TaskWaker,
+    Control, Counters, Credits, Failure, Oversight, QueryKey, Report, Restored, Tap, TaskEvent, TaskId,
+    TaskWaker,
 };
 use watershed_state::bug::{self, Bug};
 use watershed_state::{CheckpointStore, Identity, Manifest};
@@ -36,6 +38,7 @@ use crate::tree::{CheckpointNode, Tree};
 use history::RecentFailures;
 use ledger::Ledger;
 pub(crate) use poison::{Finding, Poison};
+pub(crate) use queries::Answered;
 use records::Marks;
 use region::{Phase, Region};
 pub(crate) use savepoints::{Savepoints, Then, Wanted};
@@ -77,6 +80,8 @@ pub(crate) enum Command {
     Tree(Reply<Tree>),
     /// Where the records of the operator of this name can be looked at; else the names there are.
     Tap(String, Reply<Result<Arc<Tap>, Vec<String>>>),
+    /// The state that an operator has for a key.
+    Query { operator: String, key: QueryKey, reply: Reply<Answered> },
     /// The tree into the log.
     LogTree,
     /// Look for requests to replay dead letters. The answer is the operators of such letters that do not exist.
@@ -309,6 +314,7 @@ impl Master {
             }
             Command::Tree(reply) => reply(self.tree()),
             Command::Tap(operator, reply) => reply(self.tap(&operator)),
+            Command::Query { operator, key, reply } => self.query(&operator, &key, reply),
             Command::LogTree => self.log_tree("on request"),
             Command::Cancel => {
                 tracing::info!("the job is cancelled");

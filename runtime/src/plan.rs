@@ -4,6 +4,7 @@ mod check;
 mod dead_letters;
 mod explain;
 
+pub(crate) use check::name_of_actor;
 pub(crate) use dead_letters::{LETTER_SINK, with_dead_letters};
 pub(crate) use explain::explain;
 

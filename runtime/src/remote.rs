@@ -11,6 +11,8 @@
 //! ← {"sample":{"operator":"count","instance":0,"at_ms":1764045600000,"key":"the","record":"the"}}
 //! ← {"sample":{"operator":"count","instance":1,"at_ms":1764045600004,"key":"of","record":"of"}}
 //! ← "done"
+//! → {"version":1,"ask":{"query":{"operator":"count","key":"\"the\""}}}
+//! ← {"state":{"found":{"key":"the","state":71}}}
 //! ```
 //!
 //! [`Client`] speaks it. To add a question: a variant of [`Ask`], one of [`Answer`], an arm in the session, and a command of
@@ -23,10 +25,12 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod value;
 
 pub use client::{Client, RemoteError, Samples};
 pub use place::{SOCKET_NAME, socket_in};
-pub use protocol::{Answer, Ask, Refusal, Request, VERSION};
+pub use protocol::{Answer, Ask, KeyState, Refusal, Request, VERSION};
+pub use value::AnyValue;
 pub use watershed_actors::Sample;
 
 pub(crate) use place::Socket;

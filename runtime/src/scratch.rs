@@ -35,6 +35,16 @@ impl Scratch {
         }
     }
 
+    /// A folder of its own, for work outside of a job.
+    pub(crate) fn temporary() -> Self {
+        Self(unique(&std::env::temp_dir()))
+    }
+
+    /// The folder itself.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
+    }
+
     /// Where an instance has its database in this run.
     pub(crate) fn folder_of(&self, instance: &str, run: u32) -> PathBuf {
         self.0.join(format!("{instance}-r{run}"))

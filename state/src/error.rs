@@ -20,7 +20,7 @@ pub enum CodecError {
     /// The bytes don't fit the type: damaged, or written by a version of the type that this one can't read.
     #[error(
         "cannot decode a value of type {type_name}; if its definition changed, new fields need #[serde(default)] \
-         and fields keep their types"
+         and fields keep their types, or a savepoint has to be changed with `SavepointWriter::transform` first"
     )]
     Decode {
         /// The Rust type that was to be read.

@@ -93,7 +93,10 @@ pub use rocks::RocksDb;
 #[cfg(feature = "rocksdb")]
 pub use rocksdb;
 pub use saved::{SavedDatabase, SavedInstance, SavedPart, read_saved};
-pub use savepoint::{read_savepoint, remove_savepoint, write_savepoint};
+pub use savepoint::{
+    complete_savepoint, copy_to_savepoint, prepare_savepoint, read_savepoint, remove_savepoint,
+    write_savepoint,
+};
 pub use section::{Section, SectionKind};
 pub use snapshot::SliceProgress;
 pub use store::{CheckpointStore, Collected, Identity, Scanned, durable_skips};

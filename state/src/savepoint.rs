@@ -23,13 +23,34 @@ pub fn write_savepoint(
     from: &SnapshotPlace,
     to: &SnapshotPlace,
 ) -> Result<(), StoreError> {
+    prepare_savepoint(to)?;
+    copy_to_savepoint(manifest.files(), from, to)?;
+    complete_savepoint(manifest, to)
+}
+
+/// Makes the folder of a savepoint to be.
+///
+/// # Errors
+/// If there is a savepoint already, or the disk refuses.
+pub fn prepare_savepoint(to: &SnapshotPlace) -> Result<(), StoreError> {
     let path = to.folder.join("manifest");
     if to.fs.exists(&path).map_err(failed(&path, "look for"))? {
         return Err(StoreError::SavepointExists { path: to.folder.clone() });
     }
-    to.fs.create_dir_all(&to.folder).map_err(failed(&to.folder, "create"))?;
+    to.fs.create_dir_all(&to.folder).map_err(failed(&to.folder, "create"))
+}
+
+/// Copies files of a snapshot in `from` into a savepoint to be, under the same names, durably.
+///
+/// # Errors
+/// If a file is missing or damaged, or a disk refuses.
+pub fn copy_to_savepoint<'f>(
+    files: impl IntoIterator<Item = &'f PartFile>,
+    from: &SnapshotPlace,
+    to: &SnapshotPlace,
+) -> Result<(), StoreError> {
     let mut folders = BTreeSet::new();
-    for file in manifest.files() {
+    for file in files {
         let source = path_inside(&from.folder, &file.path)?;
         let target = path_inside(&to.folder, &file.path)?;
         if let Some(folder) = target.parent()
@@ -42,6 +63,16 @@ pub fn write_savepoint(
     for folder in &folders {
         to.fs.sync_dir(folder).map_err(failed(folder, "sync"))?;
     }
+    Ok(())
+}
+
+/// Makes a savepoint exist, all of whose files are in its folder already, durably.
+///
+/// # Errors
+/// If there is a savepoint already, or the disk refuses.
+pub fn complete_savepoint(manifest: &Manifest, to: &SnapshotPlace) -> Result<(), StoreError> {
+    prepare_savepoint(to)?;
+    let path = to.folder.join("manifest");
     let temporary = path.with_extension("tmp");
     write(to, &temporary, &manifest.to_bytes(&path)?)?;
     to.fs.rename(&temporary, &path).map_err(failed(&temporary, "rename"))?;

@@ -10,6 +10,7 @@ mod entry;
 mod expire;
 mod history;
 mod ordered;
+mod peek;
 mod removed;
 mod snapshot;
 mod span;

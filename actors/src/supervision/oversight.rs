@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::query::{Queries, Query};
 use crate::supervision::{DeadLetter, Policy, Rejects, SkipEntry, Stage, Suspect};
 
 /// The instructions for one run of an instance.
@@ -21,6 +22,8 @@ pub struct Oversight {
     /// Errors of fused closures.
     pub rejects: Rejects,
     replays: Replays,
+    /// What is asked from outside.
+    pub(crate) queries: Queries,
     at_hand: Mutex<Option<AtHand>>,
 }
 
@@ -71,6 +74,11 @@ impl Oversight {
     /// The record that is being processed, if records are taken one by one.
     pub fn suspect(&self) -> Option<Suspect> {
         lock(&self.at_hand).as_ref().map(|at_hand| (at_hand.0)())
+    }
+
+    /// Asks the task, which has to be woken. It answers between two batches, or what it is part of refuses to.
+    pub fn ask(&self, query: Query) {
+        self.queries.ask(query);
     }
 
     /// Hands letters to the task, which has to be woken.

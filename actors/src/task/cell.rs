@@ -158,6 +158,7 @@ impl<T: Task> TaskCell<T> {
                 Step::Ready
             }
             Ok(Err(failure)) | Err(failure) => {
+                self.env.oversight.queries.close();
                 self.env.report(TaskEvent::Failed(failure));
                 Step::Stopped
             }
@@ -195,6 +196,7 @@ impl<T: Task> TaskCell<T> {
 
     fn drop_task(&mut self) {
         let life = std::mem::replace(&mut self.life, Life::Dead);
+        self.env.oversight.queries.close();
         self.env.turn_to(Activity::Down);
         // A panic in a user's Drop has nothing left to break.
         let _ = guard(move || drop(life));

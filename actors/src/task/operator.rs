@@ -10,8 +10,9 @@ use crate::error::{Blame, Failure};
 use crate::inbox::{Inbox, Input, ValveChange};
 use crate::link::Permit;
 use crate::message::Envelope;
+use crate::query::{QueryError, QueryKey, Reading};
 use crate::task::pace::Pace;
-use crate::task::{Control, Env, SnapshotItem, Step, Task, Upload};
+use crate::task::{Control, Env, SnapshotItem, Step, Task, Upload, guard};
 
 /// What an operator does with records and with what stands between them.
 pub trait Logic: Send {
@@ -91,6 +92,15 @@ pub trait Logic: Send {
     /// # Errors
     /// What user code returned.
     fn run_errand(&mut self) -> Result<Flow, Failure>;
+
+    /// What the state of a key is. Nothing changes by that.
+    ///
+    /// # Errors
+    /// Why it does not say.
+    fn read_state(&self, _key: &QueryKey) -> Result<Reading, QueryError> {
+        Err(QueryError::NoState)
+    }
+
     /// The key of a record, as JSON, for whoever looks at it; `None` without keys.
     fn key_of(&self, _record: &Self::In) -> Option<String> {
         None
@@ -239,6 +249,16 @@ impl<L: Logic> OperatorTask<L> {
         }
     }
 
+    /// Answers those who ask about the state.
+    #[cold]
+    fn answer_queries(&self) {
+        for query in self.env.oversight.queries.take() {
+            // Code of the user's that fails here must not harm a job that it would not have harmed unasked.
+            let read = guard(|| self.logic.read_state(query.key()));
+            query.answer(read.unwrap_or_else(|failure| Err(QueryError::Fault(failure.to_string()))));
+        }
+    }
+
     fn has_errand(&self) -> bool {
         !self.ended && self.logic.has_errand()
     }
@@ -275,6 +295,9 @@ impl<L: Logic> Task for OperatorTask<L> {
     }
 
     fn step(&mut self) -> Result<Step, Failure> {
+        if self.env.oversight.queries.any() {
+            self.answer_queries();
+        }
         if !self.started {
             return Ok(Step::Waiting(u64::MAX));
         }

@@ -26,6 +26,7 @@ use crate::error::{Blame, Failure, chain_of};
 use crate::inbox::ValveChange;
 use crate::message::Signal;
 use crate::process::{Emitted, Process, SideOutputs, Timer, TimerKind, TimerService};
+use crate::query::{QueryError, QueryKey, Reading};
 use crate::supervision::{Stage, letters};
 use crate::task::operator::{Logic, Tick};
 use crate::task::process::errands::Errands;
@@ -495,5 +496,9 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
 
     fn run_errand(&mut self) -> Result<Flow, Failure> {
         self.next_errand()
+    }
+
+    fn read_state(&self, key: &QueryKey) -> Result<Reading, QueryError> {
+        self.store.read(key, &self.env.instance)
     }
 }

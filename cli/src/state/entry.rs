@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use watershed_runtime::remote::AnyValue;
 use watershed_state::{CollectionEntry, CollectionKind, CollectionName, KeyedEntry, OperatorPart};
 
 use crate::error::Error;
 use crate::snapshot::{Snapshot, SnapshotError, decoded};
-use crate::value::AnyValue;
 
 /// What a key has, as it is encoded. Entries are in the order in which they are read: the states first, then collections.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -20,15 +20,21 @@ pub(super) fn names(graph: &Graph) -> Result<(), Error> {
                 node.kind.name()
             )));
         }
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if !name.chars().all(fits) || name.starts_with('.') {
-            return Err(Error::config(format!(
-                "`{name}` cannot be the name of an actor: use letters, digits, `-`, `_` and, except at the beginning, `.`"
-            )));
-        }
+        name_of_actor(name)?;
         if !seen.insert(name) {
             return Err(Error::config(format!("two actors are named `{name}`: names must be unique")));
         }
+    }
+    Ok(())
+}
+
+/// A name can stand in a file name.
+pub(crate) fn name_of_actor(name: &str) -> Result<(), Error> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || !name.chars().all(fits) || name.starts_with('.') {
+        return Err(Error::config(format!(
+            "`{name}` cannot be the name of an actor: use letters, digits, `-`, `_` and, except at the beginning, `.`"
+        )));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use watershed_actors::Sample;
 
 use crate::remote::place;
-use crate::remote::protocol::{Answer, Ask, Refusal, Request};
+use crate::remote::protocol::{Answer, Ask, KeyState, Refusal, Request};
 use crate::tree::Tree;
 
 /// A connection to a running job.
@@ -89,6 +89,18 @@ impl Client {
     pub fn replay_dead_letters(&mut self) -> Result<Vec<String>, RemoteError> {
         match self.ask(Ask::ReplayDeadLetters)? {
             Answer::Replaying { unknown_operators } => Ok(unknown_operators),
+            _ => Err(RemoteError::Confused),
+        }
+    }
+
+    /// The state that an operator has for a key, which is given as JSON; `None` if it has none. It is that of the run at
+    /// hand: a failure may take it back to the last checkpoint.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn query(&mut self, operator: &str, key: &str) -> Result<Option<KeyState>, RemoteError> {
+        match self.ask(Ask::Query { operator: operator.to_string(), key: key.to_string() })? {
+            Answer::State { found } => Ok(found),
             _ => Err(RemoteError::Confused),
         }
     }

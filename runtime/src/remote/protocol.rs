@@ -1,6 +1,7 @@
 //! What goes over the socket.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 use watershed_actors::Sample;
 
@@ -35,6 +36,13 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
     },
+    /// The state that an operator has for a key: answered with [`Answer::State`].
+    Query {
+        /// Name of the operator.
+        operator: String,
+        /// The key, as JSON; the quotes of a text may be left out.
+        key: String,
+    },
 }
 
 /// A line from the job.
@@ -51,12 +59,26 @@ pub enum Answer {
         /// Operators with such letters that the job does not have.
         unknown_operators: Vec<String>,
     },
+    /// What an operator has for a key, in the run at hand: a failure may take it back to the last checkpoint.
+    State {
+        /// The state, if there is one.
+        found: Option<KeyState>,
+    },
     /// The last of several answers has been given.
     Done,
     /// There is no answer to what was asked.
     Refused(Refusal),
     /// The job has ended, in this way; nothing more can be asked.
     Ended(String),
+}
+
+/// The state of a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyState {
+    /// The key.
+    pub key: Value,
+    /// Its state. Bytes are an array of numbers, and keys of maps that are no text their JSON.
+    pub state: Value,
 }
 
 /// Why something is not answered.
@@ -82,6 +104,12 @@ pub enum Refusal {
         operator: String,
         /// What there is.
         operators: Vec<String>,
+    },
+    /// The state of a key cannot be told.
+    #[error("{why}")]
+    NoState {
+        /// Why not.
+        why: String,
     },
     /// Too many are connected.
     #[error("too many ask the job at once")]

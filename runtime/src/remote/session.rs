@@ -9,11 +9,15 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use watershed_actors::{Sample, Tap};
+use watershed_actors::{Found, QueryKey, Sample, Tap, chain_of};
+use watershed_state::{CodecError, decode};
 
 use crate::control::Commands;
+use crate::error::Error;
 use crate::master::{Command, Reply};
-use crate::remote::protocol::{Answer, Ask, Refusal, Request};
+use crate::query::late;
+use crate::remote::AnyValue;
+use crate::remote::protocol::{Answer, Ask, KeyState, Refusal, Request};
 use crate::remote::server::Closed;
 
 /// A request at most.
@@ -87,6 +91,10 @@ impl Session {
                 Ok(unknown_operators) => self.say(Answer::Replaying { unknown_operators }).await.map(Ok),
                 Err(unanswered) => Ok(Err(unanswered)),
             },
+            Ask::Query { operator, key } => match self.query(operator, key).await {
+                Ok(found) => self.say(Answer::State { found }).await.map(Ok),
+                Err(unanswered) => Ok(Err(unanswered)),
+            },
             Ask::Tap { operator, limit } => {
                 let name = operator.clone();
                 match self.ask(|reply| Command::Tap(name, reply)).await {
@@ -98,6 +106,21 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Asks for the state of a key.
+    async fn query(&self, operator: String, key: String) -> Result<Option<KeyState>, Unanswered> {
+        let name = operator.clone();
+        let asked =
+            self.ask(|reply| Command::Query { operator: name, key: QueryKey::Json(key), reply }).await;
+        let refused = |why: &Error| Unanswered::Refused(Refusal::NoState { why: why.to_string() });
+        let found = match asked {
+            Ok(answered) => answered.map_err(|error| refused(&error))?,
+            // The control plane passes the question on at once.
+            Err(Unanswered::Refused(Refusal::NoAnswer)) => return Err(refused(&late(&operator))),
+            Err(unanswered) => return Err(unanswered),
+        };
+        found.map(|found| shown(&found).map_err(|error| refused(&error))).transpose()
     }
 
     /// Asks the control plane.
@@ -139,6 +162,13 @@ impl Session {
     async fn say(&mut self, answer: Answer) -> io::Result<()> {
         say(&mut self.writer, &answer).await
     }
+}
+
+/// A state as JSON.
+fn shown(found: &Found) -> Result<KeyState, Error> {
+    let json = |bytes: &[u8]| decode::<AnyValue>(&mut &*bytes).map(|AnyValue(value)| value);
+    let read = || Ok::<_, CodecError>(KeyState { key: json(&found.key)?, state: json(&found.state)? });
+    read().map_err(|error| Error::state(format!("the state cannot be shown: {}", chain_of(&error))))
 }
 
 async fn say(writer: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {

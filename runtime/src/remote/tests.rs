@@ -130,6 +130,31 @@ fn what_is_not_understood_is_refused_and_the_next_question_is_answered() {
 }
 
 #[test]
+fn a_client_is_told_the_state_of_a_key_or_why_not() {
+    let (_folder, path) = place();
+    let job = count(&path);
+    let mut client = Client::connect(&path).unwrap();
+    let found = loop {
+        // Until the first number of this key has come.
+        if let Some(found) = client.query("sums", "7").unwrap() {
+            break found;
+        }
+    };
+    assert_eq!(found.key, 7);
+    assert!(found.state["Value"].as_u64().unwrap() >= 7, "{found:?}");
+    assert_eq!(client.query("sums", "10").unwrap(), None);
+    let mut refused = |operator: &str, key: &str| client.query(operator, key).unwrap_err().to_string();
+    assert_eq!(refused("sum", "7"), "there is no operator `sum`; there are `numbers`, `sums`");
+    assert!(refused("numbers", "7").contains("`numbers` is a source"));
+    let key = refused("sums", "be");
+    assert!(key.contains("`sums`: its keys are of type `u64`, which the JSON `be` is not"), "{key}");
+    let answers = talk(&path, &[r#"{"version":1,"ask":{"query":{"operator":"sums","key":"10"}}}"#]);
+    assert_eq!(answers[0], r#"{"state":{"found":null}}"#);
+    job.cancel().unwrap();
+    job.wait().unwrap();
+}
+
+#[test]
 fn a_client_sees_the_tree_and_samples_with_their_keys() {
     let (_folder, path) = place();
     let job = count(&path);

@@ -37,6 +37,18 @@ pub struct CollectionEntry<'e> {
     pub page: u32,
     /// The encoded items, one value: a list, of pairs if it is a map.
     pub items: &'e [u8],
+    /// All of the encoded page.
+    encoded: &'e [u8],
+}
+
+impl CollectionEntry<'_> {
+    /// Appends the page as it is in a section of [`SectionKind::Collections`].
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(&self.collection.to_be_bytes());
+        out.extend_from_slice(&self.page.to_be_bytes());
+        out.extend_from_slice(self.encoded);
+    }
 }
 
 /// An entry of any table: group, table, encoded key and state.
@@ -67,7 +79,7 @@ pub(super) fn collections(
         let Some((key, numbers)) = key.split_last_chunk::<8>().filter(|_| space == 1) else { return true };
         let Some((collection, page)) = split_numbers(&mut numbers.as_slice()) else { return true };
         let Some(items) = items_of(page_bytes) else { return true };
-        show(CollectionEntry { group, key, collection, page, items })
+        show(CollectionEntry { group, key, collection, page, items, encoded: page_bytes })
     })
 }
 

@@ -14,7 +14,7 @@ use super::snapshot::write_before;
 use super::{Entry, KeyedTable, Slot, Stamp, TableKey, TableState};
 use crate::bug::{self, Bug};
 use crate::database::{Link, SharedBuffer, split_key};
-use crate::{CodecError, KeyGroups, StateFault};
+use crate::{CodecError, KeyGroups, StateFault, StoreError};
 
 /// What a table knows of the database below it.
 #[derive(Debug)]
@@ -101,6 +101,11 @@ impl Cache {
 
     pub(super) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Calls `found` with the state that a key, as the database has it, has below the table.
+    pub(super) fn stored(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        self.buffer.lock().get(key, found)
     }
 
     /// So long was an entry when it was encoded.

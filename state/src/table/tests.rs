@@ -393,6 +393,8 @@ fn where_the_disk_refuses_nobody_is_given_a_state_that_is_not_the_real_one() {
     let fault = looked.unwrap_err().downcast::<crate::StateFault>().unwrap();
     assert!(matches!(*fault, crate::StateFault::Store(StoreError::Io { .. })), "{fault}");
     assert!(table.is_empty());
+    let fault = table.peek(&1, |state| *state).unwrap_err();
+    assert!(matches!(fault, crate::StateFault::Store(StoreError::Io { .. })), "{fault}");
 }
 
 /// The entries of four snapshots that are complete each before the next begins, and what the database has after them.

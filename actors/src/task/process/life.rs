@@ -14,6 +14,9 @@ pub trait Life: Send + 'static {
     /// The state of a key that is in use.
     fn state<'s, S: State>(&self, stored: &'s mut Self::Stored<S>) -> &'s mut S;
 
+    /// The state of a key for somebody who looks, if it has not expired.
+    fn peek<'s, S: State>(&self, stored: &'s Self::Stored<S>) -> Option<&'s S>;
+
     /// A table over a database begins.
     fn begin(&mut self, expiry: &Arc<Expiry>);
 
@@ -31,6 +34,10 @@ impl Life for Forever {
     #[inline]
     fn state<'s, S: State>(&self, stored: &'s mut S) -> &'s mut S {
         stored
+    }
+
+    fn peek<'s, S: State>(&self, stored: &'s S) -> Option<&'s S> {
+        Some(stored)
     }
 
     fn begin(&mut self, _expiry: &Arc<Expiry>) {}
@@ -64,6 +71,10 @@ impl Life for Expiring {
 
     fn state<'s, S: State>(&self, stored: &'s mut Timed<S>) -> &'s mut S {
         stored.at(self.ttl, self.clock.wall_ms())
+    }
+
+    fn peek<'s, S: State>(&self, stored: &'s Timed<S>) -> Option<&'s S> {
+        (!stored.has_expired(self.ttl, self.clock.wall_ms())).then_some(stored.state())
     }
 
     fn begin(&mut self, expiry: &Arc<Expiry>) {

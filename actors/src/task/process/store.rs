@@ -1,5 +1,6 @@
 //! Where the state of a [`Process`] lives: one value per key, or one per instance.
 
+use std::any::type_name;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use watershed_state::{
 use crate::error::{Failure, chain_of};
 use crate::instance::Instance;
 use crate::process::Process;
+use crate::query::{Found, QueryError, QueryKey, Reading};
 use crate::task::process::life::{Forever, Life};
 use crate::task::{Env, Restored, SnapshotItem, StateSetup};
 
@@ -43,6 +45,11 @@ pub trait Store<P: Process>: Send {
     fn owns(&self, hash: Option<u64>, writer: usize, instance: &Instance) -> bool;
     /// Whether what instance `writer` saved under this group belongs to the instance.
     fn takes(&self, writer: usize, group: u16, instance: &Instance) -> bool;
+    /// What the state of a key is, for whoever asks. Nothing changes by that.
+    ///
+    /// # Errors
+    /// If it is no such key, there is no state by key, or it cannot be read.
+    fn read(&self, key: &QueryKey, instance: &Instance) -> Result<Reading, QueryError>;
     /// Takes over its share of a snapshot. Returns what is below the tables of the instance, and what instances have saved
     /// that it is to look through for what belongs to it.
     ///
@@ -183,6 +190,32 @@ where
     fn takes(&self, _writer: usize, group: u16, instance: &Instance) -> bool {
         self.groups.range(instance.index, instance.parallelism).contains(&group)
             || bug::is(Bug::TimersOfOthersRestored)
+    }
+
+    fn read(&self, key: &QueryKey, instance: &Instance) -> Result<Reading, QueryError> {
+        let key: P::Key = key.parse()?;
+        if !self.owned(instance).contains(&self.groups.group_of(hash_key(&key))) {
+            return Ok(Reading::Elsewhere);
+        }
+        let encoded = self.table.peek(&key, |stored| {
+            let Some(state) = self.life.peek(stored) else { return Ok(None) };
+            let (mut key_bytes, mut state_bytes) = (Vec::new(), Vec::new());
+            encode(&key, &mut key_bytes)?;
+            encode(state, &mut state_bytes)?;
+            Ok(Some((key_bytes, state_bytes)))
+        });
+        let fault = |error: &(dyn std::error::Error + 'static)| QueryError::Fault(chain_of(error));
+        match encoded
+            .map_err(|error| fault(&error))?
+            .transpose()
+            .map_err(|error: CodecError| fault(&error))?
+            .flatten()
+        {
+            None => Ok(Reading::Nothing),
+            Some((key, state)) => {
+                Ok(Reading::State(Found { key, state, state_type: type_name::<P::State>() }))
+            }
+        }
     }
 
     fn restore<'r>(
@@ -361,6 +394,10 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
     fn takes(&self, writer: usize, _group: u16, instance: &Instance) -> bool {
         // After a change of parallelism only the watermark is left to take, and every writer's counts.
         !self.same_parallelism || writer == instance.index
+    }
+
+    fn read(&self, _key: &QueryKey, _instance: &Instance) -> Result<Reading, QueryError> {
+        Err(QueryError::NoState)
     }
 
     fn restore<'r>(

@@ -3,6 +3,7 @@
 mod basics;
 mod collections;
 mod failures;
+mod queries;
 mod rescale;
 mod rig;
 mod snapshots;

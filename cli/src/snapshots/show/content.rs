@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
+use watershed_runtime::remote::AnyValue;
 use watershed_state::{InstancePart, OperatorPart, Section, SectionKind, hash_canary};
 
 use crate::snapshot::{Snapshot, SnapshotError, decoded};
-use crate::value::AnyValue;
 
 #[derive(Serialize)]
 pub(super) struct Content {

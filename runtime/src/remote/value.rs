@@ -1,4 +1,4 @@
-//! Values of any type, as JSON.
+//! Values of any type, as JSON: decoded without the types of the program.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use serde_json::{Map, Number, Value};
 
 /// What is encoded, whatever its type. Bytes become an array of numbers, keys of maps that are no text become their JSON,
 /// and numbers that JSON does not have become text.
-pub(crate) struct AnyValue(pub(crate) Value);
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnyValue(pub Value);
 
 impl<'de> Deserialize<'de> for AnyValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,0 +1,114 @@
+//! The states of an operator in databases, one for each instance: for more of them than a job could read as it starts.
+
+use watershed_actors::guard;
+use watershed_state::{
+    DatabaseCopy, Key, KeyGroups, KeyedTable, SliceProgress, SnapshotPlace, State, StateBackend, StateFault,
+    StoreError, chain_of, hash_key,
+};
+
+use crate::error::{Error, Result};
+use crate::offline::parts::Parts;
+use crate::offline::store_error;
+use crate::scratch::Scratch;
+
+/// Databases in the making, in the system's folder for temporary files.
+#[derive(Debug)]
+pub(super) struct Databases<K, S> {
+    operator: String,
+    tables: Vec<KeyedTable<K, S>>,
+    /// Gone after them.
+    _scratch: Scratch,
+}
+
+/// Slots that are looked at in one go.
+const SLOTS: usize = 64 * 1024;
+
+impl<K: Key, S: State> Databases<K, S> {
+    /// Empty ones, of an operator with so many instances. `None` if states are to be kept in memory.
+    pub(super) fn open(
+        operator: &str,
+        backend: &StateBackend,
+        (groups, instances): (KeyGroups, usize),
+    ) -> Result<Option<Self>> {
+        if matches!(backend, StateBackend::Memory) {
+            return Ok(None);
+        }
+        let scratch = Scratch::temporary();
+        let table = |instance: usize| {
+            let folder = scratch.folder().join(format!("instance-{instance}"));
+            backend.open(groups, groups.range(instance, instances), &folder, &[])?.table()
+        };
+        let tables: Result<Vec<_>, StoreError> = (0..instances).map(table).collect();
+        let tables = tables.map_err(|error| store_error(operator, &error))?;
+        Ok(Some(Self { operator: operator.to_string(), tables, _scratch: scratch }))
+    }
+
+    /// Gives a key of an instance its state.
+    pub(super) fn put(&mut self, instance: usize, key: &K, state: &S) -> Result<()> {
+        let table = &mut self.tables[instance];
+        let put = guard(|| {
+            let (hash, births) = (hash_key(key), table.births());
+            table.entry(hash, key.clone());
+            let is_new = table.births() > births;
+            if is_new {
+                *table.entry(hash, key.clone()).1 = state.clone();
+            }
+            is_new
+        });
+        let operator = &self.operator;
+        match put {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::config(format!("a key of `{operator}` is there twice{}", shown(key)))),
+            Err(failure) => Err(Error::state(format!("`{operator}`: {}", failure.cause))),
+        }
+    }
+
+    /// Puts copies of the databases into the savepoint. Returns them in the order of the instances.
+    pub(super) fn store(mut self, place: &SnapshotPlace, parts: &mut Parts) -> Result<Vec<DatabaseCopy>> {
+        let mut copies = Vec::new();
+        for (instance, table) in self.tables.iter_mut().enumerate() {
+            let stored = guard(|| store(table, place, instance, parts));
+            let stored =
+                stored.map_err(|failure| Error::state(format!("`{}`: {}", self.operator, failure.cause)))?;
+            copies.push(
+                stored.map_err(|fault| Error::state(format!("`{}`: {}", self.operator, chain_of(&fault))))?,
+            );
+        }
+        Ok(copies)
+    }
+}
+
+fn store<K: Key, S: State>(
+    table: &mut KeyedTable<K, S>,
+    place: &SnapshotPlace,
+    instance: usize,
+    parts: &mut Parts,
+) -> Result<DatabaseCopy, StateFault> {
+    // Its folder is there then, and is synced when the file is complete.
+    parts.file(instance)?;
+    // What has not changed for a whole snapshot is written to the database: then there is nothing that only memory has.
+    for checkpoint in 1..=2 {
+        drop(table.begin_snapshot(checkpoint));
+        table.abort_snapshot();
+    }
+    while table.write_back(SLOTS) {}
+    let begun = table.begin_snapshot(3);
+    let copy = match begun.link {
+        Some(link) => link.store(&place.fs, &place.folder, &parts.name(instance))?,
+        None => DatabaseCopy::default(),
+    };
+    loop {
+        let progress = table.snapshot_slice(SLOTS)?;
+        for section in table.take_sections() {
+            parts.write(instance, &section)?;
+        }
+        if progress == SliceProgress::Done {
+            return Ok(copy);
+        }
+    }
+}
+
+/// A key, for who looks for it.
+fn shown<K: Key>(key: &K) -> String {
+    serde_json::to_string(key).map_or(String::new(), |key| format!(": {key}"))
+}

@@ -1,0 +1,122 @@
+//! Writing what an operator is to remember.
+
+use watershed_actors::TimerKind;
+use watershed_state::{Key, KeyGroups, Section, SectionKind, State, encode, hash_key};
+
+use crate::error::{Error, Result};
+use crate::offline::SavepointWriter;
+use crate::offline::databases::Databases;
+use crate::offline::parts::Parts;
+use crate::offline::store_error;
+
+/// Writes the keys of one operator into a savepoint, in any order, as they come: no more than some megabytes of them are in
+/// memory at a time. See [`SavepointWriter::operator`].
+#[derive(Debug)]
+pub struct OperatorWriter<'w, K, S> {
+    writer: &'w mut SavepointWriter,
+    operator: String,
+    groups: KeyGroups,
+    parts: Parts,
+    /// Where the states are, if not there.
+    databases: Option<Databases<K, S>>,
+    keys: u64,
+    /// Timers so far: those of the same time fire in the order in which they were set.
+    timers: u64,
+    watermark: Option<i64>,
+}
+
+impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
+    pub(super) fn new(
+        writer: &'w mut SavepointWriter,
+        operator: &str,
+        (parts, databases): (Parts, Option<Databases<K, S>>),
+        groups: KeyGroups,
+    ) -> Self {
+        Self {
+            writer,
+            operator: operator.to_string(),
+            groups,
+            parts,
+            databases,
+            keys: 0,
+            timers: 0,
+            watermark: None,
+        }
+    }
+
+    /// Gives a key its state. A key must not come twice. That is found here where states go into a database. Else it would
+    /// take all keys in memory: a job that starts from the savepoint finds it, and does not start.
+    ///
+    /// # Errors
+    /// If they cannot be encoded, or the disk refuses: the operator is not written then.
+    pub fn put(&mut self, key: &K, state: &S) -> Result<()> {
+        let group = self.groups.group_of(hash_key(key));
+        if let Some(databases) = &mut self.databases {
+            databases.put(self.parts.instance_of(group), key, state)?;
+        } else {
+            let written = self.parts.entry(SectionKind::KeyedState, group, |out| {
+                encode(key, out)?;
+                encode(state, out)
+            });
+            written.map_err(|error| store_error(&self.operator, &error))?;
+        }
+        self.keys += 1;
+        Ok(())
+    }
+
+    /// Sets a timer of a key, whether that has a state or not. As for keys, none must come twice.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn timer(&mut self, key: &K, at: i64, kind: TimerKind) -> Result<()> {
+        let group = self.groups.group_of(hash_key(key));
+        let sequence = self.timers;
+        let kind = match kind {
+            TimerKind::EventTime => SectionKind::EventTimers,
+            TimerKind::ProcessingTime => SectionKind::ProcessingTimers,
+        };
+        let written = self.parts.entry(kind, group, |out| {
+            encode(&(at, sequence), out)?;
+            encode(key, out)
+        });
+        written.map_err(|error| store_error(&self.operator, &error))?;
+        self.timers += 1;
+        Ok(())
+    }
+
+    /// How far event time has come for the operator, in milliseconds: it does not go back behind that.
+    pub fn watermark(&mut self, at: i64) {
+        self.watermark = Some(at);
+    }
+
+    /// All has been written: makes it part of the savepoint. Returns the number of keys.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn finish(mut self) -> Result<u64> {
+        if let Some(at) = self.watermark {
+            self.write_watermark(at)?;
+        }
+        let Self { writer, operator, mut parts, databases, keys, .. } = self;
+        let copies = databases.map(|databases| databases.store(&writer.place, &mut parts)).transpose()?;
+        let mut part = parts.finish("process").map_err(|error| store_error(&operator, &error))?;
+        for (instance, copy) in part.instances.iter_mut().zip(copies.into_iter().flatten()) {
+            instance.database = Some(copy);
+        }
+        writer.add(part);
+        Ok(keys)
+    }
+
+    fn write_watermark(&mut self, at: i64) -> Result<()> {
+        let instances = self.writer.parallelism_of(self.groups);
+        for instance in 0..instances {
+            let owned = self.groups.range(instance, instances);
+            let watermarks: Vec<(u16, i64)> = owned.map(|group| (group, at)).collect();
+            let mut bytes = Vec::new();
+            encode(&watermarks, &mut bytes).map_err(|error| Error::internal(error.to_string()))?;
+            let section = Section { kind: SectionKind::Watermarks, group: 0, entries: 1, bytes };
+            self.parts.write(instance, &section).map_err(|error| store_error(&self.operator, &error))?;
+        }
+        Ok(())
+    }
+}
