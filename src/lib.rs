@@ -3,10 +3,10 @@
 pub use watershed_actors::sinks::{Collector, Files, SinkFn, Stdout};
 pub use watershed_actors::sources::{Generator, InvalidUtf8, Items, Lines, SocketLines};
 pub use watershed_actors::{
-    Clock, Context, DeadLetter, Directive, Evidence, Instance, Lateness, MAX_WATERMARK, Place, Polled,
-    Position, Prepare, Process, Reader, Records, SideOutput, Sink, SinkContext, SinkWriter, SkipCap, Source,
-    SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError, UserResult,
-    WatermarkGenerator, WatermarkStrategy, harness,
+    Clock, Context, DeadLetter, Directive, Evidence, Instance, Lateness, MAX_WATERMARK, OperatorState,
+    OperatorStates, Place, Polled, Position, Prepare, Process, Reader, Records, SideOutput, Sink,
+    SinkContext, SinkWriter, SkipCap, Source, SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink,
+    TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
     Aggregate, Boxed, Chain, CheckpointNode, Claim, Config, Difference, Drain, End, Error, ErrorKind,

@@ -26,11 +26,13 @@ pub enum SectionKind {
     Parked = 10,
     /// Keys that have no state any more, in a snapshot that is an addition to another.
     RemovedKeys = 11,
+    /// State of an instance that is not tied to a key, under a name.
+    OperatorState = 14,
 }
 
 impl SectionKind {
     /// All kinds, by number.
-    pub const ALL: [SectionKind; 11] = [
+    pub const ALL: [SectionKind; 12] = [
         SectionKind::KeyedState,
         SectionKind::EventTimers,
         SectionKind::ProcessingTimers,
@@ -42,6 +44,7 @@ impl SectionKind {
         SectionKind::Supervision,
         SectionKind::Parked,
         SectionKind::RemovedKeys,
+        SectionKind::OperatorState,
     ];
 
     /// The kind with this number in a file, if there is one.
