@@ -3,10 +3,11 @@
 pub use watershed_actors::sinks::{Collector, Files, SinkFn, Stdout};
 pub use watershed_actors::sources::{Generator, InvalidUtf8, Items, Lines, SocketLines};
 pub use watershed_actors::{
-    Clock, Context, DeadLetter, Directive, Evidence, Instance, Lateness, MAX_WATERMARK, OperatorState,
-    OperatorStates, Place, Polled, Position, Prepare, Process, Reader, Records, SideOutput, Sink,
-    SinkContext, SinkWriter, SkipCap, Source, SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink,
-    TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy, harness,
+    BroadcastContext, BroadcastInput, BroadcastProcess, Clock, Connected, ConnectedContext, Context,
+    DeadLetter, Directive, Evidence, Instance, Lateness, MAX_WATERMARK, OperatorState, OperatorStates, Place,
+    Polled, Position, Prepare, Process, Reader, Records, SideOutput, Sink, SinkContext, SinkWriter, SkipCap,
+    Source, SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError,
+    UserResult, WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
     Aggregate, Boxed, Chain, CheckpointNode, Claim, Config, Difference, Drain, End, Error, ErrorKind,
@@ -27,8 +28,8 @@ pub mod prelude {
     #[cfg(feature = "rocksdb")]
     pub use crate::RocksDb;
     pub use crate::{
-        Aggregate, Config, Context, End, Files, Generator, Items, Lateness, Lines, Process, Restart,
-        SideOutput, SocketLines, StateBackend, Stdout, Stream, Supervision, Timer, TimerKind, Topology,
-        UserResult, millis, minutes, seconds,
+        Aggregate, BroadcastContext, BroadcastProcess, Config, ConnectedContext, Context, End, Files,
+        Generator, Items, Lateness, Lines, Process, Restart, SideOutput, SocketLines, StateBackend, Stdout,
+        Stream, Supervision, Timer, TimerKind, Topology, UserResult, millis, minutes, seconds,
     };
 }

@@ -23,7 +23,7 @@ pub(crate) use care::{Attempt, Care, Exhibit, Verdict};
 pub use cell::{Boot, TaskCell, guard};
 pub use metrics::{Activity, Meter, Sent, Times, WatermarkGauge};
 pub use operator::{Logic, OperatorTask, Tick};
-pub use process::{InstanceStore, KeyedStore, ProcessLogic, Store};
+pub use process::{BroadcastLogic, InstanceStore, KeyedStore, ProcessLogic, Store};
 use pulse::AtWork;
 pub use pulse::{Pulse, Work};
 pub use relay::RelayLogic;

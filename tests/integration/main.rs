@@ -10,6 +10,7 @@ mod escalation;
 mod fixture;
 mod hangs;
 mod metrics;
+mod operator_state;
 mod operators;
 mod panics;
 mod poison;

@@ -5,6 +5,7 @@ pub(crate) mod bugs;
 pub(crate) mod chains;
 pub(crate) mod diamond;
 pub(crate) mod fan_out;
+pub(crate) mod limits;
 mod parking;
 mod poison;
 mod sessions;
@@ -53,6 +54,8 @@ pub(crate) const ALL: &[Named] = &[
     rescaling("tallies", tallies::topology),
     rescaling("poison", poison::topology),
     rescaling("parking", parking::topology),
+    rescaling("limits", limits::refused),
+    rescaling("poisoned-limits", limits::poisoned),
     fixed("diamond", diamond::topology, &[1, 2]),
     fixed("chains", chains::topology, &[2]),
     fixed("fan-out", fan_out::topology, &[1, 2]),

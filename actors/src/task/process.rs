@@ -1,5 +1,6 @@
 //! What an actor with a [`Process`] does with its input.
 
+mod broadcast;
 mod errands;
 mod parked;
 mod records;
@@ -7,6 +8,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use broadcast::BroadcastLogic;
 pub use store::{InstanceStore, KeyedStore, Store};
 
 use std::sync::Arc;
