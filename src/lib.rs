@@ -3,10 +3,11 @@
 pub use watershed_actors::sinks::{Collector, Files, SinkFn, Stdout};
 pub use watershed_actors::sources::{Generator, InvalidUtf8, Items, Lines, SocketLines};
 pub use watershed_actors::{
-    Clock, Context, DeadLetter, Directive, Evidence, Instance, Lateness, MAX_WATERMARK, Place, Polled,
-    Position, Prepare, Process, Reader, Records, SideOutput, Sink, SinkContext, SinkWriter, SkipCap, Source,
-    SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError, UserResult,
-    WatermarkGenerator, WatermarkStrategy, harness,
+    BroadcastContext, BroadcastInput, BroadcastProcess, Clock, Connected, ConnectedContext, Context,
+    DeadLetter, Directive, Evidence, Instance, Lateness, MAX_WATERMARK, OperatorState, OperatorStates, Place,
+    Polled, Position, Prepare, Process, Reader, Records, SideOutput, Sink, SinkContext, SinkWriter, SkipCap,
+    Source, SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError,
+    UserResult, WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
     Boxed, Chain, CheckpointNode, Claim, Config, Difference, Drain, End, Error, ErrorKind, ExpiringStates,
@@ -29,9 +30,9 @@ pub mod prelude {
     #[cfg(feature = "rocksdb")]
     pub use crate::RocksDb;
     pub use crate::{
-        Aggregate, AggregatingState, Config, Context, End, Files, Generator, Items, Lateness, Lines,
-        ListState, MapState, Process, ReducingState, Restart, SideOutput, SocketLines, StateBackend, Stdout,
-        Stream, Supervision, Timer, TimerKind, Topology, Ttl, UserResult, ValueState, millis, minutes,
-        seconds,
+        Aggregate, AggregatingState, BroadcastContext, BroadcastProcess, Config, ConnectedContext, Context,
+        End, Files, Generator, Items, Lateness, Lines, ListState, MapState, Process, ReducingState, Restart,
+        SideOutput, SocketLines, StateBackend, Stdout, Stream, Supervision, Timer, TimerKind, Topology, Ttl,
+        UserResult, ValueState, millis, minutes, seconds,
     };
 }

@@ -8,6 +8,7 @@ use std::io;
 pub use watershed_state::chain_of;
 use watershed_state::{StateFault, StoreError};
 
+use crate::operator_state::OperatorStateError;
 use crate::supervision::{Directive, Stage, Suspect};
 
 /// What user code returns: any error will do, so `?` works on everything.
@@ -64,7 +65,11 @@ pub enum FailureKind {
 impl Failure {
     /// From an error that user code returned.
     pub fn user(error: &UserError) -> Self {
-        let kind = if is_no_space(&**error) { FailureKind::NoSpace } else { FailureKind::Error };
+        let kind = match find::<OperatorStateError>(&**error) {
+            Some(_) => FailureKind::State,
+            None if is_no_space(&**error) => FailureKind::NoSpace,
+            None => FailureKind::Error,
+        };
         Self { cause: chain_of(&**error), kind, key: None, blame: None }
     }
 
@@ -159,10 +164,15 @@ pub(crate) fn is_io(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    find(error)
+}
+
+/// The first error of a type in a chain of errors.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         next = error.source();
     }

@@ -60,10 +60,10 @@ use watershed_state::{KeyGroups, Ttl, hash_key};
 use crate::chain::Tee;
 use crate::error::Failure;
 use crate::inbox::Inbox;
-use crate::process::{Process, SideOutput, SideOutputs};
+use crate::process::{BroadcastInput, BroadcastProcess, Connected, Process, SideOutput, SideOutputs};
 use crate::task::{
-    Env, Expiring, Forever, InstanceStore, KeyedStore, Life, OperatorTask, ProcessLogic, Restored, Store,
-    Task,
+    BroadcastLogic, Env, Expiring, Forever, InstanceStore, KeyedStore, Life, OperatorTask, ProcessLogic,
+    Restored, Store, Task,
 };
 
 use mode::Mode;
@@ -110,6 +110,38 @@ impl<P: Process<Key = ()>> Harness<P> {
             |_| None,
             move |env, outputs, restored| {
                 task(env, Arc::clone(&process), InstanceStore::new(), outputs, restored)
+            },
+        )
+    }
+}
+
+impl<B: BroadcastProcess<Key = ()>> Harness<Connected<B>> {
+    /// Tests an actor without `key_by` before it, with a broadcast input.
+    pub fn broadcast(process: B) -> Self {
+        let process = Arc::new(process);
+        Self::new(
+            |_| None,
+            move |env, outputs, restored| {
+                connected_task(env, Arc::clone(&process), InstanceStore::new(), outputs, restored)
+            },
+        )
+    }
+}
+
+impl<B: BroadcastProcess> Harness<Connected<B>> {
+    /// Tests an actor behind `key_by(key_of)`, with a broadcast input. Its records are [`BroadcastInput`]s.
+    pub fn keyed_broadcast(process: B, key_of: impl Fn(&B::In) -> B::Key + Send + Sync + 'static) -> Self {
+        let (process, key_of) = (Arc::new(process), Arc::new(key_of));
+        let hash_of = Arc::clone(&key_of);
+        let key_of = Arc::new(move |input: &BroadcastInput<B::In, B::Broadcast>| match input {
+            BroadcastInput::Record(record) => key_of(record),
+            BroadcastInput::Broadcast(_) => unreachable!("broadcast records are not asked for a key"),
+        });
+        Self::new(
+            move |input| Some(input.record().map_or(0, |record| hash_key(&hash_of(record)))),
+            move |env, outputs, restored| {
+                let store = KeyedStore::new(Arc::clone(&key_of), KeyGroups::DEFAULT, &env.instance);
+                connected_task(env, Arc::clone(&process), store, outputs, restored)
             },
         )
     }
@@ -254,5 +286,20 @@ fn task<P: Process, S: Store<P> + 'static>(
     let mut inbox = Inbox::new(1, env.run);
     let mut logic = ProcessLogic::new(env.clone(), process, store, outputs.main, outputs.sides);
     inbox.restore_watermark(logic.restore(restored)?);
+    Ok(Box::new(OperatorTask::new(env, inbox, logic)))
+}
+
+/// The task of a process with a broadcast input, restored.
+fn connected_task<B: BroadcastProcess, S: Store<Connected<B>> + 'static>(
+    env: Env,
+    process: Arc<B>,
+    store: S,
+    outputs: Outputs<B::Out>,
+    restored: &Restored,
+) -> Result<AnyTask<<Connected<B> as Process>::In>, Failure> {
+    let mut inbox = Inbox::new(1, env.run);
+    let outputs = (outputs.main, outputs.sides);
+    let (logic, watermark) = BroadcastLogic::restore(env.clone(), process, store, outputs, restored)?;
+    inbox.restore_watermark(watermark);
     Ok(Box::new(OperatorTask::new(env, inbox, logic)))
 }

@@ -14,6 +14,7 @@ mod inbox;
 mod instance;
 mod link;
 mod message;
+mod operator_state;
 mod panics;
 mod process;
 mod query;
@@ -38,8 +39,12 @@ pub use inbox::{Aligner, Arrival, Inbox, Input, Valve, ValveChange};
 pub use instance::Instance;
 pub use link::{Credits, Link, Permit, TaskWaker};
 pub use message::{Barrier, Envelope, Message, Signal, Status};
+pub use operator_state::{OperatorState, OperatorStates};
 pub use panics::in_simulation;
-pub use process::{Context, Process, SideOutput, SideOutputs, Timer, TimerKind};
+pub use process::{
+    BroadcastContext, BroadcastInput, BroadcastProcess, Connected, ConnectedContext, Context, Process,
+    SideOutput, SideOutputs, Timer, TimerKind,
+};
 pub use query::{Found, Query, QueryError, QueryKey, Reading};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
@@ -49,8 +54,9 @@ pub use supervision::{
 };
 pub use tap::{Sample, Tap, Tapper};
 pub use task::{
-    Activity, Boot, Control, Counters, Env, Expiring, Fence, Forever, InstanceStore, KeyedStore, Life, Logic,
-    Meter, OperatorTask, Pool, ProcessLogic, Pulse, RelayLogic, Report, Reporter, Restored, Sent, SinkLogic,
-    SnapshotItem, SourceSetup, SourceTask, StateSetup, Step, Store, Task, TaskCell, TaskEvent, TaskId, Tick,
-    Times, TwoPhaseLogic, WatermarkGauge, Work, assign_splits, guard, saved_replays, saved_splits,
+    Activity, Boot, BroadcastLogic, Control, Counters, Env, Expiring, Fence, Forever, InstanceStore,
+    KeyedStore, Life, Logic, Meter, OperatorTask, Pool, ProcessLogic, Pulse, RelayLogic, Report, Reporter,
+    Restored, Sent, SinkLogic, SnapshotItem, SourceSetup, SourceTask, StateSetup, Step, Store, Task,
+    TaskCell, TaskEvent, TaskId, Tick, Times, TwoPhaseLogic, WatermarkGauge, Work, assign_splits, guard,
+    saved_replays, saved_splits,
 };

@@ -1,8 +1,10 @@
 //! Process functions: behaviour with state and timers.
 
+mod broadcast;
 mod context;
 mod side;
 
+pub use broadcast::{BroadcastContext, BroadcastInput, BroadcastProcess, Connected, ConnectedContext};
 pub use context::{Context, Timer, TimerKind};
 pub(crate) use context::{Emitted, TimerService};
 pub use side::{SideOutput, SideOutputs};

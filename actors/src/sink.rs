@@ -3,10 +3,11 @@
 use std::fmt;
 use std::ops::Range;
 
-use watershed_state::{Data, Fs};
+use watershed_state::{Data, Fs, Redistribution};
 
 use crate::error::UserResult;
 use crate::instance::Instance;
+use crate::operator_state::{OperatorState, OperatorStates};
 
 /// A sink that may show a record again after a crash: **at least once**.
 pub trait Sink: Send + Sync + 'static {
@@ -32,7 +33,7 @@ pub trait SinkWriter: Send {
     /// # Errors
     /// What went wrong. Input and output that failed (an [`io::Error`](std::io::Error) or what has one as its source) is
     /// nobody's fault: the region restarts and the record comes again. Any other error is about the record, which the
-    /// operator's policy may leave out: nothing of it may have been written then.
+    /// operator's policy may leave out: nothing of it may have been written then, nor remembered.
     fn write(&mut self, record: Self::In) -> UserResult;
 
     /// Brings everything written so far to its place. Called at every checkpoint, when the input runs empty and at the
@@ -140,6 +141,30 @@ pub struct SinkContext {
     pub run: u32,
     /// The files.
     pub fs: Fs,
+    /// What the instance remembers.
+    pub states: OperatorStates,
+}
+
+impl SinkContext {
+    /// A list that the instance remembers. What is in it when [`SinkWriter::flush`] or [`TwoPhaseWriter::prepare`] returns at a
+    /// barrier belongs to that checkpoint, and a writer that is opened after a restart finds it again. With another parallelism
+    /// the elements are dealt out in turn. It is for `open`: nothing is remembered where something is committed or discarded.
+    ///
+    /// # Errors
+    /// If the name is in use for another list, or what was saved does not fit `T`; the job ends with it.
+    pub fn list_state<T: Data>(&self, name: &str) -> UserResult<OperatorState<T>> {
+        self.states.open(name, Redistribution::List)
+    }
+
+    /// As [`list_state`](Self::list_state), but at a restart each instance gets the elements of all instances, and should keep
+    /// those that are its own. (If the operator's instances are not connected and one is rolled back alone, it gets what it
+    /// had itself: the others go on with theirs.)
+    ///
+    /// # Errors
+    /// As of [`list_state`](Self::list_state).
+    pub fn union_state<T: Data>(&self, name: &str) -> UserResult<OperatorState<T>> {
+        self.states.open(name, Redistribution::Union)
+    }
 }
 
 impl fmt::Debug for SinkContext {

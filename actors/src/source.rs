@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
-use watershed_state::Data;
+use watershed_state::{Data, Redistribution};
 
 use crate::batch::Batch;
 use crate::clock::{Clock, NO_TIMESTAMP};
 use crate::error::{UserError, UserResult};
 use crate::instance::Instance;
+use crate::operator_state::{OperatorState, OperatorStates};
 
 /// Something to read from. It is shared by all instances; each reads the splits that are assigned to it.
 ///
@@ -143,6 +144,32 @@ pub struct SourceContext {
     pub clock: Arc<dyn Clock>,
     /// To be woken when there is data after [`Polled::Pending`].
     pub waker: Waker,
+    /// What the instance remembers beside the positions of its splits.
+    pub states: OperatorStates,
+}
+
+impl SourceContext {
+    /// A list that the instance remembers beside the positions of its splits: all its readers share the list of a name.
+    ///
+    /// A reader that is opened after a restart finds what was there at the barrier of the checkpoint, which passes between two
+    /// polls, behind everything that was read. With another parallelism the elements are dealt out in turn to the instances
+    /// that have something to read. As long as no reader of an instance asks for it, the list is kept as it is.
+    ///
+    /// # Errors
+    /// If the name is in use for another list, or what was saved does not fit `T`; the job ends with it.
+    pub fn list_state<T: Data>(&self, name: &str) -> UserResult<OperatorState<T>> {
+        self.states.open(name, Redistribution::List)
+    }
+
+    /// As [`list_state`](Self::list_state), but at a restart each instance gets the elements of all instances, and should keep
+    /// those that are its own. (If the operator's instances are not connected and one is rolled back alone, it gets what it
+    /// had itself: the others go on with theirs.)
+    ///
+    /// # Errors
+    /// As of [`list_state`](Self::list_state).
+    pub fn union_state<T: Data>(&self, name: &str) -> UserResult<OperatorState<T>> {
+        self.states.open(name, Redistribution::Union)
+    }
 }
 
 impl fmt::Debug for SourceContext {

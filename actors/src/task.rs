@@ -23,7 +23,7 @@ pub(crate) use care::{Attempt, Care, Exhibit, Verdict};
 pub use cell::{Boot, TaskCell, guard};
 pub use metrics::{Activity, Meter, Sent, Times, WatermarkGauge};
 pub use operator::{Logic, OperatorTask, Tick};
-pub use process::{Expiring, Forever, InstanceStore, KeyedStore, Life, ProcessLogic, Store};
+pub use process::{BroadcastLogic, Expiring, Forever, InstanceStore, KeyedStore, Life, ProcessLogic, Store};
 use pulse::AtWork;
 pub use pulse::{Pulse, Work};
 pub use relay::RelayLogic;
@@ -45,6 +45,7 @@ use crate::error::{Blame, Failure};
 use crate::instance::Instance;
 use crate::link::TaskWaker;
 use crate::message::Envelope;
+use crate::operator_state::OperatorStates;
 use crate::supervision::Oversight;
 use crate::tap::Tap;
 
@@ -348,13 +349,19 @@ impl Env {
         self.counters.meter.change(activity, &*self.clock);
     }
 
-    /// What a sink is told.
+    /// What a sink is told when a writer is opened.
+    pub(crate) fn writer_context(&self, states: &OperatorStates) -> crate::sink::SinkContext {
+        crate::sink::SinkContext { states: states.clone(), ..self.sink_context() }
+    }
+
+    /// What a sink is told when there is no writer.
     pub fn sink_context(&self) -> crate::sink::SinkContext {
         crate::sink::SinkContext {
             instance: self.instance.clone(),
             lineage: self.lineage.clone(),
             run: self.run,
             fs: Arc::clone(&self.fs),
+            states: OperatorStates::closed(),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use watershed_state::{
-    CodecError, CollectionEntry, CollectionName, KeyedEntry, Manifest, OperatorPart, SectionKind,
-    SnapshotPlace, Snapshots, StoreError, decode, names_in,
+    CodecError, CollectionEntry, CollectionName, KeyedEntry, Manifest, OperatorPart, SavedState, Section,
+    SectionKind, SnapshotPlace, Snapshots, StoreError, decode, names_in,
 };
 
 use crate::error::Error;
@@ -52,6 +52,9 @@ pub(crate) struct Snapshot {
     pub(crate) folder: Snapshots,
     pub(crate) manifest: Manifest,
 }
+
+/// What instances have saved that is not tied to a key.
+pub(crate) type OfInstances = Vec<(u32, SavedState)>;
 
 /// The snapshots of a folder, which may be written as a URI.
 pub(crate) fn open(dir: &str) -> Result<Snapshots, StoreError> {
@@ -101,6 +104,25 @@ impl Snapshot {
             id: self.manifest.checkpoint,
             there: self.keyed().map(|operator| operator.name.clone()).collect(),
         })
+    }
+
+    /// The operator of this name, which has state of any kind, and what it has beside keys, with the instances that have saved
+    /// it.
+    pub(crate) fn operator_with_state(
+        &self,
+        name: &str,
+    ) -> Result<(&OperatorPart, OfInstances), SnapshotError> {
+        let found = self.manifest.operators.iter().find(|operator| operator.name == name);
+        let mut states = Vec::new();
+        for part in found.iter().flat_map(|operator| &operator.instances) {
+            let sections = self.folder.sections(part).map_err(|error| self.why(error))?;
+            let of_instance = operator_states(name, &sections)?.into_iter();
+            states.extend(of_instance.map(|state| (part.instance, state)));
+        }
+        match found {
+            Some(operator) if !states.is_empty() => Ok((operator, states)),
+            _ => self.operator(name).map(|operator| (operator, states)),
+        }
     }
 
     /// Shows all keys of an operator with their state, until `visit` fails or has had enough.
@@ -165,6 +187,19 @@ impl Snapshot {
         let id = self.manifest.checkpoint;
         if self.folder.has(id) { error.into() } else { SnapshotError::Gone { id } }
     }
+}
+
+/// What an instance has saved that is not tied to a key.
+pub(crate) fn operator_states(
+    operator: &str,
+    sections: &[Section],
+) -> Result<Vec<SavedState>, SnapshotError> {
+    let of_kind = sections.iter().filter(|section| section.kind == SectionKind::OperatorState);
+    let undecoded = |source| {
+        let (what, operator) = ("an operator state", operator.to_string());
+        SnapshotError::Undecoded { what, operator, source }
+    };
+    of_kind.map(|section| SavedState::read(section).map_err(undecoded)).collect()
 }
 
 /// Decodes what an operator has saved.

@@ -1,4 +1,4 @@
-//! `watershed state`: what operators remember of their keys, as it is in checkpoints and savepoints.
+//! `watershed state`: what operators remember, of their keys and beside them, as it is in checkpoints and savepoints.
 
 mod diff;
 mod dump;
@@ -19,7 +19,8 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// One line of JSON for each key of an operator, in the order of key groups
+    /// One line of JSON for each element of an operator's state that is not tied to a key, and for each key, in the order of
+    /// key groups
     Dump(dump::Options),
     /// The keys that only one of two snapshots has, and those whose state differs; exits with 1 if there are any
     Diff(diff::Options),

@@ -215,6 +215,62 @@ fn the_state_of_all_keys_is_dumped_from_memory_and_from_a_database() {
     }
 }
 
+/// A sink that remembers the even numbers as a list, and the last of all as a union.
+struct Even;
+
+struct EvenWriter(watershed::OperatorState<u64>, watershed::OperatorState<Option<u64>>);
+
+impl watershed::Sink for Even {
+    type In = u64;
+    type Writer = EvenWriter;
+
+    fn open(&self, context: &watershed::SinkContext) -> UserResult<EvenWriter> {
+        Ok(EvenWriter(context.list_state("even")?, context.union_state("last")?))
+    }
+}
+
+impl watershed::SinkWriter for EvenWriter {
+    type In = u64;
+
+    fn write(&mut self, number: u64) -> UserResult {
+        if number.is_multiple_of(2) {
+            self.0.push(number);
+        }
+        self.1.update(vec![Some(number)]);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> UserResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn state_beside_keys_is_shown_and_dumped_by_its_name() {
+    let folder = TempDir::new().unwrap();
+    let topology = Topology::new("even");
+    topology.source("numbers", Generator::new(Some(7), same)).parallelism(1).sink("even", Even);
+    topology.run(config(folder.path(), StateBackend::Memory)).unwrap();
+    let dir = dir(&folder);
+
+    let text = printed(&["snapshots", "show", dir]);
+    println!("{text}");
+    assert!(text.contains("      list `even`  4 elements  4 B\n"), "{text}");
+    assert!(text.contains("      union `last`  1 elements"), "{text}");
+    let shown = &objects(&printed(&["snapshots", "show", dir, "--json"]))[0];
+    let operators = shown["operators"].as_array().unwrap();
+    let sink = operators.iter().find(|operator| operator["name"] == "even").unwrap();
+    let expected = json!({ "name": "even", "redistribution": "list", "elements": 4, "bytes": 4 });
+    assert_eq!(sink["instances"][0]["operator_states"][0], expected);
+
+    let element = |name: &str, redistribution: &str, element: u64| json!({ "instance": 0, "name": name, "redistribution": redistribution, "element": element });
+    let even = [0, 2, 4, 6].map(|number| element("even", "list", number));
+    let dumped = objects(&printed(&["state", "dump", dir, "--operator", "even"]));
+    assert_eq!(dumped, [&even[..], &[element("last", "union", 6)]].concat());
+    let no_keys = complaint(&["state", "dump", dir, "--operator", "even", "--key", "2"]);
+    assert!(no_keys.contains("no operator `even` has keyed state"), "{no_keys}");
+}
+
 #[test]
 fn a_savepoint_is_listed_like_a_checkpoint_and_compared_with_one() {
     for backend in backends() {

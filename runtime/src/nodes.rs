@@ -1,5 +1,9 @@
 //! The kinds of actors: how each makes its instances.
 
+mod connected;
+
+pub(crate) use connected::{ConnectedInstanceNode, ConnectedKeyedNode};
+
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,6 +1,7 @@
 //! Streams: what users wire.
 
 mod chain;
+mod connected;
 mod keyed;
 
 pub(crate) use chain::{AnyChain, Output, Point};

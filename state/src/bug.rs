@@ -37,6 +37,7 @@ bugs! {
     TimersNotSaved,
     WatermarkNotRestored,
     TimersOfOthersRestored,
+    OperatorStateNotSaved,
     // Barriers and channels.
     AlignedChannelNotBlocked,
     FirstBarrierCounts,

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | which instance owns a key | [`hash_key`], [`KeyGroups`] |
 //! | state and timers of the keys | [`KeyedTable`], [`TimerQueue`] |
+//! | state without keys | [`SavedState`], [`deal`] |
 //! | how values become bytes | [`encode`], [`decode`], [`Section`] |
 //! | files | [`PartWriter`], [`read_part`], [`Manifest`], [`CheckpointStore`] |
 //! | looking at snapshots from outside | [`Snapshots`] |
@@ -53,6 +54,7 @@ mod huge_pages;
 mod inspect;
 mod key_group;
 mod manifest;
+mod operator_state;
 mod part;
 mod prefetch;
 #[cfg(feature = "rocksdb")]
@@ -86,6 +88,7 @@ pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
 pub use inspect::{CollectionEntry, FoundSnapshot, KeyedEntry, Snapshots};
 pub use key_group::KeyGroups;
 pub use manifest::{InstancePart, Manifest, OperatorPart};
+pub use operator_state::{DealtElement, DealtState, Receiver, Redistribution, SavedState, deal};
 pub use part::{PartFile, PartWriter, read_part};
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksDb;

@@ -30,13 +30,15 @@ pub enum SectionKind {
     Collections = 12,
     /// Pages that are gone, in a snapshot that is an addition to another.
     RemovedPages = 13,
+    /// State of an instance that is not tied to a key, under a name.
+    OperatorState = 14,
     /// The names of an operator's collections.
     CollectionNames = 15,
 }
 
 impl SectionKind {
     /// All kinds, by number.
-    pub const ALL: [SectionKind; 14] = [
+    pub const ALL: [SectionKind; 15] = [
         SectionKind::KeyedState,
         SectionKind::EventTimers,
         SectionKind::ProcessingTimers,
@@ -50,6 +52,7 @@ impl SectionKind {
         SectionKind::RemovedKeys,
         SectionKind::Collections,
         SectionKind::RemovedPages,
+        SectionKind::OperatorState,
         SectionKind::CollectionNames,
     ];
 

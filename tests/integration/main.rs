@@ -11,6 +11,7 @@ mod fixture;
 mod hangs;
 mod metrics;
 mod offline;
+mod operator_state;
 mod operators;
 mod panics;
 mod poison;

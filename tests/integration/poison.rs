@@ -15,7 +15,7 @@ use watershed::{DeadLetter, SimulatedDisk};
 use crate::fixture::lines_in;
 
 /// The dead letters of an operator that are visible, in the order of what was left out.
-fn letters(disk: &SimulatedDisk, operator: &str) -> Vec<DeadLetter> {
+pub(crate) fn letters(disk: &SimulatedDisk, operator: &str) -> Vec<DeadLetter> {
     let lines = lines_in(disk, &format!("/checkpoints/dead-letters/{operator}"));
     let mut letters: Vec<DeadLetter> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     letters.sort_by_key(|letter| letter.evidence.payload.to_string());

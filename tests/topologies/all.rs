@@ -6,6 +6,7 @@ pub(crate) mod chains;
 mod collections;
 pub(crate) mod diamond;
 pub(crate) mod fan_out;
+pub(crate) mod limits;
 mod parking;
 mod poison;
 mod sessions;
@@ -55,6 +56,8 @@ pub(crate) const ALL: &[Named] = &[
     rescaling("collections", collections::topology),
     rescaling("poison", poison::topology),
     rescaling("parking", parking::topology),
+    rescaling("limits", limits::refused),
+    rescaling("poisoned-limits", limits::poisoned),
     fixed("diamond", diamond::topology, &[1, 2]),
     fixed("chains", chains::topology, &[2]),
     fixed("fan-out", fan_out::topology, &[1, 2]),

@@ -25,6 +25,7 @@ pub(super) fn context() -> SourceContext {
         instance: Instance { operator: "source".into(), index: 0, parallelism: 1 },
         clock: Arc::new(SystemClock::new()),
         waker: Waker::from(Arc::new(Unpark(thread::current()))),
+        states: crate::OperatorStates::default(),
     }
 }
 

@@ -215,6 +215,29 @@ impl Care {
         Ok(care)
     }
 
+    /// Takes on the entries of other instances that are for all of them: what each has to leave out.
+    ///
+    /// # Errors
+    /// What cannot be decoded.
+    pub(crate) fn adopt(
+        &mut self,
+        restored: &Restored,
+        is_for_all: impl Fn(&SkipEntry) -> bool,
+    ) -> Result<(), Failure> {
+        let seen: BTreeMap<u64, u32> =
+            saved(restored)?.into_iter().flat_map(|(_, saved)| saved.pending).collect();
+        let oversight = Arc::clone(&self.env.oversight);
+        for entry in &oversight.skips {
+            let is_known = self.settled.contains(&entry.id)
+                || self.pending.iter().any(|pending| pending.entry.id == entry.id);
+            if !is_known && is_for_all(entry) {
+                let seen = seen.get(&entry.id).copied().unwrap_or(0);
+                self.pending.push(Pending { entry: entry.clone(), seen, records: 0 });
+            }
+        }
+        Ok(())
+    }
+
     /// For an instance that begins with nothing.
     pub(crate) fn new(env: &Env) -> Self {
         Self {

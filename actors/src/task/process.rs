@@ -1,5 +1,6 @@
 //! What an actor with a [`Process`] does with its input.
 
+mod broadcast;
 mod errands;
 mod life;
 mod parked;
@@ -8,6 +9,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use broadcast::BroadcastLogic;
 pub use life::{Expiring, Forever, Life};
 pub use store::{InstanceStore, KeyedStore, Store};
 

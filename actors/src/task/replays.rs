@@ -27,6 +27,16 @@ impl Replays {
         }
     }
 
+    /// The next one that is not done with, if it is one that is wanted.
+    pub(super) fn next_if(&mut self, care: &Care, wanted: impl FnOnce(&Replay) -> bool) -> Option<Replay> {
+        let next = self.next(care)?;
+        if wanted(&next) {
+            return Some(next);
+        }
+        self.0.push_front(next);
+        None
+    }
+
     /// The next one that is not done with.
     pub(super) fn next(&mut self, care: &Care) -> Option<Replay> {
         std::iter::from_fn(|| self.0.pop_front()).find(|replay| !care.has_replayed(&replay.letter.id))

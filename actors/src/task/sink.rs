@@ -14,6 +14,7 @@ use crate::batch::{Batch, Flow};
 use crate::error::{Blame, Failure, chain_of};
 use crate::inbox::ValveChange;
 use crate::message::Signal;
+use crate::operator_state::OperatorStates;
 use crate::process::SideOutputs;
 use crate::sink::{Prepare, Sink, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 use crate::task::cell::guard;
@@ -26,6 +27,7 @@ pub struct SinkLogic<S: Sink> {
     writer: S::Writer,
     /// Something was written since the last flush.
     dirty: bool,
+    states: OperatorStates,
     desk: Desk,
 }
 
@@ -41,8 +43,9 @@ impl<S: Sink> SinkLogic<S> {
     /// # Errors
     /// What the sink says; what cannot be decoded.
     pub fn open(env: &Env, sink: &S, sides: SideOutputs, restored: &Restored) -> Result<Self, Failure> {
-        let writer = sink.open(&env.sink_context()).map_err(|error| Failure::user(&error))?;
-        Ok(Self { writer, dirty: false, desk: Desk::restore(env, sides, restored)? })
+        let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism)?;
+        let writer = sink.open(&env.writer_context(&states)).map_err(|error| Failure::user(&error))?;
+        Ok(Self { writer, dirty: false, states, desk: Desk::restore(env, sides, restored)? })
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
@@ -86,7 +89,9 @@ impl<S: Sink> Logic for SinkLogic<S> {
         if !bug::is(Bug::NotFlushedAtBarrier) {
             self.flush()?;
         }
-        Ok(self.desk.aside.barrier(checkpoint)?.into_iter().collect())
+        let mut items = self.states.save();
+        items.extend(self.desk.aside.barrier(checkpoint)?);
+        Ok(items)
     }
 
     fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
@@ -123,6 +128,7 @@ impl<S: Sink> Logic for SinkLogic<S> {
 /// Writes records exactly once, in two phases.
 pub struct TwoPhaseLogic<S: TwoPhaseSink> {
     writer: S::Writer,
+    states: OperatorStates,
     desk: Desk,
     commits: Arc<Commits<S>>,
 }
@@ -186,7 +192,8 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
             sink.discard_dangling(&keep, 0..restored.process_run, None, &context).map_err(user)?;
         }
         sink.discard_dangling(&keep, restored.process_run..env.run, Some(own), &context).map_err(user)?;
-        let writer = sink.open(&context).map_err(user)?;
+        let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism)?;
+        let writer = sink.open(&env.writer_context(&states)).map_err(user)?;
         let commits = Commits {
             sink: Arc::clone(sink),
             env: env.clone(),
@@ -197,7 +204,7 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
             failure: Mutex::default(),
         };
         let desk = Desk::restore(env, sides, restored)?;
-        Ok(Self { writer, desk, commits: Arc::new(commits) })
+        Ok(Self { writer, states, desk, commits: Arc::new(commits) })
     }
 }
 
@@ -289,7 +296,8 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
         let prepare = self.writer.prepare(checkpoint).map_err(|error| Failure::user(&error))?;
         lock(&self.commits.unprepared).extend(prepare.map(|prepare| (checkpoint, prepare)));
         let commits = Arc::clone(&self.commits);
-        let mut items: Vec<SnapshotItem> = self.desk.aside.barrier(checkpoint)?.into_iter().collect();
+        let mut items = self.states.save();
+        items.extend(self.desk.aside.barrier(checkpoint)?);
         items.push(SnapshotItem::Deferred(Box::new(move || {
             commits.check(guard(|| commits.section(checkpoint)))
         })));

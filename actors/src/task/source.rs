@@ -17,6 +17,7 @@ use crate::chain::{Push, Tee};
 use crate::clock::MAX_WATERMARK;
 use crate::error::{Blame, Failure, chain_of};
 use crate::message::{Envelope, Signal};
+use crate::operator_state::OperatorStates;
 use crate::process::SideOutputs;
 use crate::source::{Polled, Reader, Records, Source, SourceContext, Split, Undecoded};
 use crate::supervision::{Evidence, Place, Position, Stage};
@@ -214,6 +215,7 @@ impl<S: Source> SourceTask<S> {
         }
         // A split that was read and is not listed now may be listed again, and must not be read twice.
         finished.extend(saved.into_keys());
+        let readers = instance.parallelism.min(dealt.len());
         unfinished.extend(assign_splits(dealt.into_iter(), instance.index, instance.parallelism));
         if !takes_back && instance.index != 0 {
             finished.clear();
@@ -222,6 +224,7 @@ impl<S: Source> SourceTask<S> {
             instance: instance.clone(),
             clock: Arc::clone(&env.clock),
             waker: Waker::from(Arc::clone(&env.waker)),
+            states: OperatorStates::restore(restored, &instance, readers)?,
         };
         let throttle = setup.rate.map(|rate| Throttle {
             // Instances without a split have no share in it.
@@ -488,6 +491,7 @@ impl<S: Source> SourceTask<S> {
         encode(&splits, &mut bytes).map_err(|error| Failure::internal(chain_of(&error)))?;
         let entries = splits.len() as u32;
         let section = Section { kind: SectionKind::Splits, group: 0, entries, bytes };
+        let states = self.context.states.save();
         let mut chain = Vec::new();
         self.setup.outlet.save(&mut chain);
         self.aside.save(&mut chain);
@@ -495,7 +499,7 @@ impl<S: Source> SourceTask<S> {
         self.setup.outlet.signal(Signal::Barrier(checkpoint));
         let care = self.aside.barrier(checkpoint)?;
         let upload = Upload::begin(&self.env, checkpoint);
-        upload.push([SnapshotItem::Section(section), chain].into_iter().chain(care));
+        upload.push([SnapshotItem::Section(section), chain].into_iter().chain(states).chain(care));
         upload.complete();
         self.snapshot = Some(upload);
         Ok(())

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::screen::plain;
 use crate::snapshot::Snapshot;
 use crate::snapshots::Folder;
-use crate::snapshots::show::content::{Content, Instance, Operator};
+use crate::snapshots::show::content::{Content, Instance, Operator, OperatorState};
 use crate::units::{bytes, moment};
 
 #[derive(Args)]
@@ -82,6 +82,10 @@ fn lines_of(operator: &str, instance: &Instance) -> Vec<String> {
         lines.push(format!("    {}  {groups}{} entries  {}", sum.kind, sum.entries, bytes(sum.bytes)));
     }
     lines.extend(instance.splits.iter().map(|split| format!("      {split}")));
+    lines.extend(instance.operator_states.iter().map(|state| {
+        let OperatorState { name, redistribution, elements, .. } = state;
+        format!("      {redistribution} `{name}`  {elements} elements  {}", bytes(state.bytes as u64))
+    }));
     if let Some(database) = &instance.database {
         lines.push(format!("    database  {} files  {}", database.files, bytes(database.bytes)));
     }

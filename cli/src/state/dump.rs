@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
+use watershed_runtime::remote::AnyValue;
+use watershed_state::SavedState;
 
 use crate::error::Error;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, decoded};
 use crate::state::entry::all;
 
 #[derive(Args)]
@@ -27,9 +29,28 @@ pub(crate) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<(), Error> {
     let snapshot = Snapshot::choose(&options.dir, options.id)?;
-    let operator = snapshot.operator(&options.operator)?;
+    let (operator, states) = snapshot.operator_with_state(&options.operator)?;
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let mut shown = false;
+    if options.key.is_none() {
+        for (instance, state) in states {
+            let SavedState { name, redistribution, elements } = state;
+            for element in elements {
+                let AnyValue(element) = decoded(&element, "an element", &operator.name)?;
+                let line = json!({
+                    "instance": instance, "name": name, "redistribution": redistribution, "element": element,
+                });
+                writeln!(stdout, "{line}")?;
+            }
+        }
+    }
+    if operator.key_groups == 0 {
+        stdout.flush()?;
+        return options
+            .key
+            .as_ref()
+            .map_or(Ok(()), |_| snapshot.operator(&operator.name).map(drop).map_err(Error::from));
+    }
     let names = snapshot.collection_names(operator)?;
     all(&snapshot, operator, |entry| {
         let mut line = entry.head(&operator.name, &names)?;

@@ -14,8 +14,8 @@ use crate::stream::{Boxed, Chain, Stream, add_node};
 
 /// A stream whose records have a key: the next actor has state per key.
 pub struct KeyedStream<K, T, C = Boxed<T>, F = fn(&T) -> K> {
-    stream: Stream<T, C>,
-    key_of: Arc<F>,
+    pub(super) stream: Stream<T, C>,
+    pub(super) key_of: Arc<F>,
     key: PhantomData<fn() -> K>,
 }
 
@@ -56,7 +56,7 @@ where
     }
 
     /// Starts an actor that records reach by their key, and with the hash of it if the actor has a use for that.
-    fn exchange<U: Data>(&self, name: &str, build: Arc<dyn NodeBuild>, hashes: bool) -> Stream<U> {
+    pub(super) fn exchange<U: Data>(&self, name: &str, build: Arc<dyn NodeBuild>, hashes: bool) -> Stream<U> {
         let graph = &self.stream.graph;
         let (name, kind) = (name.to_string(), NodeKind::Process);
         let node = add_node(

@@ -9,6 +9,7 @@ fn context(index: usize, run: u32) -> SinkContext {
         lineage: "ab".into(),
         run,
         fs: SimulatedDisk::new(0).fs(),
+        states: crate::OperatorStates::default(),
     }
 }
 

@@ -11,7 +11,7 @@ const FOLDER: &str = "/out";
 
 fn context(fs: Fs, run: u32) -> SinkContext {
     let instance = Instance { operator: "my-out".into(), index: 0, parallelism: 1 };
-    SinkContext { instance, lineage: "abc".into(), run, fs }
+    SinkContext { instance, lineage: "abc".into(), run, fs, states: crate::OperatorStates::default() }
 }
 
 fn write(writer: &mut FilesWriter<String>, records: &[&str]) {

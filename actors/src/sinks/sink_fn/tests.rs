@@ -23,6 +23,7 @@ fn each_instance_has_a_closure_of_its_own() {
             lineage: "ab".into(),
             run: 0,
             fs: SimulatedDisk::new(0).fs(),
+            states: crate::OperatorStates::default(),
         };
         let mut writer = sink.open(&context).unwrap();
         writer.write("a".into()).unwrap();

@@ -17,7 +17,7 @@ use crate::task::{Exhibit, Replays, Verdict, no_closure};
 /// What there is to do, in order.
 #[derive(Debug, Default)]
 pub(super) struct Errands {
-    replays: Replays,
+    pub(super) replays: Replays,
     /// Hashes of the keys whose queues are being worked off.
     releasing: VecDeque<u64>,
 }

@@ -305,7 +305,12 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     }
 
     /// Leaves something out; its key waits if the policy says so.
-    fn leave_out(&mut self, evidence: Evidence, attempt: Attempt, hash: u64) -> Result<(), Failure> {
+    pub(super) fn leave_out(
+        &mut self,
+        evidence: Evidence,
+        attempt: Attempt,
+        hash: u64,
+    ) -> Result<(), Failure> {
         if let Some(letter) = self.care.leave_out(evidence, attempt)? {
             if letter.parked {
                 self.parked.park(hash, letter.id.clone());
@@ -381,7 +386,7 @@ fn take_back<P: Process, S: Store<P>>(
 }
 
 /// How an attempt ended that ended in an error. A full disk is nobody's fault, and passes.
-fn attempt_of(error: &UserError) -> Result<Attempt, Failure> {
+pub(super) fn attempt_of(error: &UserError) -> Result<Attempt, Failure> {
     let failure = Failure::user(error);
     if failure.kind == FailureKind::NoSpace {
         return Err(failure);

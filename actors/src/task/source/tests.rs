@@ -3,6 +3,7 @@
 mod checkpoints;
 mod reading;
 mod splits;
+mod states;
 
 use std::sync::Mutex;
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 use watershed_runtime::remote::AnyValue;
-use watershed_state::{InstancePart, OperatorPart, Section, SectionKind, hash_canary};
+use watershed_state::{InstancePart, OperatorPart, SavedState, Section, SectionKind, hash_canary};
 
-use crate::snapshot::{Snapshot, SnapshotError, decoded};
+use crate::snapshot::{Snapshot, SnapshotError, decoded, operator_states};
 
 #[derive(Serialize)]
 pub(super) struct Content {
@@ -43,6 +43,8 @@ pub(super) struct Instance {
     pub(super) builds_on: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) splits: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) operator_states: Vec<OperatorState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) database: Option<Database>,
 }
@@ -55,6 +57,27 @@ pub(super) struct Sum {
     pub(super) key_groups: usize,
     pub(super) entries: u64,
     pub(super) bytes: u64,
+}
+
+/// A state that is not tied to a key.
+#[derive(Serialize)]
+pub(super) struct OperatorState {
+    pub(super) name: String,
+    /// How it is divided when the parallelism changes.
+    pub(super) redistribution: String,
+    pub(super) elements: usize,
+    pub(super) bytes: usize,
+}
+
+impl From<SavedState> for OperatorState {
+    fn from(state: SavedState) -> Self {
+        Self {
+            name: state.name,
+            redistribution: state.redistribution.to_string(),
+            elements: state.elements.len(),
+            bytes: state.elements.iter().map(Vec::len).sum(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -107,6 +130,7 @@ impl Instance {
             let AnyValue(read) = decoded(&section.bytes, "a position", &operator.name)?;
             if let Value::Array(read) = read { splits.extend(read) } else { splits.push(read) }
         }
+        let states = operator_states(&operator.name, &sections)?;
         let database = part.database.as_ref().map(|copy| Database {
             files: copy.files.len(),
             bytes: copy.files.iter().map(|file| file.file.len).sum(),
@@ -117,6 +141,7 @@ impl Instance {
             sections: sums(&sections, operator.key_groups > 0),
             builds_on: part.changes_of.len(),
             splits,
+            operator_states: states.into_iter().map(OperatorState::from).collect(),
             database,
         })
     }

@@ -1,0 +1,62 @@
+//! Actors with a second input that all instances get.
+
+use std::sync::Arc;
+
+use watershed_actors::{
+    BroadcastInput, BroadcastLogic, BroadcastProcess, Connected, Inbox, InstanceStore, KeyedStore,
+    OperatorTask, Restored, Store,
+};
+
+use crate::build::Launch;
+use crate::error::Error;
+use crate::graph::NodeBuild;
+
+/// An actor with state per key.
+pub(crate) struct ConnectedKeyedNode<B, F> {
+    pub(crate) process: Arc<B>,
+    pub(crate) key_of: Arc<F>,
+}
+
+impl<B, F> NodeBuild for ConnectedKeyedNode<B, F>
+where
+    B: BroadcastProcess,
+    F: Fn(&BroadcastInput<B::In, B::Broadcast>) -> B::Key + Send + Sync + 'static,
+{
+    fn launch(&self, launch: Launch<'_>) {
+        let (key_of, groups) = (Arc::clone(&self.key_of), launch.build.settings.key_groups);
+        let instance = launch.env.instance.clone();
+        launch_connected(launch, &self.process, move || KeyedStore::new(key_of, groups, &instance));
+    }
+}
+
+/// An actor with one state per instance.
+pub(crate) struct ConnectedInstanceNode<B> {
+    pub(crate) process: Arc<B>,
+}
+
+impl<B: BroadcastProcess<Key = ()>> NodeBuild for ConnectedInstanceNode<B> {
+    fn check_restored(&self, restored: &Restored, parallelism: usize) -> Result<(), Error> {
+        let checked = InstanceStore::<Connected<B>>::check_parallelism(restored, parallelism);
+        checked.map_err(|failure| Error::config(failure.cause))
+    }
+
+    fn launch(&self, launch: Launch<'_>) {
+        launch_connected(launch, &self.process, InstanceStore::new);
+    }
+}
+
+fn launch_connected<B: BroadcastProcess, S: Store<Connected<B>> + 'static>(
+    mut launch: Launch<'_>,
+    process: &Arc<B>,
+    store: impl FnOnce() -> S + Send + 'static,
+) {
+    let outputs = (launch.build.take_main::<B::Out>(), launch.build.take_sides());
+    let (env, restored, channels) = (launch.env.clone(), Arc::clone(&launch.restored), launch.channels);
+    let process = Arc::clone(process);
+    launch.spawn(Box::new(move || {
+        let mut inbox = Inbox::new(channels, env.run);
+        let (logic, watermark) = BroadcastLogic::restore(env.clone(), process, store(), outputs, &restored)?;
+        inbox.restore_watermark(watermark);
+        Ok(OperatorTask::new(env, inbox, logic))
+    }));
+}

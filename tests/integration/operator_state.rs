@@ -1,0 +1,226 @@
+//! What sources, sinks and instances remember beside keys: saved with everything else, divided by name, and broadcast.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use watershed::prelude::*;
+use watershed::{
+    ErrorKind, OperatorState, SimulatedDisk, Simulation, Sink, SinkContext, SinkWriter, StateBackend,
+};
+use watershed_state::{CheckpointStore, SavedState, SectionKind, decode, read_saved};
+
+use crate::fixture::{json, lines_in, seeded, simulated};
+use crate::poison::letters;
+use crate::topologies::both_backends;
+use crate::topologies::limits::{ACCOUNTS, Checked, KINDS, LIMITS, RECORDS, SPLITS, limit, limits};
+
+/// What [`limits`] shows in the end, computed without the engine.
+fn expected() -> Vec<String> {
+    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut lines = Vec::new();
+    for n in 0..SPLITS * RECORDS {
+        let nth = counts.entry(n % ACCOUNTS).or_default();
+        *nth += 1;
+        lines.push(json(&Checked::Payment { account: n % ACCOUNTS, nth: *nth }));
+    }
+    let good = || (0..LIMITS).map(limit).filter(|limit| limit.at_least % 2 == 0 && limit.at_least <= 1_000);
+    let taken = good().count() as u64;
+    lines.extend((0..ACCOUNTS).map(|account| {
+        let of_kind = good().filter(|limit| limit.kind == account % KINDS);
+        json(&Checked::Closed { account, limit: of_kind.map(|limit| limit.at_least).max(), taken })
+    }));
+    lines.sort();
+    lines
+}
+
+/// The elements of an operator state in the newest checkpoint, in the order of the instances.
+fn remembered<T: serde::de::DeserializeOwned>(disk: &SimulatedDisk, operator: &str, name: &str) -> Vec<T> {
+    let root = Path::new("/checkpoints");
+    let store = CheckpointStore::open(disk.fs(), root).unwrap();
+    let (_, manifest) = store.scan().unwrap().into_iter().next().unwrap();
+    let manifest = manifest.unwrap();
+    let part = manifest.operators.iter().find(|part| part.name == operator).unwrap();
+    let mut elements = Vec::new();
+    for instance in &part.instances {
+        for section in read_saved(&disk.fs(), root, instance).unwrap().sections {
+            if section.kind == SectionKind::OperatorState {
+                let state = SavedState::read(&section).unwrap();
+                let of_name = state.elements.iter().filter(|_| state.name == name);
+                elements.extend(of_name.map(|bytes| decode::<T>(&mut bytes.as_slice()).unwrap()));
+            }
+        }
+    }
+    elements
+}
+
+fn sorted<T: Ord>(mut elements: Vec<T>) -> Vec<T> {
+    elements.sort_unstable();
+    elements
+}
+
+/// Everything was shown, and is remembered, once.
+fn check(disk: &SimulatedDisk, expected: &[String], when: &str) {
+    assert_eq!(lines_in(disk, "/out/checked"), expected, "{when}");
+    let given = sorted(remembered::<u64>(disk, "payments", "given"));
+    assert_eq!(given, (0..SPLITS * RECORDS).collect::<Vec<_>>(), "{when}");
+    let mut counts = remembered::<(u64, u64)>(disk, "payments", "counts");
+    counts.sort_unstable();
+    counts.dedup_by_key(|(share, _)| *share);
+    assert_eq!(counts.len() as u64, SPLITS, "{when}");
+    let payments = expected.iter().filter(|line| line.contains("Payment")).count();
+    let mut written = sorted(remembered::<u64>(disk, "files", "written"));
+    assert_eq!(written.len(), payments, "{when}");
+    written.dedup();
+    assert_eq!(written.len(), payments, "{when}");
+    let seen = sorted(remembered::<Checked>(disk, "once", "seen"));
+    assert_eq!(sorted(seen.iter().map(json).collect()), expected, "{when}");
+}
+
+fn run(topology: &Topology, simulation: Simulation, parallelism: usize, backend: StateBackend) -> End {
+    let config = simulated(simulation).parallelism(parallelism).state_backend(backend);
+    topology.run(config).unwrap().end
+}
+
+#[test]
+fn what_is_remembered_is_that_of_the_checkpoint_after_a_panic_at_each_step() {
+    let (topology, expected) = (limits(Supervision::skip(), limit, true), expected());
+    for step in 1..=150 {
+        let disk = SimulatedDisk::new(step);
+        let simulation = seeded(11).on_disk(&disk).panic_at(step).panic_at(2 * step + 30);
+        assert_eq!(run(&topology, simulation, 2, StateBackend::Memory), End::Finished);
+        check(&disk, &expected, &format!("after a panic at step {step}"));
+    }
+}
+
+#[test]
+fn it_outlives_deaths_at_each_step_and_other_numbers_of_instances_in_both_backends() {
+    let (topology, expected) = (limits(Supervision::skip(), limit, true), expected());
+    for step in (1..=180).step_by(6) {
+        let disk = SimulatedDisk::new(step);
+        let backends = both_backends();
+        for (life, parallelism) in [1, 3, 2].into_iter().enumerate() {
+            let simulation = seeded(step + life as u64).on_disk(&disk).die_at(step + 40 * life as u64);
+            let backend = backends[(step as usize + life) % 2].clone();
+            run(&topology, simulation, parallelism, backend);
+        }
+        let backend = backends[step as usize % 2].clone();
+        assert_eq!(run(&topology, seeded(step).on_disk(&disk), 3, backend), End::Finished);
+        check(&disk, &expected, &format!("after deaths from step {step} on"));
+    }
+}
+
+#[test]
+fn each_instance_leaves_a_broadcast_record_out_with_a_letter_of_its_own() {
+    let (topology, expected) = (limits(Supervision::quarantine(), limit, true), expected());
+    for (step, backend) in (40..140).step_by(10).zip(both_backends().into_iter().cycle()) {
+        let disk = SimulatedDisk::new(step);
+        let simulation = seeded(step).on_disk(&disk).panic_at(step);
+        assert_eq!(run(&topology, simulation, 2, backend), End::Finished);
+        check(&disk, &expected, &format!("after a panic at step {step}"));
+        let letters = letters(&disk, "check");
+        let mut left_out: Vec<(usize, String)> = letters
+            .iter()
+            .map(|letter| (letter.instance, letter.evidence.payload["Broadcast"]["at_least"].to_string()))
+            .collect();
+        left_out.sort();
+        let each = |instance| [(instance, "2000".to_string()), (instance, "7".to_string())];
+        assert_eq!(left_out, [each(0), each(1)].concat(), "after a panic at step {step}");
+    }
+}
+
+/// Remembers the numbers that it is given, if it asks for that at all.
+struct Tally {
+    asks: bool,
+}
+
+struct TallyWriter(Option<(OperatorState<u64>, OperatorState<u64>)>);
+
+impl Sink for Tally {
+    type In = u64;
+    type Writer = TallyWriter;
+
+    fn open(&self, context: &SinkContext) -> UserResult<TallyWriter> {
+        if !self.asks {
+            return Ok(TallyWriter(None));
+        }
+        let (list, union) = (context.list_state("numbers")?, context.union_state("of-all")?);
+        // Each keeps what it has written itself: nothing yet.
+        union.update(Vec::new());
+        Ok(TallyWriter(Some((list, union))))
+    }
+}
+
+impl SinkWriter for TallyWriter {
+    type In = u64;
+
+    fn write(&mut self, number: u64) -> UserResult {
+        if let Some((list, union)) = &self.0 {
+            list.push(number);
+            union.push(number);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> UserResult {
+        Ok(())
+    }
+}
+
+fn tally(asks: bool) -> Topology {
+    let topology = Topology::new("tally");
+    let numbers = topology.source("numbers", Generator::bounded(200, |n| n).splits(2)).parallelism(1);
+    numbers.rebalance().sink("tally", Tally { asks });
+    topology
+}
+
+#[test]
+fn a_state_that_a_version_does_not_ask_for_is_kept_for_one_that_does() {
+    for seed in 0..10 {
+        let disk = SimulatedDisk::new(seed);
+        let stop = |step| seeded(seed).on_disk(&disk).stop_at(step);
+        let config = |simulation, parallelism| simulated(simulation).parallelism(parallelism);
+        tally(true).run(config(stop(60), 1)).unwrap();
+        let first = sorted(remembered::<u64>(&disk, "tally", "numbers"));
+        assert!((1..200).contains(&first.len()), "{} numbers", first.len());
+        for parallelism in [3, 3, 2] {
+            tally(false).run(config(stop(15), parallelism)).unwrap();
+            assert_eq!(sorted(remembered::<u64>(&disk, "tally", "numbers")), first);
+            assert_eq!(sorted(remembered::<u64>(&disk, "tally", "of-all")), first);
+        }
+        tally(true).run(config(seeded(seed).on_disk(&disk), 3)).unwrap();
+        let last = sorted(remembered::<u64>(&disk, "tally", "numbers"));
+        assert!(last.len() > first.len() && first.iter().all(|number| last.contains(number)));
+        // Here they were thrown away, as each keeps what it writes itself.
+        let own = remembered::<u64>(&disk, "tally", "of-all");
+        assert_eq!(own.len(), last.len() - first.len());
+    }
+}
+
+#[test]
+fn a_state_that_does_not_fit_ends_the_job_and_is_named() {
+    struct Words;
+
+    impl Sink for Words {
+        type In = u64;
+        type Writer = TallyWriter;
+
+        fn open(&self, context: &SinkContext) -> UserResult<TallyWriter> {
+            context.list_state::<String>("numbers")?;
+            Ok(TallyWriter(None))
+        }
+    }
+
+    let disk = SimulatedDisk::new(3);
+    tally(true).run(simulated(seeded(3).on_disk(&disk).stop_at(60))).unwrap();
+    let topology = Topology::new("tally");
+    let numbers = topology.source("numbers", Generator::bounded(200, |n| n).splits(2)).parallelism(1);
+    numbers.rebalance().sink("tally", Words);
+    let error = topology.run(simulated(seeded(4).on_disk(&disk))).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::State);
+    let text = error.to_string();
+    for part in ["`numbers` of `tally`", "String", "#[serde(default)]"] {
+        assert!(text.contains(part), "{text}");
+    }
+    // With types that fit it goes on.
+    tally(true).run(simulated(seeded(5).on_disk(&disk))).unwrap();
+}
