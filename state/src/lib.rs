@@ -11,6 +11,7 @@
 //! | state and timers of the keys | [`KeyedTable`], [`TimerQueue`] |
 //! | how values become bytes | [`encode`], [`decode`], [`Section`] |
 //! | files | [`PartWriter`], [`read_part`], [`Manifest`], [`CheckpointStore`] |
+//! | where they are | [`ObjectStore`], [`FolderStore`], [`MemoryStore`] |
 //! | looking at snapshots from outside | [`Snapshots`] |
 //! | the disk, real or simulated | [`FileSystem`], [`LocalFs`], [`SimulatedDisk`] |
 //!
@@ -51,6 +52,7 @@ mod huge_pages;
 mod inspect;
 mod key_group;
 mod manifest;
+mod objects;
 mod part;
 mod prefetch;
 #[cfg(feature = "rocksdb")]
@@ -78,6 +80,7 @@ pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
 pub use inspect::{FoundSnapshot, KeyedEntry, Snapshots};
 pub use key_group::KeyGroups;
 pub use manifest::{InstancePart, Manifest, OperatorPart};
+pub use objects::{FolderStore, Listing, MemoryStore, ObjectInfo, ObjectStore, ObjectWriter, Objects};
 pub use part::{PartFile, PartWriter, read_part};
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksDb;

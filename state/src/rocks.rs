@@ -1,5 +1,8 @@
 //! RocksDB as the database below a table. The one file that knows it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -319,7 +322,7 @@ impl Database for RocksDatabase {
 fn refused(path: &Path, doing: &'static str, error: Error) -> StoreError {
     let text = error.to_string();
     if text.contains("lock") && error.kind() == ErrorKind::IOError && doing == "open" {
-        return StoreError::Locked { path: path.to_owned() };
+        return StoreError::DatabaseLocked { path: path.to_owned(), source: io::Error::other(error) };
     }
     let kind = match error.kind() {
         _ if text.contains("No space left") => io::ErrorKind::StorageFull,

@@ -12,6 +12,7 @@ mod hangs;
 mod metrics;
 mod operators;
 mod panics;
+mod places;
 mod poison;
 mod processes;
 mod refusals;
