@@ -3,6 +3,7 @@
 
 mod aborts;
 mod answers;
+mod corruption;
 mod crashes;
 mod determinism;
 mod diamonds;
