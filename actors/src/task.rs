@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Data, Fs, SavedInstance, SavedPart, Section, StateBackend};
+use watershed_state::{Data, Fs, Objects, SavedInstance, SavedPart, Section, StateBackend};
 
 use crate::clock::Clock;
 use crate::error::{Blame, Failure};
@@ -296,8 +296,8 @@ pub struct Env {
     pub pool: Arc<dyn Pool>,
     /// The files.
     pub fs: Fs,
-    /// Where checkpoints go, and on which file system that is.
-    pub checkpoints: (Fs, PathBuf),
+    /// Where checkpoints go.
+    pub checkpoints: Objects,
     /// Where the state of keys lives.
     pub state: StateSetup,
     /// The control plane.

@@ -65,7 +65,7 @@ impl Snapshot {
     /// The one with this id, or the newest that can be read.
     pub(crate) fn choose(dir: &str, id: Option<u64>) -> Result<Self, SnapshotError> {
         let folder = open(dir)?;
-        let path = || folder.place().folder.clone();
+        let path = || folder.place().location();
         let all = folder.all()?;
         let there = all.iter().filter_map(|found| found.checkpoint).collect();
         for found in all {

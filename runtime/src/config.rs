@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use watershed_actors::BatchLimits;
-use watershed_state::{KeyGroups, StateBackend};
+use watershed_state::{KeyGroups, SnapshotPlace, StateBackend};
 
 use crate::restart::Restart;
 use crate::savepoint::Claim;
@@ -17,7 +17,10 @@ pub struct Config {
     pub(crate) slots: Option<usize>,
     pub(crate) parallelism: Option<usize>,
     pub(crate) key_groups: KeyGroups,
+    /// The folder of the local disk for checkpoints, if they go into one.
     pub(crate) checkpoints: Option<PathBuf>,
+    /// The place for checkpoints, if it is no folder of the local disk.
+    pub(crate) checkpoints_at: Option<String>,
     pub(crate) checkpoint_interval: Option<Duration>,
     pub(crate) checkpoint_timeout: Duration,
     pub(crate) retain: usize,
@@ -68,6 +71,7 @@ impl Config {
             parallelism: None,
             key_groups: KeyGroups::DEFAULT,
             checkpoints: None,
+            checkpoints_at: None,
             checkpoint_interval: None,
             checkpoint_timeout: Duration::from_mins(10),
             retain: 3,
@@ -110,8 +114,35 @@ impl Config {
     /// Keeps checkpoints in this folder; a job that is started again goes on from the newest.
     pub fn checkpoints(mut self, folder: impl AsRef<Path>) -> Self {
         self.checkpoints = Some(folder.as_ref().to_path_buf());
+        self.checkpoints_at = None;
         self.checkpoint_interval.get_or_insert(Duration::from_secs(10));
         self
+    }
+
+    /// Keeps checkpoints at the place that `uri` names: a folder (`file:///a/folder`, or a path), as
+    /// [`Config::checkpoints`] does, or the memory of this process (`memory://name`). There a job that is started again in the
+    /// same process goes on from the newest; files of RocksDB are read into memory. What else has its place in the checkpoint
+    /// folder needs another then: databases are in the system's temporary folder, unless [`Config::scratch`] says where, and there
+    /// are no dead letters and no control socket, unless [`Config::dead_letters`] and [`Config::control_socket`] say where.
+    ///
+    /// ```
+    /// use watershed_runtime::Config;
+    ///
+    /// let config = Config::local().checkpoints_at("memory://payments")?;
+    /// assert!(Config::local().checkpoints_at("gopher://payments").is_err());
+    /// # Ok::<(), watershed_runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the URI is of a kind that this build does not know, or names no place.
+    pub fn checkpoints_at(mut self, uri: &str) -> crate::Result<Self> {
+        if let Some(folder) = SnapshotPlace::local_folder(uri)? {
+            return Ok(self.checkpoints(folder));
+        }
+        self.checkpoints = None;
+        self.checkpoints_at = Some(uri.to_string());
+        self.checkpoint_interval.get_or_insert(Duration::from_secs(10));
+        Ok(self)
     }
 
     /// How often a checkpoint is made.

@@ -80,7 +80,10 @@ impl std::error::Error for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let kind = match error {
-            StoreError::Locked { .. } | StoreError::NotWritable { .. } => ErrorKind::Config,
+            StoreError::Locked { .. }
+            | StoreError::DatabaseLocked { .. }
+            | StoreError::NotWritable { .. }
+            | StoreError::Uri { .. } => ErrorKind::Config,
             _ => ErrorKind::State,
         };
         Self::new(kind, watershed_actors::chain_of(&error))

@@ -1,11 +1,10 @@
 //! A running job, as seen from outside.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use watershed_state::{Fs, LocalFs, SimulatedDisk};
+use watershed_state::{FolderStore, Fs, LocalFs, MemoryStore, Objects, SnapshotPlace};
 
 use crate::config::{Config, ControlSocket};
 use crate::control::{self, Commands, Outside};
@@ -15,6 +14,7 @@ use crate::master::{Command, Then, Wanted};
 use crate::plan::Plan;
 use crate::remote::{Closing, Socket, serve, socket_in};
 use crate::savepoint::{Drain, Savepoint};
+use crate::scratch::ScratchPlace;
 use crate::startup;
 use crate::tree::Tree;
 
@@ -210,14 +210,14 @@ fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
     let fs: Fs = Arc::new(LocalFs);
     let splits = startup::check_nodes(&plan, &fs)?;
     let clock = Arc::new(watershed_actors::SystemClock::new());
-    let checkpoints = checkpoint_place(&config, &fs);
+    let checkpoints = checkpoint_place(&config, &fs)?;
     if config.checkpoints.is_none() && startup::has_two_phase_sink(&plan) {
         tracing::warn!(
-            "there is no checkpoint folder: a process that is started again starts over, and exactly-once output that is \
+            "checkpoints are in memory, as there is no folder for them: a process that is started again starts over, and exactly-once output that is \
              visible by then comes again"
         );
     }
-    let start = startup::start((&plan, &splits), &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
+    let start = startup::start((&plan, &splits), &config, checkpoints, &fs, &*clock)?;
     let socket = open_socket(&config)?;
     let (closing, closed) = Closing::new();
     let (sender, result): (SyncSender<Result<Outcome>>, _) = sync_channel(1);
@@ -247,10 +247,14 @@ fn open_socket(config: &Config) -> Result<Option<Socket>> {
     }
 }
 
-/// Where checkpoints go: into the folder, or into memory if there is none.
-pub(crate) fn checkpoint_place(config: &Config, fs: &Fs) -> (Fs, std::path::PathBuf) {
-    match &config.checkpoints {
-        Some(folder) => (Arc::clone(fs), folder.clone()),
-        None => (SimulatedDisk::new(0).fs(), Path::new("/checkpoints").to_path_buf()),
-    }
+/// Where checkpoints go, and databases. Without a place for checkpoints they are in memory, and gone with the job; so the
+/// files of databases stay in the scratch folder, which lasts as long.
+pub(crate) fn checkpoint_place(config: &Config, fs: &Fs) -> Result<(Objects, ScratchPlace)> {
+    let scratch = ScratchPlace::of(config);
+    let objects = match (&config.checkpoints, &config.checkpoints_at) {
+        (Some(folder), _) => FolderStore::open(fs, folder),
+        (None, Some(uri)) => SnapshotPlace::parse_on(uri, fs)?.objects,
+        (None, None) => MemoryStore::new().linking_into(scratch.links()).shared(),
+    };
+    Ok((objects, scratch))
 }

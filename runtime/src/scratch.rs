@@ -8,31 +8,60 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::config::Config;
 use crate::error::Error;
 
-/// A folder that is made when it is needed and removed in the end.
+/// Where the folder of a job is. It may be in use by another job, as long as nobody holds the lock of the checkpoints.
 #[derive(Debug)]
-pub(crate) struct Scratch(PathBuf);
+pub(crate) struct ScratchPlace(PathBuf);
 
-impl Scratch {
-    /// The folder of this job. What an earlier process has left there is removed: whoever calls this holds the lock of
-    /// the checkpoint folder, if there is one.
-    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+impl ScratchPlace {
+    /// The folder of this job.
+    pub(crate) fn of(config: &Config) -> Self {
         let beside = config.checkpoints.as_deref().filter(|_| config.simulation.is_none());
-        let folder = match (&config.scratch, beside) {
+        Self(match (&config.scratch, beside) {
             (Some(folder), _) if config.simulation.is_none() => folder.join("databases"),
             (_, Some(checkpoints)) => checkpoints.join("scratch"),
             _ => unique(&std::env::temp_dir()),
-        };
-        match fs::remove_dir_all(&folder) {
+        })
+    }
+
+    /// Where the files of databases are that checkpoints in memory consist of.
+    pub(crate) fn links(&self) -> PathBuf {
+        self.0.join("checkpoints")
+    }
+
+    /// Takes the folder. What an earlier process has left there is removed: whoever calls this holds the lock of the
+    /// checkpoints.
+    pub(crate) fn take(self) -> Result<Scratch, Error> {
+        match fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                let shown = folder.display();
+                let shown = self.0.display();
                 let message = format!(
                     "{shown} cannot be emptied for this job's databases; name another folder with \
                     `Config::scratch`"
                 );
                 Err(Error::config(message).because(error.into()))
             }
-            _ => Ok(Self(folder)),
+            _ => Ok(Scratch(self.0)),
         }
+    }
+}
+
+/// A folder that is made when it is needed and removed in the end.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Looks whether a database can live there: better now than when the first one is opened.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        let probe = self.0.join("probe");
+        let written = fs::create_dir_all(&self.0).and_then(|()| fs::write(&probe, b"probe"));
+        written.and_then(|()| fs::remove_file(&probe)).map_err(|error| {
+            let shown = self.0.display();
+            let message = format!(
+                "the scratch folder {shown} is not writable; give this user write access, or name another folder with \
+                `Config::scratch`"
+            );
+            Error::config(message).because(error.into())
+        })
     }
 
     /// A folder of its own, for work outside of a job.

@@ -1,13 +1,13 @@
 //! What a process begins with: which checkpoint, which history, and whether that is allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use watershed_actors::{Clock, Restored, saved_replays, saved_splits};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    CheckpointStore, Fs, Identity, Manifest, SnapshotPlace, StoreError, hash_canary, hash_key, read_saved,
+    CheckpointStore, Fs, Identity, Manifest, Objects, SnapshotPlace, StateBackend, StoreError, hash_canary,
+    hash_key, read_saved,
 };
 
 use crate::config::{Config, Resume};
@@ -17,7 +17,7 @@ use crate::graph::NodeKind;
 use crate::master::Poison;
 use crate::plan::{LETTER_SINK, Plan};
 use crate::savepoint::Claim;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, ScratchPlace};
 use crate::tree::CheckpointNode;
 
 /// Run numbers reserved at once.
@@ -50,17 +50,20 @@ pub(crate) struct Start {
 pub(crate) fn start(
     (plan, splits): (&Plan, &Splits),
     config: &Config,
-    (fs, root): (Fs, &Path),
+    (checkpoints, scratch): (Objects, ScratchPlace),
     outputs: &Fs,
     clock: &dyn Clock,
 ) -> Result<Start, Error> {
-    let store = CheckpointStore::open(fs, root)?;
-    let scratch = Scratch::open(config)?;
+    let store = CheckpointStore::open(checkpoints)?;
+    let scratch = scratch.take()?;
+    if plan.nodes.iter().any(|node| !matches!(node.state, StateBackend::Memory)) {
+        scratch.check_writable()?;
+    }
     let before = store.identity().map_err(unusable_identity)?;
     let mut chosen = choose(plan, config, &store, before.as_ref(), outputs)?;
     let savepoint = savepoint_to_start_from(config, outputs, before.as_ref(), chosen.is_some())?;
     let begins_at_savepoint = savepoint.is_some();
-    let mut place = SnapshotPlace { fs: Arc::clone(store.fs()), folder: store.root().to_path_buf() };
+    let mut place = SnapshotPlace::from(Arc::clone(store.objects()));
     if let Some((from, manifest)) = savepoint {
         (place, chosen) = (from, Some(manifest));
     }
@@ -262,7 +265,7 @@ fn choose(
                 return Err(Error::state(format!(
                     "{} holds checkpoint {id} but not the file `job` that tells its history: put it back, or name the \
                      checkpoint with `Resume::From({id})`",
-                    store.root().display()
+                    store.objects().location("").display()
                 )));
             }
             Ok(None)
@@ -272,7 +275,7 @@ fn choose(
             let Some((_, manifest)) = found else {
                 return Err(Error::config(format!(
                     "there is no checkpoint {wanted} in {}",
-                    store.root().display()
+                    store.objects().location("").display()
                 )));
             };
             let manifest = manifest?;
@@ -452,7 +455,7 @@ fn load(
         }
         let parts = operator.instances.iter();
         let read = |part| {
-            let mut saved = read_saved(&place.fs, &place.folder, part)?;
+            let mut saved = read_saved(&place.objects, part)?;
             if let Some(database) = &mut saved.database {
                 database.can_be_shared = !is_savepoint;
             }

@@ -183,7 +183,7 @@ fn fetch(databases: &[&SavedDatabase], scratch: &Path) -> Result<Vec<PathBuf>, S
     crate::database::remove_folder(scratch)?;
     let fetch = |(index, database): (usize, &&SavedDatabase)| {
         let folder = scratch.join(format!("fetched-{index}"));
-        database.copy.fetch(&database.fs, &database.root, &folder)?;
+        database.copy.fetch(&database.objects, &folder)?;
         Ok(folder)
     };
     databases.iter().enumerate().map(fetch).collect()

@@ -14,7 +14,7 @@ pub(crate) use copy::remove_folder;
 pub use copy::{DatabaseCopy, DatabaseFile};
 
 use crate::bug::{self, Bug};
-use crate::{Fs, StoreError};
+use crate::{Objects, StoreError};
 
 /// Changes by key, in the order of the keys: `None` where the key is gone.
 pub(crate) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -230,7 +230,7 @@ impl Link {
     ///
     /// # Errors
     /// If a disk refuses.
-    pub fn store(self, fs: &Fs, root: &Path, prefix: &str) -> Result<DatabaseCopy, StoreError> {
+    pub fn store(self, objects: &Objects, prefix: &str) -> Result<DatabaseCopy, StoreError> {
         if self.unchanged {
             let copy = DatabaseCopy::clone(&self.before);
             *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy.clone());
@@ -240,7 +240,7 @@ impl Link {
         let (folder, before, made) = (self.folder.clone(), Arc::clone(&self.before), Arc::clone(&self.made));
         // The database may change from here on: what was copied does not.
         drop(self);
-        let stored = DatabaseCopy::store(fs, root, prefix, &folder, &before);
+        let stored = DatabaseCopy::store(objects, prefix, &folder, &before);
         remove_folder(&folder)?;
         let stored = stored?;
         *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored.clone());

@@ -143,14 +143,25 @@ pub enum StoreError {
         /// What the file system says.
         source: io::Error,
     },
-    /// Another process holds the checkpoint folder.
+    /// Another job, perhaps of another process, holds the checkpoint folder.
     #[error(
-        "the checkpoint folder {} is in use by another process; stop that one, or give this job a folder of its own",
-        path.display()
+        "the checkpoint folder {} is in use by another job, here or in another process; stop that one, or give this job a \
+         folder of its own", path.display()
     )]
     Locked {
         /// The checkpoint folder.
         path: PathBuf,
+    },
+    /// Somebody has opened the database in the scratch folder.
+    #[error(
+        "the database in {} is in use by another job, here or in another process; stop that one, or give this job a scratch \
+         folder of its own", path.display()
+    )]
+    DatabaseLocked {
+        /// The folder of the database.
+        path: PathBuf,
+        /// What the database says.
+        source: io::Error,
     },
     /// A place for snapshots is not written as one.
     #[error("`{uri}` is no place for snapshots: {why}")]

@@ -36,16 +36,16 @@ impl Snapshots {
     /// # Errors
     /// If it is neither, or cannot be listed.
     pub fn open(place: SnapshotPlace) -> Result<Self, StoreError> {
-        let folder = &place.folder;
-        let files = place.fs.list(folder).map_err(failed(folder, "list"))?;
-        let has_checkpoints = files.iter().any(|file| file.is_dir && found::id_of(&file.name).is_some());
-        let has = |name| files.iter().any(|file| file.name == name && !file.is_dir);
+        let path = place.location();
+        let listing = place.objects.list("").map_err(failed(&path, "list"))?;
+        let has_checkpoints = listing.prefixes.iter().any(|prefix| found::id_of(prefix).is_some());
+        let has = |name| listing.objects.iter().any(|object| object.name == name);
         let is_savepoint = has("manifest");
-        if is_savepoint && !has_checkpoints && is_checkpoint(folder) {
-            return Err(StoreError::SingleCheckpoint { path: folder.clone() });
+        if is_savepoint && !has_checkpoints && is_checkpoint(&path) {
+            return Err(StoreError::SingleCheckpoint { path });
         }
         if !is_savepoint && !has_checkpoints && !has("job") {
-            return Err(StoreError::NoSnapshots { path: folder.clone() });
+            return Err(StoreError::NoSnapshots { path });
         }
         Ok(Self { place, is_savepoint })
     }
@@ -60,27 +60,22 @@ impl Snapshots {
     /// # Errors
     /// If the folder can't be listed.
     pub fn all(&self) -> Result<Vec<FoundSnapshot>, StoreError> {
-        let SnapshotPlace { fs, folder } = &self.place;
+        let objects = &self.place.objects;
         if self.is_savepoint {
-            let path = folder.join("manifest");
-            let bytes = fs.read(&path).map_err(failed(&path, "read"));
+            let path = objects.location("manifest");
+            let bytes = objects.get("manifest").map_err(failed(&path, "read"));
             let manifest = bytes.and_then(|bytes| Manifest::from_bytes(&path, &bytes));
             let checkpoint = manifest.as_ref().ok().map(|manifest| manifest.checkpoint);
             return Ok(vec![FoundSnapshot { checkpoint, manifest }]);
         }
-        let found = found::scan(fs, folder)?.into_iter();
+        let found = found::scan(objects)?.into_iter();
         Ok(found.map(|(id, manifest)| FoundSnapshot { checkpoint: Some(id), manifest }).collect())
     }
 
     /// Whether a snapshot that was found is still there: a job removes its older ones.
     pub fn has(&self, checkpoint: u64) -> bool {
-        let folder = &self.place.folder;
-        let path = if self.is_savepoint {
-            folder.join("manifest")
-        } else {
-            folder.join(format!("chk-{checkpoint}")).join("manifest")
-        };
-        self.place.fs.exists(&path).unwrap_or(true)
+        let name = if self.is_savepoint { "manifest".to_owned() } else { found::manifest_of(checkpoint) };
+        self.place.objects.exists(&name).unwrap_or(true)
     }
 
     /// Reads a file of a snapshot and compares it with what the manifest says.
@@ -88,7 +83,7 @@ impl Snapshots {
     /// # Errors
     /// If it is missing, or has another length or another checksum.
     pub fn verify(&self, file: &PartFile) -> Result<(), StoreError> {
-        verify_part(&self.place.fs, &self.place.folder, file)
+        verify_part(&self.place.objects, file)
     }
 
     /// The sections of the newest file of an instance, without what that builds on.
@@ -97,7 +92,7 @@ impl Snapshots {
     /// If the file is missing, damaged, or of a newer version.
     pub fn sections(&self, part: &InstancePart) -> Result<Vec<Section>, StoreError> {
         match &part.file {
-            Some(file) => read_part(&self.place.fs, &self.place.folder, file),
+            Some(file) => read_part(&self.place.objects, file),
             None => Ok(Vec::new()),
         }
     }
@@ -133,5 +128,5 @@ impl Snapshots {
 
 /// Whether the folder's name is that of a checkpoint.
 fn is_checkpoint(folder: &Path) -> bool {
-    folder.file_name().and_then(|name| found::id_of(name.to_str()?)).is_some()
+    folder.file_name().and_then(|name| found::id_of(&format!("{}/", name.to_str()?))).is_some()
 }

@@ -12,6 +12,7 @@
 //! | state without keys | [`SavedState`], [`deal`] |
 //! | how values become bytes | [`encode`], [`decode`], [`Section`] |
 //! | files | [`PartWriter`], [`read_part`], [`Manifest`], [`CheckpointStore`] |
+//! | where they are | [`ObjectStore`], [`FolderStore`], [`MemoryStore`] |
 //! | looking at snapshots from outside | [`Snapshots`] |
 //! | the disk, real or simulated | [`FileSystem`], [`LocalFs`], [`SimulatedDisk`] |
 //!
@@ -54,6 +55,7 @@ mod huge_pages;
 mod inspect;
 mod key_group;
 mod manifest;
+mod objects;
 mod operator_state;
 mod part;
 mod prefetch;
@@ -88,6 +90,7 @@ pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
 pub use inspect::{CollectionEntry, FoundSnapshot, KeyedEntry, Snapshots};
 pub use key_group::KeyGroups;
 pub use manifest::{InstancePart, Manifest, OperatorPart};
+pub use objects::{FolderStore, Listing, MemoryStore, ObjectInfo, ObjectStore, ObjectWriter, Objects};
 pub use operator_state::{DealtElement, DealtState, Receiver, Redistribution, SavedState, deal};
 pub use part::{PartFile, PartWriter, read_part};
 #[cfg(feature = "rocksdb")]

@@ -8,14 +8,14 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::bug::{self, Bug};
 use crate::frame::{Format, Reader};
-use crate::{Damage, FileWriter, Fs, Section, SectionKind, StoreError};
+use crate::objects::get_if_exists;
+use crate::{Damage, ObjectWriter, Objects, Section, SectionKind, StoreError};
 
 const FORMAT: Format = Format { magic: *b"wshdpart", version: 1 };
 
@@ -25,7 +25,7 @@ const WRITE_AT: usize = 256 * 1024;
 /// A finished part file, as the manifest refers to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartFile {
-    /// The path relative to the checkpoint folder, for example `chk-7/count-0-r3.part`.
+    /// The name in the store of the checkpoints, for example `chk-7/count-0-r3.part`.
     pub path: String,
     /// The length in bytes.
     pub len: u64,
@@ -33,40 +33,28 @@ pub struct PartFile {
     pub checksum: u64,
 }
 
-/// Writes a part file under a temporary name, which becomes the final one when all of it is on the disk.
+/// Writes a part file, which is there when all of it is durable.
 ///
-/// A writer that is merely dropped leaves the temporary file to [`collect`](crate::CheckpointStore::collect).
+/// A writer that is merely dropped leaves what it has written to [`collect`](crate::CheckpointStore::collect).
 pub struct PartWriter {
-    fs: Fs,
-    file: Box<dyn FileWriter>,
+    objects: Objects,
+    object: Box<dyn ObjectWriter>,
     path: String,
-    target: PathBuf,
-    temporary: PathBuf,
     gathered: Vec<u8>,
     checksum: Xxh3,
     len: u64,
 }
 
 impl PartWriter {
-    /// Begins the file `path`, relative to the checkpoint folder `root`, in a folder that exists.
+    /// Begins the file `path` of a store of checkpoints.
     ///
     /// # Errors
-    /// If `path` leads out of `root` or the file can't be created.
-    pub fn create(fs: &Fs, root: &Path, path: &str) -> Result<Self, StoreError> {
-        let target = path_inside(root, path)?;
-        let temporary = PathBuf::from(format!("{}.tmp", target.display()));
-        let file = fs.create(&temporary).map_err(failed(&temporary, "create"))?;
+    /// If `path` leads out of the store or the file can't be begun.
+    pub fn create(objects: &Objects, path: &str) -> Result<Self, StoreError> {
+        let path = checked(path)?.to_owned();
+        let object = objects.begin(&path).map_err(failed(&objects.location(&path), "begin"))?;
         let (gathered, checksum) = (Vec::new(), Xxh3::new());
-        let mut writer = Self {
-            fs: Fs::clone(fs),
-            file,
-            path: path.to_owned(),
-            target,
-            temporary,
-            gathered,
-            checksum,
-            len: 0,
-        };
+        let mut writer = Self { objects: Objects::clone(objects), object, path, gathered, checksum, len: 0 };
         writer.append(&FORMAT.magic)?;
         writer.append(&FORMAT.version.to_le_bytes())?;
         Ok(writer)
@@ -84,37 +72,23 @@ impl PartWriter {
         self.append(&section.bytes)
     }
 
-    /// Makes the file durable under its final name.
+    /// Makes the file exist, durably.
     ///
     /// # Errors
-    /// If the disk refuses; the temporary file is removed then, if that is possible.
+    /// If the disk refuses; what was written is removed then, if that is possible.
     pub fn finish(mut self) -> Result<PartFile, StoreError> {
-        match self.settle() {
-            Ok(()) => Ok(PartFile { path: self.path, len: self.len, checksum: self.checksum.digest() }),
-            Err(error) => {
-                self.discard();
-                Err(error)
-            }
+        if let Err(error) = self.flush() {
+            self.discard();
+            return Err(error);
         }
+        let Self { objects, object, path, checksum, len, .. } = self;
+        object.finish().map_err(failed(&objects.location(&path), "finish"))?;
+        Ok(PartFile { path, len, checksum: checksum.digest() })
     }
 
-    /// Removes the temporary file, as well as that is possible: what stays behind is collected later.
+    /// Removes what was written, as well as that is possible: what stays behind is collected later.
     pub fn discard(self) {
-        let Self { fs, file, temporary, .. } = self;
-        drop(file);
-        if let Err(error) = fs.remove_file(&temporary) {
-            tracing::debug!(path = %temporary.display(), %error, "a discarded part stays until the next collection");
-        }
-    }
-
-    fn settle(&mut self) -> Result<(), StoreError> {
-        self.flush()?;
-        if !bug::is(Bug::PartNotSynced) {
-            self.file.sync().map_err(failed(&self.temporary, "sync"))?;
-        }
-        self.fs.rename(&self.temporary, &self.target).map_err(failed(&self.temporary, "rename"))?;
-        let folder = self.target.parent().unwrap_or(Path::new("."));
-        self.fs.sync_dir(folder).map_err(failed(folder, "sync"))
+        self.object.discard();
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
@@ -125,7 +99,8 @@ impl PartWriter {
     fn flush(&mut self) -> Result<(), StoreError> {
         self.checksum.update(&self.gathered);
         self.len += self.gathered.len() as u64;
-        self.file.write_all(&self.gathered).map_err(failed(&self.temporary, "write"))?;
+        let location = || self.objects.location(&self.path);
+        self.object.append(&self.gathered).map_err(|error| failed(&location(), "write")(error))?;
         self.gathered.clear();
         Ok(())
     }
@@ -141,9 +116,9 @@ impl fmt::Debug for PartWriter {
 ///
 /// # Errors
 /// If the file is missing, has another length or checksum than recorded, or was written by a newer version.
-pub fn read_part(fs: &Fs, root: &Path, part: &PartFile) -> Result<Vec<Section>, StoreError> {
-    let path = path_inside(root, &part.path)?;
-    let bytes = read_verified(fs, &path, part)?;
+pub fn read_part(objects: &Objects, part: &PartFile) -> Result<Vec<Section>, StoreError> {
+    let bytes = read_verified(objects, part)?;
+    let path = objects.location(&part.path);
     let damaged = |what| StoreError::Damaged { path: path.clone(), what };
 
     let mut rest = Reader(&bytes);
@@ -163,17 +138,15 @@ pub fn read_part(fs: &Fs, root: &Path, part: &PartFile) -> Result<Vec<Section>, 
 }
 
 /// Checks that a part file has the length and checksum recorded.
-pub(crate) fn verify_part(fs: &Fs, root: &Path, part: &PartFile) -> Result<(), StoreError> {
-    let path = path_inside(root, &part.path)?;
-    read_verified(fs, &path, part).map(|_| ())
+pub(crate) fn verify_part(objects: &Objects, part: &PartFile) -> Result<(), StoreError> {
+    read_verified(objects, part).map(|_| ())
 }
 
-pub(crate) fn read_verified(fs: &Fs, path: &Path, part: &PartFile) -> Result<Vec<u8>, StoreError> {
-    let damaged = |what| Err(StoreError::Damaged { path: path.to_owned(), what });
-    let bytes = match fs.read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return damaged(Damage::Missing),
-        read => read.map_err(failed(path, "read"))?,
-    };
+/// What a file holds, if it has the length and checksum recorded.
+pub(crate) fn read_verified(objects: &Objects, part: &PartFile) -> Result<Vec<u8>, StoreError> {
+    let name = checked(&part.path)?;
+    let damaged = |what| Err(StoreError::Damaged { path: objects.location(name), what });
+    let Some(bytes) = get_if_exists(objects, name)? else { return damaged(Damage::Missing) };
     if bytes.len() as u64 != part.len {
         return damaged(Damage::Length { expected: part.len, found: bytes.len() as u64 });
     }
@@ -198,12 +171,12 @@ fn read_section(rest: &mut Reader<'_>) -> Result<Section, Damage> {
     Ok(Section { kind, group, entries, bytes: bytes.to_vec() })
 }
 
-/// `path` under `root`, if it names something below it.
-pub(crate) fn path_inside(root: &Path, path: &str) -> Result<PathBuf, StoreError> {
+/// The path, if it names something inside of a store.
+pub(crate) fn checked(path: &str) -> Result<&str, StoreError> {
     // Only the plainest spelling is taken, since collecting garbage compares paths as text.
     let plain = path.split('/').all(|name| !matches!(name, "" | "." | ".."));
     let inside = Path::new(path).components().all(|component| matches!(component, Component::Normal(_)));
-    if plain && inside { Ok(root.join(path)) } else { Err(StoreError::PathOutside { path: path.into() }) }
+    if plain && inside { Ok(path) } else { Err(StoreError::PathOutside { path: path.into() }) }
 }
 
 /// Turns an error of the file system into one that says what was being done, and to what.

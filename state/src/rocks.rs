@@ -1,5 +1,8 @@
 //! RocksDB as the database below a table. The one file that knows it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -338,7 +341,7 @@ impl Database for RocksDatabase {
 fn refused(path: &Path, doing: &'static str, error: Error) -> StoreError {
     let text = error.to_string();
     if text.contains("lock") && error.kind() == ErrorKind::IOError && doing == "open" {
-        return StoreError::Locked { path: path.to_owned() };
+        return StoreError::DatabaseLocked { path: path.to_owned(), source: io::Error::other(error) };
     }
     let kind = match error.kind() {
         _ if text.contains("No space left") => io::ErrorKind::StorageFull,
@@ -347,45 +350,4 @@ fn refused(path: &Path, doing: &'static str, error: Error) -> StoreError {
         _ => io::ErrorKind::Other,
     };
     StoreError::Io { path: path.to_owned(), doing, source: io::Error::new(kind, error) }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::{TableState, Timed, Ttl};
-
-    #[test]
-    fn a_compaction_leaves_out_what_has_expired() {
-        let folder = tempfile::tempdir().unwrap();
-        let expiry = Arc::<Expiry>::default();
-        let ttl = Ttl::after_access(Duration::from_millis(100));
-        expiry.set_state(ttl);
-        let config = RocksDb::new().expiring(&expiry);
-        let database = RocksDatabase::open(&folder.path().join("state"), &config, &(0..5), vec![]).unwrap();
-        let state = |used_ms: i64| {
-            let (mut state, mut bytes) = (Timed::<u64>::default(), Vec::new());
-            state.at(ttl, used_ms);
-            state.write(&mut bytes).unwrap();
-            Some(bytes)
-        };
-        let key = |number: u8| vec![0, 3, 0, number];
-        let changes = (0..100).map(|number| (key(number), state(i64::from(number))));
-        database.write(&changes.collect()).unwrap();
-        let there = || {
-            database.db().flush().unwrap();
-            database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
-            let mut there = Vec::new();
-            let visited = database.scan(&(0..5), &mut |key, _| {
-                there.push(key[3]);
-                true
-            });
-            visited.unwrap();
-            there
-        };
-        assert_eq!(there(), (0..100).collect::<Vec<u8>>());
-        expiry.set_now(150);
-        assert_eq!(there(), (51..100).collect::<Vec<u8>>());
-    }
 }

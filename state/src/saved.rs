@@ -1,9 +1,7 @@
 //! What one instance has saved for one checkpoint: its file, and what that builds on.
 
-use std::path::{Path, PathBuf};
-
 use crate::part::read_part;
-use crate::{DatabaseCopy, Fs, InstancePart, PartFile, Section, SectionKind, StoreError};
+use crate::{DatabaseCopy, InstancePart, Objects, PartFile, Section, SectionKind, StoreError};
 
 /// What an instance acknowledges: everything that it has written for a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +43,8 @@ impl SavedPart {
 /// A database that is part of a snapshot, and where its files are.
 #[derive(Clone, Debug)]
 pub struct SavedDatabase {
-    /// The file system of the snapshot.
-    pub fs: Fs,
-    /// The folder that the files are named below.
-    pub root: PathBuf,
+    /// Where the snapshot is.
+    pub objects: Objects,
     /// The files.
     pub copy: DatabaseCopy,
     /// Whether later checkpoints may refer to these files, as they stay as long as a checkpoint does.
@@ -76,19 +72,18 @@ impl From<Vec<Section>> for SavedInstance {
 ///
 /// # Errors
 /// If a file is missing, damaged, or of a newer version. Those of a database are only looked at when it is opened.
-pub fn read_saved(fs: &Fs, root: &Path, part: &InstancePart) -> Result<SavedInstance, StoreError> {
+pub fn read_saved(objects: &Objects, part: &InstancePart) -> Result<SavedInstance, StoreError> {
     let database = part.database.as_ref().map(|copy| SavedDatabase {
-        fs: Fs::clone(fs),
-        root: root.to_owned(),
+        objects: Objects::clone(objects),
         copy: copy.clone(),
         can_be_shared: true,
     });
     let mut saved = SavedInstance { database, ..SavedInstance::default() };
     let Some(newest) = &part.file else { return Ok(saved) };
-    let mut newest = read_part(fs, root, newest)?;
+    let mut newest = read_part(objects, newest)?;
     for (layer, file) in part.changes_of.iter().enumerate() {
         // Of older files only the keyed state still counts.
-        let keyed = read_part(fs, root, file)?.into_iter().filter(is_keyed).collect();
+        let keyed = read_part(objects, file)?.into_iter().filter(is_keyed).collect();
         if layer == 0 { saved.sections = keyed } else { saved.changes.push(keyed) }
     }
     if part.changes_of.is_empty() {

@@ -7,11 +7,13 @@
 //!
 //! All files are copies, nothing outside of the folder is referred to, and nobody but its owner removes it.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
 
-use crate::part::{failed, path_inside, read_verified};
-use crate::{Manifest, PartFile, SnapshotPlace, StoreError};
+use crate::objects::{get_if_exists, put};
+use crate::part::{checked, failed, read_verified, verify_part};
+use crate::{Manifest, Objects, PartFile, SnapshotPlace, StoreError};
+
+const MANIFEST: &str = "manifest";
 
 /// Copies a checkpoint, whose files are in `from`, and makes it exist at `to`.
 ///
@@ -28,16 +30,16 @@ pub fn write_savepoint(
     complete_savepoint(manifest, to)
 }
 
-/// Makes the folder of a savepoint to be.
+/// Sees to it that a savepoint can be made.
 ///
 /// # Errors
 /// If there is a savepoint already, or the disk refuses.
 pub fn prepare_savepoint(to: &SnapshotPlace) -> Result<(), StoreError> {
-    let path = to.folder.join("manifest");
-    if to.fs.exists(&path).map_err(failed(&path, "look for"))? {
-        return Err(StoreError::SavepointExists { path: to.folder.clone() });
+    let path = to.objects.location(MANIFEST);
+    if to.objects.exists(MANIFEST).map_err(failed(&path, "look for"))? {
+        return Err(StoreError::SavepointExists { path: to.location() });
     }
-    to.fs.create_dir_all(&to.folder).map_err(failed(&to.folder, "create"))
+    Ok(())
 }
 
 /// Copies files of a snapshot in `from` into a savepoint to be, under the same names, durably.
@@ -49,40 +51,35 @@ pub fn copy_to_savepoint<'f>(
     from: &SnapshotPlace,
     to: &SnapshotPlace,
 ) -> Result<(), StoreError> {
-    let mut folders = BTreeSet::new();
     for file in files {
-        let source = path_inside(&from.folder, &file.path)?;
-        let target = path_inside(&to.folder, &file.path)?;
-        if let Some(folder) = target.parent()
-            && folders.insert(folder.to_owned())
-        {
-            to.fs.create_dir_all(folder).map_err(failed(folder, "create"))?;
-        }
-        write(to, &target, &read_verified(&from.fs, &source, file)?)?;
-    }
-    for folder in &folders {
-        to.fs.sync_dir(folder).map_err(failed(folder, "sync"))?;
+        write(&to.objects, checked(&file.path)?, &read_verified(&from.objects, file)?)?;
     }
     Ok(())
 }
 
-/// Makes a savepoint exist, all of whose files are in its folder already, durably.
+/// Makes a savepoint exist, all of whose files are there already, durably.
 ///
 /// # Errors
 /// If there is a savepoint already, or the disk refuses.
 pub fn complete_savepoint(manifest: &Manifest, to: &SnapshotPlace) -> Result<(), StoreError> {
-    prepare_savepoint(to)?;
-    let path = to.folder.join("manifest");
-    let temporary = path.with_extension("tmp");
-    write(to, &temporary, &manifest.to_bytes(&path)?)?;
-    to.fs.rename(&temporary, &path).map_err(failed(&temporary, "rename"))?;
-    to.fs.sync_dir(&to.folder).map_err(failed(&to.folder, "sync"))
+    let path = to.objects.location(MANIFEST);
+    match put(&to.objects, MANIFEST, &manifest.to_bytes(&path)?) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(StoreError::SavepointExists { path: to.location() })
+        }
+        written => written.map_err(failed(&path, "write")),
+    }
 }
 
-fn write(to: &SnapshotPlace, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut file = to.fs.create(path).map_err(failed(path, "create"))?;
-    file.write_all(bytes).map_err(failed(path, "write"))?;
-    file.sync().map_err(failed(path, "sync"))
+/// Writes a file, in place of what a try that failed may have left.
+fn write(objects: &Objects, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let written = match put(objects, name, bytes) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            objects.delete(&[name.to_owned()]).and_then(|()| put(objects, name, bytes))
+        }
+        written => written,
+    };
+    written.map_err(failed(&objects.location(name), "write"))
 }
 
 /// Reads what a savepoint consists of, and checks each of its files.
@@ -90,19 +87,13 @@ fn write(to: &SnapshotPlace, path: &Path, bytes: &[u8]) -> Result<(), StoreError
 /// # Errors
 /// If there is none, a file is missing or damaged, or a newer version wrote it.
 pub fn read_savepoint(place: &SnapshotPlace) -> Result<Manifest, StoreError> {
-    let path = place.folder.join("manifest");
-    if !place.fs.exists(&path).map_err(failed(&path, "look for"))? {
-        return Err(StoreError::NoSavepoint { path: place.folder.clone() });
-    }
-    let bytes = place.fs.read(&path).map_err(failed(&path, "read"))?;
-    let manifest = Manifest::from_bytes(&path, &bytes)?;
-    manifest.files().try_for_each(|file| verify(place, file))?;
+    let objects = &place.objects;
+    let Some(bytes) = get_if_exists(objects, MANIFEST)? else {
+        return Err(StoreError::NoSavepoint { path: place.location() });
+    };
+    let manifest = Manifest::from_bytes(&objects.location(MANIFEST), &bytes)?;
+    manifest.files().try_for_each(|file| verify_part(objects, file))?;
     Ok(manifest)
-}
-
-fn verify(place: &SnapshotPlace, file: &PartFile) -> Result<(), StoreError> {
-    let path: PathBuf = path_inside(&place.folder, &file.path)?;
-    read_verified(&place.fs, &path, file).map(drop)
 }
 
 /// Removes a savepoint that is not needed any more, first what says that it is there. Returns whether there was one.
@@ -110,12 +101,12 @@ fn verify(place: &SnapshotPlace, file: &PartFile) -> Result<(), StoreError> {
 /// # Errors
 /// If the disk refuses.
 pub fn remove_savepoint(place: &SnapshotPlace) -> Result<bool, StoreError> {
-    let path = place.folder.join("manifest");
-    if !place.fs.exists(&path).map_err(failed(&path, "look for"))? {
+    let objects = &place.objects;
+    let path = objects.location(MANIFEST);
+    if !objects.exists(MANIFEST).map_err(failed(&path, "look for"))? {
         return Ok(false);
     }
-    place.fs.remove_file(&path).map_err(failed(&path, "remove"))?;
-    place.fs.sync_dir(&place.folder).map_err(failed(&place.folder, "sync"))?;
-    place.fs.remove_dir_all(&place.folder).map_err(failed(&place.folder, "remove"))?;
+    objects.delete(&[MANIFEST.to_owned()]).map_err(failed(&path, "remove"))?;
+    objects.delete_all("").map_err(failed(&place.location(), "remove"))?;
     Ok(true)
 }

@@ -1,12 +1,13 @@
-//! The folder of a job's checkpoints.
+//! The checkpoints of a job, and what it remembers beside them, in a store of objects.
 //!
 //! ```text
-//! <root>/lock               held by the process that uses the folder
-//! <root>/job                the identity of the job
-//! <root>/skips              records that are left out when they come again
-//! <root>/chk-7/*.part       what the instances saved for checkpoint 7
-//! <root>/chk-7/manifest     appears last: checkpoint 7 exists
+//! job                the identity of the job
+//! skips              records that are left out when they come again
+//! chk-7/*.part       what the instances saved for checkpoint 7
+//! chk-7/manifest     put last: checkpoint 7 exists
 //! ```
+//!
+//! All but the first two are put once and never changed.
 
 mod collect;
 pub(crate) mod found;
@@ -16,7 +17,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -27,20 +28,23 @@ pub use skips::durable_skips;
 use crate::bug::{self, Bug};
 use crate::frame::Format;
 use crate::manifest;
+use crate::objects::{get_if_exists, put};
 use crate::part::{failed, verify_part};
-use crate::{Damage, FileInfo, Fs, Manifest, StoreError};
+use crate::{Damage, Manifest, Objects, StoreError};
+
+/// Name of the identity.
+const JOB: &str = "job";
 
 const IDENTITY: Format = Format { magic: *b"wshdjob\0", version: 1 };
 
-/// A folder of checkpoints, locked for this process. Clones share the lock, which the last one releases.
+/// The checkpoints of a job, locked for it. Clones share the lock, which the last one releases.
 #[derive(Clone)]
 pub struct CheckpointStore {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    fs: Fs,
-    root: PathBuf,
+    objects: Objects,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -65,45 +69,29 @@ pub struct Identity {
 pub type Scanned = (u64, Result<Manifest, StoreError>);
 
 impl CheckpointStore {
-    /// Opens the folder `root`, which is created if missing, for this process alone.
+    /// Opens the store for this process alone.
     ///
     /// # Errors
-    /// [`StoreError::NotWritable`] if it can't be created or written to, [`StoreError::Locked`] if it is in use.
-    pub fn open(fs: Fs, root: &Path) -> Result<Self, StoreError> {
-        let not_writable = |source| StoreError::NotWritable { path: root.to_owned(), source };
-        fs.create_dir_all(root).map_err(not_writable)?;
-        let lock = fs.lock(&root.join("lock")).map_err(not_writable)?;
-        let lock = lock.ok_or_else(|| StoreError::Locked { path: root.to_owned() })?;
-
-        // A full or read-only disk is better found now than at the first checkpoint.
-        let probe = root.join("probe.tmp");
-        let written = fs.create(&probe).and_then(|mut file| {
-            file.write_all(b"probe")?;
-            file.sync()
-        });
-        written.and_then(|()| fs.remove_file(&probe)).map_err(not_writable)?;
-
-        Ok(Self { inner: Arc::new(Inner { fs, root: root.to_owned(), _lock: lock }) })
+    /// [`StoreError::NotWritable`] if it can't be written to, [`StoreError::Locked`] if it is in use.
+    pub fn open(objects: Objects) -> Result<Self, StoreError> {
+        let path = || objects.location("");
+        let lock = objects.lock().map_err(|source| StoreError::NotWritable { path: path(), source })?;
+        let lock = lock.ok_or_else(|| StoreError::Locked { path: path() })?;
+        Ok(Self { inner: Arc::new(Inner { objects, _lock: lock }) })
     }
 
-    /// The file system the folder is on.
-    pub fn fs(&self) -> &Fs {
-        &self.inner.fs
+    /// Where everything is.
+    pub fn objects(&self) -> &Objects {
+        &self.inner.objects
     }
 
-    /// The folder.
-    pub fn root(&self) -> &Path {
-        &self.inner.root
-    }
-
-    /// The identity saved last, or `None` in a new folder.
+    /// The identity saved last, or `None` in a new store.
     ///
     /// # Errors
     /// If the file can't be read, is damaged, or was written by a newer version.
     pub fn identity(&self) -> Result<Option<Identity>, StoreError> {
-        let path = self.root().join("job");
-        match self.read_if_exists(&path)? {
-            Some(bytes) => manifest::open(IDENTITY, &path, &bytes).map(Some),
+        match get_if_exists(self.objects(), JOB)? {
+            Some(bytes) => manifest::open(IDENTITY, &self.objects().location(JOB), &bytes).map(Some),
             None => Ok(None),
         }
     }
@@ -113,9 +101,7 @@ impl CheckpointStore {
     /// # Errors
     /// If the disk refuses. Either the old or the new identity is there then.
     pub fn save_identity(&self, identity: &Identity) -> Result<(), StoreError> {
-        let path = self.root().join("job");
-        self.replace(&path, &manifest::seal(IDENTITY, &path, identity)?)?;
-        self.sync_dir(self.root())
+        self.replace(JOB, &manifest::seal(IDENTITY, &self.objects().location(JOB), identity)?)
     }
 
     /// All checkpoints that have a manifest, newest first, each decoded or with what is wrong with it.
@@ -123,7 +109,7 @@ impl CheckpointStore {
     /// # Errors
     /// If the folder can't be listed.
     pub fn scan(&self) -> Result<Vec<Scanned>, StoreError> {
-        found::scan(self.fs(), self.root())
+        found::scan(self.objects())
     }
 
     /// Reads every file of a checkpoint and compares it with what the manifest says.
@@ -131,20 +117,20 @@ impl CheckpointStore {
     /// # Errors
     /// The first file that is missing, has another length or another checksum.
     pub fn verify(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        manifest.files().try_for_each(|part| verify_part(self.fs(), self.root(), part))
+        manifest.files().try_for_each(|part| verify_part(self.objects(), part))
     }
 
-    /// Creates the folder of a new checkpoint, for the instances to write their parts into.
+    /// Sees to it that a new checkpoint has an id of its own, before the instances put their parts.
     ///
     /// # Errors
     /// [`StoreError::CheckpointExists`] if the id was used for a complete checkpoint, or if the disk refuses.
     pub fn prepare(&self, checkpoint: u64) -> Result<(), StoreError> {
-        let folder = self.folder(checkpoint);
-        let path = folder.join("manifest");
-        if self.fs().exists(&path).map_err(failed(&path, "look for"))? {
-            return Err(StoreError::CheckpointExists { path: self.root().to_owned(), checkpoint });
+        let name = found::manifest_of(checkpoint);
+        let path = self.objects().location(&name);
+        if self.objects().exists(&name).map_err(failed(&path, "look for"))? {
+            return Err(self.exists_already(checkpoint));
         }
-        self.fs().create_dir_all(&folder).map_err(failed(&folder, "create"))
+        Ok(())
     }
 
     /// Makes a checkpoint exist. All of its files must be finished; their presence and length is checked. Once
@@ -157,20 +143,21 @@ impl CheckpointStore {
     pub fn commit(&self, manifest: &Manifest) -> Result<(), StoreError> {
         self.check_presence(manifest)?;
         let checkpoint = manifest.checkpoint;
-        let folder = self.folder(checkpoint);
-        let path = folder.join("manifest");
+        let name = found::manifest_of(checkpoint);
+        let path = self.objects().location(&name);
         let bytes = manifest.to_bytes(&path)?;
-        match self.read_if_exists(&path)? {
-            Some(existing) if existing != bytes => {
-                return Err(StoreError::CheckpointExists { path: self.root().to_owned(), checkpoint });
-            }
-            _ => self.replace(&path, &bytes)?,
+        match get_if_exists(self.objects(), &name)? {
+            Some(existing) if existing != bytes => return Err(self.exists_already(checkpoint)),
+            // An attempt that failed may have left it without its being durable.
+            Some(_) => self.replace(&name, &bytes)?,
+            None => match put(self.objects(), &name, &bytes) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(self.exists_already(checkpoint));
+                }
+                written => written.map_err(failed(&path, "write"))?,
+            },
         }
-        if bug::is(Bug::ManifestFolderNotSynced) {
-            return Ok(());
-        }
-        self.sync_dir(&folder)?;
-        self.sync_dir(self.root())
+        if bug::is(Bug::ManifestFolderNotSynced) { Ok(()) } else { self.make_durable(checkpoint) }
     }
 
     /// Takes back a [`commit`](Self::commit) that has failed: when this returns `Ok`, the checkpoint is not there and no
@@ -179,13 +166,9 @@ impl CheckpointStore {
     /// # Errors
     /// If the disk refuses; then it is still not known.
     pub fn retract(&self, checkpoint: u64) -> Result<(), StoreError> {
-        let folder = self.folder(checkpoint);
-        let path = folder.join("manifest");
-        match self.fs().remove_file(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            removed => removed.map_err(failed(&path, "remove"))?,
-        }
-        self.sync_dir(&folder)
+        let name = found::manifest_of(checkpoint);
+        let path = self.objects().location(&name);
+        self.objects().delete(&[name]).map_err(failed(&path, "remove"))
     }
 
     /// Sees to it that a checkpoint that was found survives any crash: the process that wrote it may have been killed
@@ -194,39 +177,33 @@ impl CheckpointStore {
     /// # Errors
     /// If the disk refuses.
     pub fn settle(&self, checkpoint: u64) -> Result<(), StoreError> {
-        if bug::is(Bug::FoundCheckpointNotSettled) {
-            return Ok(());
-        }
-        self.sync_dir(&self.folder(checkpoint))?;
-        self.sync_dir(self.root())
+        if bug::is(Bug::FoundCheckpointNotSettled) { Ok(()) } else { self.make_durable(checkpoint) }
     }
 
-    fn folder(&self, checkpoint: u64) -> PathBuf {
-        self.root().join(format!("chk-{checkpoint}"))
+    fn make_durable(&self, checkpoint: u64) -> Result<(), StoreError> {
+        let name = found::manifest_of(checkpoint);
+        self.objects().settle(&name).map_err(failed(&self.objects().location(&name), "sync"))
     }
 
-    fn checkpoint_ids(&self) -> Result<Vec<u64>, StoreError> {
-        found::checkpoint_ids(self.fs(), self.root())
+    fn exists_already(&self, checkpoint: u64) -> StoreError {
+        StoreError::CheckpointExists { path: self.objects().location(""), checkpoint }
     }
 
-    fn manifest(&self, checkpoint: u64) -> Result<Option<Manifest>, StoreError> {
-        found::manifest(self.fs(), self.root(), checkpoint)
-    }
-
-    /// A cheap form of [`verify`](Self::verify): lists folders instead of reading files.
+    /// A cheap form of [`verify`](Self::verify): lists objects instead of reading them.
     fn check_presence(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        let mut listed: BTreeMap<PathBuf, Vec<FileInfo>> = BTreeMap::new();
+        let mut listed: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
         for part in manifest.files() {
-            let path = self.root().join(&part.path);
-            let damaged = |what| StoreError::Damaged { path: path.clone(), what };
-            let folder = path.parent().unwrap_or(self.root());
-            if !listed.contains_key(folder) {
-                let files = self.fs().list(folder).map_err(failed(folder, "list"))?;
-                listed.insert(folder.to_owned(), files);
+            let damaged = |what| StoreError::Damaged { path: self.objects().location(&part.path), what };
+            let prefix = part.path.rfind('/').map_or("", |slash| &part.path[..=slash]);
+            if !listed.contains_key(prefix) {
+                let listing = self.objects().list(prefix);
+                let listing = listing.map_err(failed(&self.objects().location(prefix), "list"))?;
+                listed.insert(
+                    prefix,
+                    listing.objects.into_iter().map(|object| (object.name, object.len)).collect(),
+                );
             }
-            let name = path.file_name().unwrap_or_default();
-            let found = listed[folder].iter().find(|file| *file.name == *name);
-            let found = found.ok_or_else(|| damaged(Damage::Missing))?.len;
+            let found = *listed[prefix].get(&part.path).ok_or_else(|| damaged(Damage::Missing))?;
             if found != part.len {
                 return Err(damaged(Damage::Length { expected: part.len, found }));
             }
@@ -234,27 +211,15 @@ impl CheckpointStore {
         Ok(())
     }
 
-    fn read_if_exists(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-        found::read_if_exists(self.fs(), path)
-    }
-
-    /// Replaces a file atomically; durable once its folder is synced.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let in_place = bug::is(Bug::ManifestWrittenInPlace);
-        let temporary = if in_place { path.to_owned() } else { path.with_extension("tmp") };
-        let mut file = self.fs().create(&temporary).map_err(failed(&temporary, "create"))?;
-        file.write_all(bytes).map_err(failed(&temporary, "write"))?;
-        file.sync().map_err(failed(&temporary, "sync"))?;
-        self.fs().rename(&temporary, path).map_err(failed(&temporary, "rename"))
-    }
-
-    fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
-        self.fs().sync_dir(dir).map_err(failed(dir, "sync"))
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.objects().replace(name, bytes).map_err(failed(&self.objects().location(name), "write"))
     }
 }
 
 impl fmt::Debug for CheckpointStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckpointStore").field("root", &self.inner.root).finish_non_exhaustive()
+        f.debug_struct("CheckpointStore")
+            .field("at", &self.inner.objects.location(""))
+            .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 
 mod aborts;
 mod answers;
+mod corruption;
 mod crashes;
 mod determinism;
 mod diamonds;
@@ -14,6 +15,7 @@ mod offline;
 mod operator_state;
 mod operators;
 mod panics;
+mod places;
 mod poison;
 mod processes;
 mod query;

@@ -1,13 +1,12 @@
 //! What sources, sinks and instances remember beside keys: saved with everything else, divided by name, and broadcast.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use watershed::prelude::*;
 use watershed::{
     ErrorKind, OperatorState, SimulatedDisk, Simulation, Sink, SinkContext, SinkWriter, StateBackend,
 };
-use watershed_state::{CheckpointStore, SavedState, SectionKind, decode, read_saved};
+use watershed_state::{CheckpointStore, FolderStore, SavedState, SectionKind, decode, read_saved};
 
 use crate::fixture::{json, lines_in, seeded, simulated};
 use crate::poison::letters;
@@ -35,14 +34,14 @@ fn expected() -> Vec<String> {
 
 /// The elements of an operator state in the newest checkpoint, in the order of the instances.
 fn remembered<T: serde::de::DeserializeOwned>(disk: &SimulatedDisk, operator: &str, name: &str) -> Vec<T> {
-    let root = Path::new("/checkpoints");
-    let store = CheckpointStore::open(disk.fs(), root).unwrap();
+    let objects = FolderStore::open(&disk.fs(), "/checkpoints");
+    let store = CheckpointStore::open(objects.clone()).unwrap();
     let (_, manifest) = store.scan().unwrap().into_iter().next().unwrap();
     let manifest = manifest.unwrap();
     let part = manifest.operators.iter().find(|part| part.name == operator).unwrap();
     let mut elements = Vec::new();
     for instance in &part.instances {
-        for section in read_saved(&disk.fs(), root, instance).unwrap().sections {
+        for section in read_saved(&objects, instance).unwrap().sections {
             if section.kind == SectionKind::OperatorState {
                 let state = SavedState::read(&section).unwrap();
                 let of_name = state.elements.iter().filter(|_| state.name == name);

@@ -251,7 +251,7 @@ fn what_cannot_be_started_from_is_refused_with_the_reason() {
     let manifest = read_savepoint(&savepoint).unwrap();
     let mut found = 0;
     for file in manifest.files() {
-        let path = savepoint.folder.join(&file.path);
+        let path = savepoint.objects.location(&file.path);
         let bytes = disk.fs().read(&path).unwrap();
         let write = |bytes: &[u8]| disk.fs().create(&path).unwrap().write_all(bytes).unwrap();
         for at in (0..bytes.len()).step_by(97) {

@@ -1,9 +1,8 @@
 //! The surroundings of tasks under test: clock, disk, pool and control plane, all in memory.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use watershed_state::{Fs, SavedPart, Section, SimulatedDisk, read_part};
+use watershed_state::{FolderStore, Fs, Objects, SavedPart, Section, SimulatedDisk, read_part};
 
 use crate::error::Failure;
 use crate::harness::clock::VirtualClock;
@@ -19,8 +18,6 @@ pub(crate) struct World {
     fs: Fs,
     fence: Arc<Fence>,
 }
-
-const CHECKPOINTS: &str = "/checkpoints";
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -51,7 +48,7 @@ impl World {
             clock: Arc::clone(&self.clock) as Arc<_>,
             pool: Arc::new(Inline),
             fs: Arc::clone(&self.fs),
-            checkpoints: (Arc::clone(&self.fs), PathBuf::from(CHECKPOINTS)),
+            checkpoints: self.checkpoints(),
             state: StateSetup::default(),
             reporter: Arc::clone(&self.reports) as Arc<_>,
             waker: Arc::default(),
@@ -64,15 +61,22 @@ impl World {
         }
     }
 
-    /// Makes the folder of a checkpoint, as the control plane does.
+    /// Begins a checkpoint, as the control plane does: its id must be new.
     pub(crate) fn prepare(&self, checkpoint: u64) {
-        let folder = folder(checkpoint);
-        self.fs.create_dir_all(&folder).expect("the disk in memory works");
+        let manifest = format!("chk-{checkpoint}/manifest");
+        assert!(
+            !self.checkpoints().exists(&manifest).unwrap_or(true),
+            "checkpoint {checkpoint} is there already"
+        );
+    }
+
+    fn checkpoints(&self) -> Objects {
+        FolderStore::open(&self.fs, "/checkpoints")
     }
 
     /// What the file of an acknowledged part holds.
     pub(crate) fn read(&self, part: &SavedPart) -> Vec<Section> {
-        let sections = read_part(&self.fs, &PathBuf::from(CHECKPOINTS), &part.file);
+        let sections = read_part(&self.checkpoints(), &part.file);
         sections.unwrap_or_else(|error| panic!("an acknowledged part cannot be read: {error}"))
     }
 
@@ -90,15 +94,19 @@ impl World {
     }
 }
 
-fn folder(checkpoint: u64) -> PathBuf {
-    PathBuf::from(CHECKPOINTS).join(format!("chk-{checkpoint}"))
-}
-
 #[cfg(test)]
 impl World {
+    /// The disk with everything.
+    pub(crate) fn disk(&self) -> &SimulatedDisk {
+        &self.disk
+    }
+
     /// Names of the files of a checkpoint, finished or not.
     pub(crate) fn files(&self, checkpoint: u64) -> Vec<String> {
-        self.fs.list(&folder(checkpoint)).unwrap().into_iter().map(|file| file.name).collect()
+        let (objects, prefix) = (self.checkpoints(), format!("chk-{checkpoint}/"));
+        let finished = objects.list(&prefix).unwrap().objects.into_iter().map(|object| object.name);
+        let names = finished.chain(objects.unfinished(&prefix).unwrap());
+        names.map(|name| name.trim_start_matches(&prefix).to_string()).collect()
     }
 }
 

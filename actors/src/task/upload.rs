@@ -200,8 +200,9 @@ impl Shared {
                     continue;
                 }
                 SnapshotItem::Database(link) => {
-                    let (fs, root) = &self.env.checkpoints;
-                    let stored = link.store(fs, root, &self.prefix()).map_err(|error| chain_of(&error))?;
+                    let stored = link
+                        .store(&self.env.checkpoints, &self.prefix())
+                        .map_err(|error| chain_of(&error))?;
                     self.lock().database = Some(stored);
                     continue;
                 }
@@ -221,8 +222,7 @@ impl Shared {
         if let Some(writer) = writer {
             return Ok(writer);
         }
-        let (fs, root) = &self.env.checkpoints;
-        PartWriter::create(fs, root, &format!("{}.part", self.prefix()))
+        PartWriter::create(&self.env.checkpoints, &format!("{}.part", self.prefix()))
     }
 
     /// What the names of the instance's files begin with. The run keeps two attempts at one checkpoint apart.

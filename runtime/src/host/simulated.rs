@@ -338,8 +338,8 @@ pub(crate) fn start(
     let fs = simulation.disk.fs();
     let clock = Arc::new(VirtualClock::starting_at(simulation.begin_nanos));
     let splits = startup::check_nodes(&plan, &fs)?;
-    let checkpoints = checkpoint_place(&config, &fs);
-    let start = startup::start((&plan, &splits), &config, (checkpoints.0, &checkpoints.1), &fs, &*clock)?;
+    let checkpoints = checkpoint_place(&config, &fs)?;
+    let start = startup::start((&plan, &splits), &config, checkpoints, &fs, &*clock)?;
     let world = World::new(Arc::clone(&clock), simulation.script.clone());
     let surroundings =
         Surroundings { clock, pool: Arc::clone(&world) as _, fs, events: Arc::clone(&world) as _ };

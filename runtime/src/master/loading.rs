@@ -51,7 +51,7 @@ impl Master {
             let (loading, store) = (Arc::clone(&loading), self.store.clone());
             let planned = self.plan.task(task);
             surroundings.pool.run(Box::new(move || {
-                let read = read_saved(store.fs(), store.root(), &part).map_err(|error| chain_of(&error));
+                let read = read_saved(store.objects(), &part).map_err(|error| chain_of(&error));
                 loading.take(planned.node.0, planned.instance, read);
             }));
         }

@@ -97,7 +97,7 @@ impl Master {
             clock: Arc::clone(&surroundings.clock),
             pool: Arc::clone(&surroundings.pool),
             fs: Arc::clone(&surroundings.fs),
-            checkpoints: (Arc::clone(self.store.fs()), self.store.root().to_path_buf()),
+            checkpoints: Arc::clone(self.store.objects()),
             state: StateSetup {
                 backend: node.state.clone(),
                 scratch: self.scratch.folder_of(&self.plan.name_of(id), self.regions[region].run),

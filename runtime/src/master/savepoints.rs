@@ -134,7 +134,7 @@ impl Master {
         let surroundings = self.host.surroundings().clone();
         let pool = Arc::clone(&surroundings.pool);
         pool.run(Box::new(move || {
-            let from = SnapshotPlace { fs: Arc::clone(store.fs()), folder: store.root().to_path_buf() };
+            let from = SnapshotPlace::from(Arc::clone(store.objects()));
             let written = write_savepoint(&manifest, &from, &place).map_err(|error| chain_of(&error));
             let bytes = written.map(|()| manifest.files().map(|file| file.len).sum());
             surroundings.events.event(Event::Copied { checkpoint, bytes });
@@ -180,7 +180,8 @@ impl Master {
     pub(super) fn remove_claimed(&mut self) {
         let Some(place) = self.savepoints.claimed.take() else { return };
         self.host.surroundings().pool.run(Box::new(move || {
-            let folder = place.folder.display();
+            let folder = place.location();
+            let folder = folder.display();
             match watershed_state::remove_savepoint(&place) {
                 Ok(false) => {}
                 Ok(true) => tracing::info!(%folder, "the savepoint that the job began at is removed"),

@@ -94,7 +94,7 @@ fn store<K: Key, S: State>(
     while table.write_back(SLOTS) {}
     let begun = table.begin_snapshot(3);
     let copy = match begun.link {
-        Some(link) => link.store(&place.fs, &place.folder, &parts.name(instance))?,
+        Some(link) => link.store(&place.objects, &parts.name(instance))?,
         None => DatabaseCopy::default(),
     };
     loop {

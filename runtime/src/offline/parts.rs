@@ -2,7 +2,6 @@
 //! has their key group.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use watershed_state::{
     CodecError, InstancePart, KeyGroups, OperatorPart, PartWriter, Section, SectionKind, SnapshotPlace,
@@ -73,7 +72,7 @@ impl Parts {
         let before = open.bytes.len();
         encode(&mut open.bytes).map_err(|source| {
             open.bytes.truncate(before);
-            StoreError::Codec { path: self.place.folder.clone(), source }
+            StoreError::Codec { path: self.place.location(), source }
         })?;
         open.entries += 1;
         self.open_bytes += open.bytes.len() - before;
@@ -95,14 +94,9 @@ impl Parts {
     /// The file of an instance.
     pub(super) fn file(&mut self, instance: usize) -> Result<&mut PartWriter, StoreError> {
         let name = self.name(instance);
-        let SnapshotPlace { fs, folder } = &self.place;
         match &mut self.files[instance] {
             Some(file) => Ok(file),
-            none => {
-                let chk = folder.join(format!("chk-{}", self.checkpoint));
-                fs.create_dir_all(&chk).map_err(failed(&chk))?;
-                Ok(none.insert(PartWriter::create(fs, folder, &format!("{name}.part"))?))
-            }
+            none => Ok(none.insert(PartWriter::create(&self.place.objects, &format!("{name}.part"))?)),
         }
     }
 
@@ -151,10 +145,6 @@ impl Open {
     fn into_section(self, kind: SectionKind, group: u16) -> Section {
         Section { kind, group, entries: self.entries, bytes: self.bytes }
     }
-}
-
-fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError + '_ {
-    |source| StoreError::Io { path: path.to_owned(), doing: "create", source }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ fn written(groups: KeyGroups, numbers: u64, bytes: usize) -> Vec<(usize, watersh
     let files = part.instances.iter().filter_map(|one| Some((one.instance as usize, one.file.as_ref()?)));
     files
         .flat_map(|(instance, file)| {
-            let sections = read_part(&place.fs, &place.folder, file).unwrap();
+            let sections = read_part(&place.objects, file).unwrap();
             sections.into_iter().map(move |section| (instance, section))
         })
         .collect()
@@ -59,7 +59,7 @@ fn what_is_begun_and_not_complete_leaves_no_file() {
     let place = place();
     let mut parts = Parts::new(&place, "count", 1, (KeyGroups::DEFAULT, 3), "1");
     parts.file(1).unwrap();
-    let files = || place.fs.list(&place.folder.join("chk-1")).unwrap().len();
+    let files = || place.objects.unfinished("chk-1/").unwrap().len();
     assert_eq!(files(), 1);
     drop(parts);
     assert_eq!(files(), 0);

@@ -3,9 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use watershed_actors::{UserResult, chain_of};
-use watershed_state::{
-    Key, KeyGroups, KeyedEntry, OperatorPart, Section, SectionKind, SnapshotPlace, encode, read_saved,
-};
+use watershed_state::{Key, KeyGroups, KeyedEntry, OperatorPart, Section, SectionKind, encode, read_saved};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::offline::parts::Parts;
@@ -41,9 +39,9 @@ impl SavepointWriter {
         let name = &part.name;
         let (_, groups) = from.keyed_operator(name)?;
         let mut parts = self.parts(name, part.instances.len())?;
-        let SnapshotPlace { fs, folder } = from.snapshots.place();
+        let objects = &from.snapshots.place().objects;
         for instance in &part.instances {
-            let saved = read_saved(fs, folder, instance).map_err(|error| store_error(name, &error))?;
+            let saved = read_saved(objects, instance).map_err(|error| store_error(name, &error))?;
             for section in saved.sections.iter().filter(|section| !is_state(section)) {
                 let written = parts.write(instance.instance as usize, section);
                 written.map_err(|error| store_error(name, &error))?;

@@ -127,7 +127,7 @@ impl SavepointWriter {
 
     fn begin(manifest: Manifest, uri: &str, local: &Fs) -> Result<Self> {
         let place = SnapshotPlace::parse_on(uri, local).map_err(|error| Error::config(chain_of(&error)))?;
-        if place.fs.exists(&place.folder.join("job")).unwrap_or(false) {
+        if place.objects.exists("job").unwrap_or(false) {
             return Err(Error::config(format!(
                 "{uri} is the checkpoint folder of a job: a savepoint needs a folder of its own"
             )));

@@ -8,17 +8,17 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::part::{failed, path_inside, read_verified};
-use crate::{Fs, PartFile, StoreError};
+use crate::part::{checked, failed, read_verified};
+use crate::{Objects, PartFile, StoreError};
 
-/// The files of a database at one moment, in the checkpoint folder.
+/// The files of a database at one moment, in the store of the checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseCopy {
     /// Each under the name that it has in the database's own folder.
     pub files: Vec<DatabaseFile>,
 }
 
-/// A file of a database, in the checkpoint folder.
+/// A file of a database, in the store of the checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseFile {
     /// Its name in the database.
@@ -39,15 +39,14 @@ fn is_immutable(name: &str) -> bool {
 }
 
 impl DatabaseCopy {
-    /// Puts the files of `folder` into the checkpoint folder `root`, under names that begin with `prefix`. Those that
-    /// `before` has already, a copy of the same database that belongs to a complete checkpoint, are not stored again.
-    /// They are durable once the folder that `prefix` names is synced.
+    /// Puts the files of `folder` into the store, under names that begin with `prefix`. Those that `before` has already, a
+    /// copy of the same database that belongs to a complete checkpoint, are not stored again. They are there for good once
+    /// the part is that the instance puts beside them.
     ///
     /// # Errors
     /// If a disk refuses.
     pub fn store(
-        fs: &Fs,
-        root: &Path,
+        objects: &Objects,
         prefix: &str,
         folder: &Path,
         before: &DatabaseCopy,
@@ -77,8 +76,8 @@ impl DatabaseCopy {
                 len: bytes.len() as u64,
                 checksum: xxh3_64(&bytes),
             };
-            let target = path_inside(root, &file.path)?;
-            fs.import(&from, &target).map_err(failed(&target, "write"))?;
+            let name_there = checked(&file.path)?;
+            objects.import(&from, name_there).map_err(failed(&objects.location(name_there), "write"))?;
             files.push(DatabaseFile { name, file });
         }
         Ok(Self { files })
@@ -88,13 +87,13 @@ impl DatabaseCopy {
     ///
     /// # Errors
     /// If a file is missing or damaged, or a disk refuses.
-    pub fn fetch(&self, fs: &Fs, root: &Path, folder: &Path) -> Result<(), StoreError> {
+    pub fn fetch(&self, objects: &Objects, folder: &Path) -> Result<(), StoreError> {
         fs::create_dir_all(folder).map_err(failed(folder, "create"))?;
         for DatabaseFile { name, file } in &self.files {
-            let from = path_inside(root, &file.path)?;
-            let bytes = read_verified(fs, &from, file)?;
+            let bytes = read_verified(objects, file)?;
             let to = folder.join(name);
-            let shared = is_immutable(name) && fs.export(&from, &to).map_err(failed(&to, "write"))?;
+            let shared =
+                is_immutable(name) && objects.export(&file.path, &to).map_err(failed(&to, "write"))?;
             if !shared {
                 fs::write(&to, bytes).map_err(failed(&to, "write"))?;
             }

@@ -93,9 +93,9 @@ fn visit(
     // So the groups are in order, too.
     parts.sort_by_key(|part| part.instance);
     for part in parts {
-        let saved = read_saved(&place.fs, &place.folder, part)?;
+        let saved = read_saved(&place.objects, part)?;
         let changes = gather(&saved).map_err(|source| {
-            let path = part.file.as_ref().map_or(place.folder.clone(), |file| place.folder.join(&file.path));
+            let path = place.objects.location(part.file.as_ref().map_or("", |file| &file.path));
             StoreError::Codec { path, source }
         })?;
         let more = match &saved.database {

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::{Fs, PartWriter, SectionKind, SimulatedDisk, encode};
+use crate::{MemoryStore, Objects, PartWriter, SectionKind, encode};
 
 fn section(kind: SectionKind, group: u16, keys: &[(&str, u32)]) -> Section {
     let mut bytes = Vec::new();
@@ -14,10 +14,8 @@ fn section(kind: SectionKind, group: u16, keys: &[(&str, u32)]) -> Section {
     Section { kind, group, entries: keys.len() as u32, bytes }
 }
 
-fn file(fs: &Fs, path: &str, sections: &[Section]) -> PartFile {
-    let root = Path::new("/state");
-    fs.create_dir_all(root.join(path).parent().unwrap()).unwrap();
-    let mut writer = PartWriter::create(fs, root, path).unwrap();
+fn file(objects: &Objects, path: &str, sections: &[Section]) -> PartFile {
+    let mut writer = PartWriter::create(objects, path).unwrap();
     for section in sections {
         writer.write(section).unwrap();
     }
@@ -27,18 +25,18 @@ fn file(fs: &Fs, path: &str, sections: &[Section]) -> PartFile {
 #[test]
 fn changes_are_applied_in_their_order_removals_first() {
     use SectionKind::{KeyedState, RemovedKeys};
-    let fs = SimulatedDisk::new(0).fs();
+    let objects = MemoryStore::new().shared();
     let first = file(
-        &fs,
+        &objects,
         "chk-1/a.part",
         &[section(KeyedState, 7, &[("b", 1), ("a", 1), ("c", 1)]), section(KeyedState, 2, &[("z", 1)])],
     );
     let second = file(
-        &fs,
+        &objects,
         "chk-2/a.part",
         &[section(KeyedState, 7, &[("a", 2)]), section(RemovedKeys, 7, &[("a", 0), ("b", 0)])],
     );
-    let third = file(&fs, "chk-3/a.part", &[section(KeyedState, 7, &[("b", 3)])]);
+    let third = file(&objects, "chk-3/a.part", &[section(KeyedState, 7, &[("b", 3)])]);
     let part =
         InstancePart { changes_of: vec![first, second], file: Some(third), ..InstancePart::nothing(0, 3) };
     let operator = OperatorPart {
@@ -48,7 +46,7 @@ fn changes_are_applied_in_their_order_removals_first() {
         parallelism: 1,
         instances: vec![part],
     };
-    let snapshots = Snapshots::open(SnapshotPlace { fs, folder: "/state".into() }).unwrap();
+    let snapshots = Snapshots::open(objects.into()).unwrap();
     let read = |limit: usize| {
         let mut found = Vec::new();
         let mut visit = |entry: KeyedEntry<'_>| {
@@ -67,14 +65,14 @@ fn changes_are_applied_in_their_order_removals_first() {
 
 #[test]
 fn a_folder_that_holds_no_snapshots_is_refused_and_told_from_that_of_a_single_one() {
-    let fs = SimulatedDisk::new(0).fs();
-    let open = |folder: &str| Snapshots::open(SnapshotPlace { fs: Fs::clone(&fs), folder: folder.into() });
-    fs.create_dir_all(Path::new("/empty")).unwrap();
-    let refused = open("/empty").unwrap_err().to_string();
+    let open = |folder: &str| {
+        Snapshots::open(SnapshotPlace::parse(&format!("memory://told-apart/{folder}")).unwrap())
+    };
+    let refused = open("empty").unwrap_err().to_string();
     assert!(refused.contains("a file `job`") && refused.contains("`manifest`"), "{refused}");
-    fs.create_dir_all(Path::new("/state/chk-7")).unwrap();
-    fs.create(Path::new("/state/chk-7/manifest")).unwrap();
-    assert!(matches!(open("/state/chk-7"), Err(StoreError::SingleCheckpoint { .. })));
-    let found = open("/state").unwrap().all().unwrap();
+    let objects = SnapshotPlace::parse("memory://told-apart/state").unwrap().objects;
+    objects.replace("chk-7/manifest", b"").unwrap();
+    assert!(matches!(open("state/chk-7"), Err(StoreError::SingleCheckpoint { .. })));
+    let found = open("state").unwrap().all().unwrap();
     assert!(matches!(&found[..], [FoundSnapshot { checkpoint: Some(7), manifest: Err(_) }]));
 }

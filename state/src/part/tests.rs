@@ -1,22 +1,16 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::SimulatedDisk;
+use crate::{FolderStore, Listing, SimulatedDisk};
 
 const PATH: &str = "chk-7/count-0-r3.part";
 
-fn root() -> &'static Path {
-    Path::new("/job")
+fn on(disk: &SimulatedDisk) -> Objects {
+    FolderStore::open(&disk.fs(), "/job")
 }
 
-fn prepared(disk: &SimulatedDisk) -> Fs {
-    let fs = disk.fs();
-    fs.create_dir_all(&root().join("chk-7")).unwrap();
-    fs
-}
-
-fn write_part(fs: &Fs, sections: &[Section]) -> PartFile {
-    let mut writer = PartWriter::create(fs, root(), PATH).unwrap();
+fn write_part(objects: &Objects, sections: &[Section]) -> PartFile {
+    let mut writer = PartWriter::create(objects, PATH).unwrap();
     for section in sections {
         writer.write(section).unwrap();
     }
@@ -31,13 +25,13 @@ fn some_sections() -> Vec<Section> {
     ]
 }
 
-fn overwrite(fs: &Fs, bytes: &[u8]) {
-    fs.create(&root().join(PATH)).unwrap().write_all(bytes).unwrap();
+fn overwrite(objects: &Objects, bytes: &[u8]) {
+    objects.replace(PATH, bytes).unwrap();
 }
 
 /// A part whose recorded length and checksum are right, whatever its bytes.
-fn planted(fs: &Fs, bytes: &[u8]) -> PartFile {
-    overwrite(fs, bytes);
+fn planted(objects: &Objects, bytes: &[u8]) -> PartFile {
+    overwrite(objects, bytes);
     PartFile { path: PATH.into(), len: bytes.len() as u64, checksum: xxh3_64(bytes) }
 }
 
@@ -50,25 +44,25 @@ fn section() -> impl Strategy<Value = Section> {
 proptest! {
     #[test]
     fn what_is_written_is_read(sections in proptest::collection::vec(section(), 0..20)) {
-        let fs = prepared(&SimulatedDisk::new(0));
-        let part = write_part(&fs, &sections);
-        prop_assert_eq!(read_part(&fs, root(), &part).unwrap(), sections);
+        let objects = on(&SimulatedDisk::new(0));
+        let part = write_part(&objects, &sections);
+        prop_assert_eq!(read_part(&objects, &part).unwrap(), sections);
     }
 
     #[test]
     fn a_structure_that_makes_no_sense_is_an_error_even_if_the_checksum_fits(bytes: Vec<u8>) {
-        let fs = prepared(&SimulatedDisk::new(0));
+        let objects = on(&SimulatedDisk::new(0));
         let body = [FORMAT.magic.as_slice(), &FORMAT.version.to_le_bytes(), &bytes].concat();
-        let part = planted(&fs, &body);
-        let _ = read_part(&fs, root(), &part);
-        let part = planted(&fs, &bytes);
-        prop_assert!(read_part(&fs, root(), &part).is_err());
+        let part = planted(&objects, &body);
+        let _ = read_part(&objects, &part);
+        let part = planted(&objects, &bytes);
+        prop_assert!(read_part(&objects, &part).is_err());
     }
 }
 
 #[test]
 fn large_sections_pass_through_the_buffer() {
-    let fs = prepared(&SimulatedDisk::new(0));
+    let objects = on(&SimulatedDisk::new(0));
     let sections: Vec<Section> = (0..5_u8)
         .map(|n| Section {
             kind: SectionKind::KeyedState,
@@ -77,8 +71,8 @@ fn large_sections_pass_through_the_buffer() {
             bytes: vec![n; 100_000 * n as usize],
         })
         .collect();
-    let part = write_part(&fs, &sections);
-    assert_eq!(read_part(&fs, root(), &part).unwrap(), sections);
+    let part = write_part(&objects, &sections);
+    assert_eq!(read_part(&objects, &part).unwrap(), sections);
     assert_eq!(part.len, 12 + 5 * 15 + 1_000_000);
 }
 
@@ -86,20 +80,20 @@ fn large_sections_pass_through_the_buffer() {
 fn a_finished_part_survives_any_crash() {
     for seed in 0..50 {
         let disk = SimulatedDisk::new(seed);
-        let part = write_part(&prepared(&disk), &some_sections());
+        let part = write_part(&on(&disk), &some_sections());
         disk.crash();
-        assert_eq!(read_part(&disk.fs(), root(), &part).unwrap(), some_sections());
+        assert_eq!(read_part(&on(&disk), &part).unwrap(), some_sections());
     }
 }
 
 #[test]
 fn a_part_cut_off_at_any_byte_is_detected() {
-    let fs = prepared(&SimulatedDisk::new(0));
-    let part = write_part(&fs, &some_sections());
-    let whole = fs.read(&root().join(PATH)).unwrap();
+    let objects = on(&SimulatedDisk::new(0));
+    let part = write_part(&objects, &some_sections());
+    let whole = objects.get(PATH).unwrap();
     for length in 0..whole.len() {
-        overwrite(&fs, &whole[..length]);
-        let error = read_part(&fs, root(), &part).unwrap_err();
+        overwrite(&objects, &whole[..length]);
+        let error = read_part(&objects, &part).unwrap_err();
         assert!(
             matches!(error, StoreError::Damaged { what: Damage::Length { .. }, .. }),
             "{length}: {error}"
@@ -109,14 +103,14 @@ fn a_part_cut_off_at_any_byte_is_detected() {
 
 #[test]
 fn a_part_with_any_bit_flipped_is_detected() {
-    let fs = prepared(&SimulatedDisk::new(0));
-    let part = write_part(&fs, &some_sections());
-    let whole = fs.read(&root().join(PATH)).unwrap();
+    let objects = on(&SimulatedDisk::new(0));
+    let part = write_part(&objects, &some_sections());
+    let whole = objects.get(PATH).unwrap();
     for bit in 0..whole.len() * 8 {
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        overwrite(&fs, &flipped);
-        let error = read_part(&fs, root(), &part).unwrap_err();
+        overwrite(&objects, &flipped);
+        let error = read_part(&objects, &part).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { what: Damage::Checksum { .. }, .. }), "{bit}: {error}");
         assert!(error.to_string().contains(PATH), "{error}");
     }
@@ -124,16 +118,16 @@ fn a_part_with_any_bit_flipped_is_detected() {
 
 #[test]
 fn sections_that_end_inside_or_are_of_an_unknown_kind_are_named() {
-    let fs = prepared(&SimulatedDisk::new(0));
-    write_part(&fs, &some_sections());
-    let whole = fs.read(&root().join(PATH)).unwrap();
-    let cut = planted(&fs, &whole[..whole.len() - 1]);
-    let error = read_part(&fs, root(), &cut).unwrap_err();
+    let objects = on(&SimulatedDisk::new(0));
+    write_part(&objects, &some_sections());
+    let whole = objects.get(PATH).unwrap();
+    let cut = planted(&objects, &whole[..whole.len() - 1]);
+    let error = read_part(&objects, &cut).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { what: Damage::Cut { .. }, .. }), "{error}");
 
     let mut unknown = whole;
     unknown[12] = 200;
-    let error = read_part(&fs, root(), &planted(&fs, &unknown)).unwrap_err();
+    let error = read_part(&objects, &planted(&objects, &unknown)).unwrap_err();
     assert!(
         matches!(error, StoreError::Damaged { what: Damage::UnknownKind { number: 200 }, .. }),
         "{error}"
@@ -142,37 +136,38 @@ fn sections_that_end_inside_or_are_of_an_unknown_kind_are_named() {
 
 #[test]
 fn a_newer_format_is_refused_with_both_versions() {
-    let fs = prepared(&SimulatedDisk::new(0));
+    let objects = on(&SimulatedDisk::new(0));
     let newer = [FORMAT.magic.as_slice(), &9_u32.to_le_bytes(), b"whatever comes"].concat();
-    let error = read_part(&fs, root(), &planted(&fs, &newer)).unwrap_err();
+    let error = read_part(&objects, &planted(&objects, &newer)).unwrap_err();
     assert!(matches!(error, StoreError::NewerFormat { found: 9, supported: 1, .. }), "{error}");
     assert!(error.to_string().contains('9') && error.to_string().contains('1'), "{error}");
 }
 
 #[test]
 fn a_missing_part_is_damage_and_not_merely_an_io_error() {
-    let fs = prepared(&SimulatedDisk::new(0));
+    let objects = on(&SimulatedDisk::new(0));
     let part = PartFile { path: PATH.into(), len: 1, checksum: 1 };
-    let error = read_part(&fs, root(), &part).unwrap_err();
+    let error = read_part(&objects, &part).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { what: Damage::Missing, .. }), "{error}");
 }
 
 #[test]
 fn a_discarded_part_leaves_nothing() {
-    let fs = prepared(&SimulatedDisk::new(0));
-    let mut writer = PartWriter::create(&fs, root(), PATH).unwrap();
+    let objects = on(&SimulatedDisk::new(0));
+    let mut writer = PartWriter::create(&objects, PATH).unwrap();
     writer.write(&some_sections()[0]).unwrap();
     writer.discard();
-    assert_eq!(fs.list(&root().join("chk-7")).unwrap(), []);
+    assert_eq!(objects.list("chk-7/").unwrap(), Listing::default());
+    assert!(objects.unfinished("chk-7/").unwrap().is_empty());
 }
 
 #[test]
 fn a_path_that_leads_out_of_the_folder_is_refused() {
-    let fs = prepared(&SimulatedDisk::new(0));
+    let objects = on(&SimulatedDisk::new(0));
     for path in
         ["", "/etc/passwd", "../other/x.part", "chk-7/../../x", "./x", "chk-7//x", "chk-7/./x", "chk-7/"]
     {
-        let error = PartWriter::create(&fs, root(), path).unwrap_err();
+        let error = PartWriter::create(&objects, path).unwrap_err();
         assert!(matches!(error, StoreError::PathOutside { .. }), "{path}: {error}");
     }
 }

@@ -2,40 +2,41 @@
 
 use std::collections::BTreeSet;
 
-use super::CheckpointStore;
+use super::{CheckpointStore, found};
 use crate::bug::{self, Bug};
+use crate::objects::list_below;
 use crate::part::failed;
-use crate::{FileInfo, Manifest, PartFile, StoreError};
+use crate::{Manifest, PartFile, StoreError};
 
 /// What a collection has removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Checkpoint folders removed altogether.
+    /// Checkpoints removed altogether.
     pub checkpoints_removed: usize,
-    /// Files removed, in those folders and in ones that stay because newer checkpoints refer to parts in them.
+    /// Files removed, of those checkpoints and of ones that stay because newer checkpoints refer to parts of them.
     pub files_removed: usize,
 }
 
-/// A checkpoint folder and what is in it.
+/// A checkpoint and the names of all its files, also those that are not finished.
 struct Folder {
     checkpoint: u64,
-    content: Vec<FileInfo>,
+    content: Vec<String>,
     manifest: Option<Result<Manifest, StoreError>>,
 }
 
 impl CheckpointStore {
     /// Removes what neither the newest `retain` (at least one) readable checkpoints nor the `pinned` ones need.
     /// To be pinned are the checkpoints in the making, those restored from, and those whose parts may be used
-    /// again: their folders are kept whole. Parts in older folders stay as long as a kept manifest refers to them.
+    /// again: their files are all kept. Parts of older ones stay as long as a kept manifest refers to them.
     ///
-    /// A folder newer than the newest manifest is kept too: its checkpoint may be in the making, begun since the caller
+    /// What is newer than the newest manifest is kept too: it may be a checkpoint in the making, begun since the caller
     /// made up the list of what to pin.
     ///
-    /// A manifest that can't be read might refer to anything older than itself; so its folder and all older
+    /// A manifest that can't be read might refer to anything older than itself; so its checkpoint and all older
     /// ones are kept.
     ///
     /// # Errors
-    /// If the disk refuses. Nothing was deleted if a folder couldn't be listed; a deletion that fails is made up
+    /// If the disk refuses. Nothing was deleted if something couldn't be listed; a deletion that fails is made up
     /// for by the next collection.
     pub fn collect(&self, retain: usize, pinned: &[u64]) -> Result<Collected, StoreError> {
         let folders = self.folders()?;
@@ -43,11 +44,9 @@ impl CheckpointStore {
 
         // All manifests go before any part: a crash halfway must not leave one whose parts are gone.
         for (folder, files) in &garbage {
-            if files.iter().any(|file| is_manifest(file)) {
-                let path = self.folder(folder.checkpoint);
-                let manifest = path.join("manifest");
-                self.fs().remove_file(&manifest).map_err(failed(&manifest, "remove"))?;
-                self.sync_dir(&path)?;
+            let manifest = found::manifest_of(folder.checkpoint);
+            if files.contains(&&manifest) {
+                self.delete(&[manifest])?;
             }
         }
         let mut collected = Collected::default();
@@ -56,41 +55,45 @@ impl CheckpointStore {
             collected.files_removed += files.len();
             collected.checkpoints_removed += usize::from(files.len() == folder.content.len());
         }
-        if collected.checkpoints_removed > 0 {
-            self.sync_dir(self.root())?;
-        }
         Ok(collected)
     }
 
     fn folders(&self) -> Result<Vec<Folder>, StoreError> {
         let mut folders = Vec::new();
-        for checkpoint in self.checkpoint_ids()? {
-            let path = self.folder(checkpoint);
-            let content = self.fs().list(&path).map_err(failed(&path, "list"))?;
-            folders.push(Folder { checkpoint, content, manifest: self.manifest(checkpoint).transpose() });
+        for checkpoint in found::checkpoint_ids(self.objects())? {
+            let prefix = found::prefix_of(checkpoint);
+            let path = self.objects().location(&prefix);
+            let finished = list_below(self.objects(), &prefix).map_err(failed(&path, "list"))?;
+            let mut content = self.objects().unfinished(&prefix).map_err(failed(&path, "list"))?;
+            content.extend(finished.into_iter().map(|object| object.name));
+            let manifest = found::manifest(self.objects(), checkpoint).transpose();
+            folders.push(Folder { checkpoint, content, manifest });
         }
         Ok(folders)
     }
 
-    fn sweep(&self, folder: &Folder, garbage: &[&FileInfo]) -> Result<(), StoreError> {
-        let path = self.folder(folder.checkpoint);
+    fn sweep(&self, folder: &Folder, garbage: &[&String]) -> Result<(), StoreError> {
         if garbage.len() == folder.content.len() {
-            return self.fs().remove_dir_all(&path).map_err(failed(&path, "remove"));
+            let prefix = found::prefix_of(folder.checkpoint);
+            let path = self.objects().location(&prefix);
+            return self.objects().delete_all(&prefix).map_err(failed(&path, "remove"));
         }
-        for file in garbage.iter().filter(|file| !is_manifest(file)) {
-            let path = path.join(&file.name);
-            let removed =
-                if file.is_dir { self.fs().remove_dir_all(&path) } else { self.fs().remove_file(&path) };
-            removed.map_err(failed(&path, "remove"))?;
-        }
-        Ok(())
+        let manifest = found::manifest_of(folder.checkpoint);
+        let names: Vec<String> =
+            garbage.iter().filter(|name| ***name != manifest).copied().cloned().collect();
+        self.delete(&names)
+    }
+
+    fn delete(&self, names: &[String]) -> Result<(), StoreError> {
+        let Some(first) = names.first() else { return Ok(()) };
+        self.objects().delete(names).map_err(failed(&self.objects().location(first), "remove"))
     }
 }
 
-/// A folder, and what of it can be removed.
-type Garbage<'f> = (&'f Folder, Vec<&'f FileInfo>);
+/// A checkpoint, and which of its files can be removed.
+type Garbage<'f> = (&'f Folder, Vec<&'f String>);
 
-/// The folders of which something can be removed.
+/// The checkpoints of which something can be removed.
 fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64]) -> Vec<Garbage<'f>> {
     let unreadable = folders.iter().rev().find(|folder| matches!(folder.manifest, Some(Err(_))));
     if let Some(Folder { checkpoint, manifest: Some(Err(error)), .. }) = unreadable {
@@ -124,20 +127,14 @@ fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64]) -> Vec<Gar
         {
             return None;
         }
-        let is_needed = |file: &FileInfo| {
-            let path = format!("chk-{checkpoint}/{}", file.name);
-            let inside = format!("{path}/");
-            needed.contains(path.as_str()) && !bug::is(Bug::CollectionRemovesPartsInUse)
-                || needed.range(inside.as_str()..).next().is_some_and(|path| path.starts_with(&inside))
-                || is_manifest(file) && retained.contains(checkpoint)
+        let manifest = found::manifest_of(*checkpoint);
+        let is_needed = |name: &String| {
+            needed.contains(name.as_str()) && !bug::is(Bug::CollectionRemovesPartsInUse)
+                || *name == manifest && retained.contains(checkpoint)
         };
-        let garbage: Vec<_> = content.iter().filter(|file| !is_needed(file)).collect();
-        // A folder without any file is removed like one of which all files are.
+        let garbage: Vec<_> = content.iter().filter(|name| !is_needed(name)).collect();
+        // One without any file is removed like one of which all files are.
         (garbage.len() == content.len() || !garbage.is_empty()).then_some((folder, garbage))
     };
     folders.iter().filter_map(garbage_of).collect()
-}
-
-fn is_manifest(file: &FileInfo) -> bool {
-    file.name == "manifest" && !file.is_dir
 }

@@ -6,11 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::frame::Format;
+use crate::objects::get_if_exists;
 use crate::{CheckpointStore, SimulatedDisk, StoreError, manifest};
 
 const SKIPS: Format = Format { magic: *b"wshdskip", version: 1 };
 
-/// Name of the file in the folder of the checkpoints.
+/// Its name in the store of the checkpoints.
 const FILE: &str = "skips";
 
 impl CheckpointStore {
@@ -19,9 +20,8 @@ impl CheckpointStore {
     /// # Errors
     /// If the file can't be read, is damaged, or was written by a newer version.
     pub fn skips<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
-        let path = self.root().join(FILE);
-        match self.read_if_exists(&path)? {
-            Some(bytes) => manifest::open(SKIPS, &path, &bytes),
+        match get_if_exists(self.objects(), FILE)? {
+            Some(bytes) => manifest::open(SKIPS, &self.objects().location(FILE), &bytes),
             None => Ok(Vec::new()),
         }
     }
@@ -31,9 +31,7 @@ impl CheckpointStore {
     /// # Errors
     /// If the disk refuses. Either the old or the new list is there then.
     pub fn save_skips<T: Serialize>(&self, skips: &[T]) -> Result<(), StoreError> {
-        let path = self.root().join(FILE);
-        self.replace(&path, &manifest::seal(SKIPS, &path, skips)?)?;
-        self.sync_dir(self.root())
+        self.replace(FILE, &manifest::seal(SKIPS, &self.objects().location(FILE), skips)?)
     }
 }
 

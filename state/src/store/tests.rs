@@ -1,21 +1,34 @@
 mod histories;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::*;
-use crate::{InstancePart, LocalFs, OperatorPart, PartFile, PartWriter, Section, SectionKind, SimulatedDisk};
+use crate::objects::list_below;
+use crate::{
+    FolderStore, Fs, InstancePart, LocalFs, OperatorPart, PartFile, PartWriter, Section, SectionKind,
+    SimulatedDisk,
+};
 
 fn root() -> &'static Path {
     Path::new("/jobs/count")
 }
 
+fn objects(disk: &SimulatedDisk) -> Objects {
+    FolderStore::open(&disk.fs(), root())
+}
+
 fn open(disk: &SimulatedDisk) -> CheckpointStore {
-    CheckpointStore::open(disk.fs(), root()).unwrap()
+    CheckpointStore::open(objects(disk)).unwrap()
+}
+
+fn open_local(folder: &Path) -> Result<CheckpointStore, StoreError> {
+    CheckpointStore::open(FolderStore::open(&(Arc::new(LocalFs) as Fs), folder))
 }
 
 fn write_part(store: &CheckpointStore, checkpoint: u64, instance: u32) -> Result<InstancePart, StoreError> {
     let path = format!("chk-{checkpoint}/count-{instance}-r1.part");
-    let mut writer = PartWriter::create(store.fs(), store.root(), &path)?;
+    let mut writer = PartWriter::create(store.objects(), &path)?;
     let bytes = vec![instance as u8; checkpoint as usize % 50];
     writer.write(&Section { kind: SectionKind::InstanceState, group: 0, entries: 1, bytes })?;
     Ok(InstancePart { file: Some(writer.finish()?), ..InstancePart::nothing(instance, checkpoint) })
@@ -57,25 +70,18 @@ fn ids(store: &CheckpointStore) -> Vec<u64> {
     store.scan().unwrap().into_iter().map(|(id, _)| id).collect()
 }
 
-/// All files under the root, by path.
+/// All files, by name, also those that are not finished.
 fn files(store: &CheckpointStore) -> BTreeSet<String> {
-    let list = |dir: &Path| store.fs().list(dir).unwrap();
-    let folders = list(root()).into_iter().filter(|file| file.is_dir);
-    folders
-        .flat_map(|dir| {
-            list(&root().join(&dir.name)).into_iter().map(move |f| format!("{}/{}", dir.name, f.name))
-        })
-        .collect()
+    let finished = list_below(store.objects(), "").unwrap().into_iter().map(|object| object.name);
+    let files = finished.chain(store.objects().unfinished("").unwrap());
+    files.filter(|name| name.contains('/')).collect()
 }
 
-fn damage(store: &CheckpointStore, path: &str) {
-    let path = root().join(path);
-    let mut bytes = store.fs().read(&path).unwrap();
+fn damage(store: &CheckpointStore, name: &str) {
+    let mut bytes = store.objects().get(name).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    let mut file = store.fs().create(&path).unwrap();
-    file.write_all(&bytes).unwrap();
-    file.sync().unwrap();
+    store.objects().replace(name, &bytes).unwrap();
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn a_second_open_is_refused_and_says_what_to_do() {
     let store = open(&disk);
     let clone = store.clone();
     drop(store);
-    let error = CheckpointStore::open(disk.fs(), root()).unwrap_err();
+    let error = CheckpointStore::open(objects(&disk)).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     assert!(
         error.to_string().contains("/jobs/count") && error.to_string().contains("another process"),
@@ -98,13 +104,13 @@ fn a_second_open_is_refused_and_says_what_to_do() {
 fn the_lock_works_on_a_real_disk_and_so_does_a_whole_cycle() {
     let temp = tempfile::tempdir().unwrap();
     let folder = temp.path().join("deep/folder");
-    let store = CheckpointStore::open(std::sync::Arc::new(LocalFs), &folder).unwrap();
-    let again = CheckpointStore::open(std::sync::Arc::new(LocalFs), &folder);
+    let store = open_local(&folder).unwrap();
+    let again = open_local(&folder);
     assert!(matches!(again, Err(StoreError::Locked { .. })));
     let made: Vec<Manifest> = (1..=3).map(|id| checkpoint(&store, id).unwrap()).collect();
     store.collect(2, &[]).unwrap();
     drop(store);
-    let store = CheckpointStore::open(std::sync::Arc::new(LocalFs), &folder).unwrap();
+    let store = open_local(&folder).unwrap();
     assert_eq!(readable(&store), [made[2].clone(), made[1].clone()]);
     store.verify(&made[2]).unwrap();
 }
@@ -113,8 +119,7 @@ fn the_lock_works_on_a_real_disk_and_so_does_a_whole_cycle() {
 fn a_folder_that_cannot_be_made_is_reported_as_not_writable() {
     let temp = tempfile::tempdir().unwrap();
     std::fs::write(temp.path().join("file"), b"").unwrap();
-    let error =
-        CheckpointStore::open(std::sync::Arc::new(LocalFs), &temp.path().join("file/below")).unwrap_err();
+    let error = open_local(&temp.path().join("file/below")).unwrap_err();
     assert!(matches!(error, StoreError::NotWritable { .. }), "{error}");
     assert!(error.to_string().contains("not writable"), "{error}");
 }
@@ -162,9 +167,9 @@ fn checkpoints_are_found_newest_first_by_number_and_not_by_name() {
     for id in [9, 10, 2, 100] {
         checkpoint(&store, id).unwrap();
     }
-    store.prepare(101).unwrap();
-    store.fs().create_dir_all(&root().join("chk-007")).unwrap();
-    store.fs().create_dir_all(&root().join("chk-x")).unwrap();
+    write_part(&store, 101, 0).unwrap();
+    store.objects().replace("chk-007/manifest", b"").unwrap();
+    store.objects().replace("chk-x/manifest", b"").unwrap();
     assert_eq!(ids(&store), [100, 10, 9, 2]);
 }
 
@@ -183,8 +188,8 @@ fn a_damaged_manifest_is_listed_with_its_damage() {
 fn a_manifest_in_the_wrong_folder_is_damage() {
     let store = open(&SimulatedDisk::new(0));
     checkpoint(&store, 1).unwrap();
-    store.prepare(5).unwrap();
-    store.fs().rename(&root().join("chk-1/manifest"), &root().join("chk-5/manifest")).unwrap();
+    let manifest = store.objects().get("chk-1/manifest").unwrap();
+    store.objects().replace("chk-5/manifest", &manifest).unwrap();
     let found = store.scan().unwrap();
     assert!(matches!(&found[0], (5, Err(StoreError::Damaged { what: Damage::OtherCheckpoint { .. }, .. }))));
 }
@@ -198,10 +203,10 @@ fn verify_finds_a_part_that_is_missing_cut_off_or_changed() {
     damage(&store, part);
     let error = store.verify(&whole).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { what: Damage::Checksum { .. }, .. }), "{error}");
-    store.fs().create(&root().join(part)).unwrap();
+    store.objects().replace(part, b"").unwrap();
     let error = store.verify(&whole).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { what: Damage::Length { .. }, .. }), "{error}");
-    store.fs().remove_file(&root().join(part)).unwrap();
+    store.objects().delete(&[part.to_string()]).unwrap();
     let error = store.verify(&whole).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { what: Damage::Missing, .. }), "{error}");
 }
@@ -263,7 +268,7 @@ fn collecting_keeps_the_newest_the_pinned_and_what_they_refer_to() {
 fn leftovers_in_a_retained_folder_are_collected() {
     let store = open(&SimulatedDisk::new(0));
     checkpoint(&store, 1).unwrap();
-    let stale = PartWriter::create(store.fs(), root(), "chk-1/count-0-r0.part").unwrap();
+    let stale = PartWriter::create(store.objects(), "chk-1/count-0-r0.part").unwrap();
     drop(stale);
     assert_eq!(store.collect(1, &[1]).unwrap(), Collected::default());
     assert_eq!(store.collect(1, &[]).unwrap(), Collected { checkpoints_removed: 0, files_removed: 1 });

@@ -6,7 +6,7 @@ use std::path::Path;
 use watershed::prelude::*;
 use watershed::{End, Outcome, Resume, SimulatedDisk, Simulation};
 
-use watershed_state::CheckpointStore;
+use watershed_state::{CheckpointStore, FolderStore};
 
 use crate::fixture::{
     checkpoints, compare, expected_payments, finish, lines_in, payments, seeded, shown_payments, simulated,
@@ -80,7 +80,7 @@ fn folders(disk: &SimulatedDisk) -> Vec<String> {
 
 /// Those of the complete checkpoints, and those with a file that one of them builds on.
 fn needed_folders(disk: &SimulatedDisk) -> BTreeSet<String> {
-    let store = CheckpointStore::open(disk.fs(), Path::new("/checkpoints")).unwrap();
+    let store = CheckpointStore::open(FolderStore::open(&disk.fs(), "/checkpoints")).unwrap();
     let mut needed = BTreeSet::new();
     for (id, manifest) in store.scan().unwrap() {
         needed.insert(format!("chk-{id}"));

@@ -1,6 +1,4 @@
-use std::path::Path;
-
-use watershed_state::SectionKind;
+use watershed_state::{FolderStore, SectionKind, SimulatedDisk};
 
 use super::*;
 use crate::harness::world::World;
@@ -155,13 +153,17 @@ fn a_run_that_is_over_writes_and_says_nothing() {
 #[test]
 fn a_disk_that_refuses_declines_the_checkpoint() {
     let mut rig = Rig::new();
-    rig.env.checkpoints.1 = Path::new("/nowhere").to_owned();
+    let full = SimulatedDisk::new(0);
+    full.full_during(1..100);
+    rig.env.checkpoints = FolderStore::open(&full.fs(), "/checkpoints");
     let upload = rig.begin();
     upload.push([item(1)]);
     upload.complete();
     rig.pool.run_all();
     let events = rig.events();
-    assert!(matches!(&events[..], [TaskEvent::Declined { checkpoint: 1, .. }]), "{events:?}");
+    let [TaskEvent::Declined { checkpoint: 1, reason }] = &events[..] else { panic!("{events:?}") };
+    assert!(reason.contains("/checkpoints/chk-1/count-0-r1.part"), "{reason}");
+    assert!(reason.contains("no storage space"), "{reason}");
 }
 
 #[test]

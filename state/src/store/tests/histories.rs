@@ -134,7 +134,7 @@ fn a_checkpoint_is_there_whole_or_not_at_all_wherever_the_process_dies() {
                 store.verify(manifest).unwrap();
             }
             for part in newest.files() {
-                assert_eq!(read_part(store.fs(), root(), part).unwrap().len(), 1);
+                assert_eq!(read_part(store.objects(), part).unwrap().len(), 1);
             }
             assert!(second.is_err() || newest.checkpoint == 2, "seed {seed}, operation {dies_at}");
             // A manifest that couldn't be read any more, because the process was dead, keeps everything.

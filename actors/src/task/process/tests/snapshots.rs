@@ -165,9 +165,10 @@ fn a_barrier_that_comes_while_a_snapshot_is_written_replaces_it() {
 }
 
 #[test]
-fn a_snapshot_whose_folder_is_missing_is_declined_and_the_actor_goes_on() {
+fn a_snapshot_that_a_full_disk_refuses_is_declined_and_the_actor_goes_on() {
     let world = World::new();
     let mut rig = keyed(&world, 0, 1, &[]);
+    world.disk().full_during(1..100);
     rig.driver.send_barrier(0, 1).unwrap();
     assert_eq!(rig.ask(1, Do::Count), ["1: 1"]);
     let events = world.reports.of(TaskId(0));

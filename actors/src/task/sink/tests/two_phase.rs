@@ -158,11 +158,12 @@ fn a_checkpoint_that_was_given_up_is_committed_with_the_next_but_by_itself() {
 fn what_was_written_is_not_lost_though_its_checkpoint_could_not_be_written() {
     let (world, notes) = (World::new(), Notes::default());
     let mut rig = start(&world, &notes);
-    // Without a folder the first checkpoint cannot be written.
+    world.disk().full_during(1..100);
     rig.send_values(0, vec![1]).unwrap();
     rig.send_barrier(0, 1).unwrap();
     rig.settle().unwrap();
     assert!(matches!(world.reports.of(TaskId(0)).last(), Some(TaskEvent::Declined { checkpoint: 1, .. })));
+    world.disk().mend();
     let saved = checkpoint(&world, &mut rig, &[2], 2);
     assert_eq!(committables(&saved), [(1, "[1]@1".to_string()), (2, "[2]@2".to_string())]);
 }

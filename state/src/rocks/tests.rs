@@ -1,0 +1,100 @@
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    KeyGroups, KeyedTable, MemoryStore, SliceProgress, StateBackend, StoreError, TableState, Timed, Ttl,
+    hash_key,
+};
+
+const GROUPS: KeyGroups = KeyGroups::DEFAULT;
+
+fn table(scratch: &std::path::Path) -> Result<KeyedTable<u64, u64>, StoreError> {
+    let backend = StateBackend::from(RocksDb::new().memory_bytes(0).cache_entries(2));
+    backend.open(GROUPS, 0..GROUPS.count(), scratch, &[])?.table()
+}
+
+#[test]
+fn a_database_that_somebody_has_open_is_refused_by_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = folder.path().join("count-0-r1");
+    let _first = table(&scratch).unwrap();
+    let error = table(&scratch).unwrap_err();
+    assert!(matches!(error, StoreError::DatabaseLocked { .. }), "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains(scratch.to_str().unwrap()) && said.contains("scratch folder of its own"), "{said}");
+}
+
+#[test]
+fn a_scratch_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let said = table(&file.join("count-0-r1")).unwrap_err().to_string();
+    assert!(said.contains(file.to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn a_copy_that_cannot_be_made_is_refused_and_the_next_one_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = folder.path().join("count-0-r1");
+    let mut counts = table(&scratch).unwrap();
+    for key in 0..20_u64 {
+        *counts.entry(hash_key(&key), key).1 = key + 1;
+    }
+    let objects = MemoryStore::new().shared();
+    // Where the first copy would be made there is something already.
+    std::fs::create_dir(scratch.join("copy-1")).unwrap();
+    let link = counts.begin_snapshot(1).link.unwrap();
+    let said = link.store(&objects, "chk-1/count-0-r1").unwrap_err().to_string();
+    assert!(said.contains("cannot copy") && said.contains(scratch.to_str().unwrap()), "{said}");
+    counts.abort_snapshot();
+    assert!(objects.list("").unwrap().prefixes.is_empty());
+
+    let link = counts.begin_snapshot(2).link.unwrap();
+    while counts.snapshot_slice(1_000).unwrap() == SliceProgress::More {}
+    let copy = link.store(&objects, "chk-2/count-0-r1").unwrap();
+    assert!(!copy.files.is_empty());
+    let database = crate::SavedDatabase { objects, copy, can_be_shared: true };
+    let backend = StateBackend::from(RocksDb::new().memory_bytes(0).cache_entries(2));
+    let restored = folder.path().join("count-0-r2");
+    let mut restored: KeyedTable<u64, u64> =
+        backend.open(GROUPS, 0..GROUPS.count(), &restored, &[&database]).unwrap().table().unwrap();
+    let changes = counts.take_sections();
+    restored.restore_changes(&changes.iter()).unwrap();
+    for key in 0..20_u64 {
+        assert_eq!(restored.get(hash_key(&key), &key), Some(&(key + 1)));
+    }
+}
+
+#[test]
+fn a_compaction_leaves_out_what_has_expired() {
+    let folder = tempfile::tempdir().unwrap();
+    let expiry = Arc::<Expiry>::default();
+    let ttl = Ttl::after_access(Duration::from_millis(100));
+    expiry.set_state(ttl);
+    let config = RocksDb::new().expiring(&expiry);
+    let database = RocksDatabase::open(&folder.path().join("state"), &config, &(0..5), vec![]).unwrap();
+    let state = |used_ms: i64| {
+        let (mut state, mut bytes) = (Timed::<u64>::default(), Vec::new());
+        state.at(ttl, used_ms);
+        state.write(&mut bytes).unwrap();
+        Some(bytes)
+    };
+    let key = |number: u8| vec![0, 3, 0, number];
+    let changes = (0..100).map(|number| (key(number), state(i64::from(number))));
+    database.write(&changes.collect()).unwrap();
+    let there = || {
+        database.db().flush().unwrap();
+        database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        let mut there = Vec::new();
+        let visited = database.scan(&(0..5), &mut |key, _| {
+            there.push(key[3]);
+            true
+        });
+        visited.unwrap();
+        there
+    };
+    assert_eq!(there(), (0..100).collect::<Vec<u8>>());
+    expiry.set_now(150);
+    assert_eq!(there(), (51..100).collect::<Vec<u8>>());
+}
