@@ -213,8 +213,8 @@ fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
     let checkpoints = checkpoint_place(&config, &fs)?;
     if config.checkpoints.is_none() && startup::has_two_phase_sink(&plan) {
         tracing::warn!(
-            "checkpoints are in memory, as there is no folder for them: a process that is started again starts over, and exactly-once output that is \
-             visible by then comes again"
+            "checkpoints are in memory, as there is no folder for them: a process that is started again starts over, and \
+             exactly-once output that is visible by then comes again"
         );
     }
     let start = startup::start((&plan, &splits), &config, checkpoints, &fs, &*clock)?;
