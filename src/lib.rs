@@ -18,8 +18,8 @@ pub use watershed_runtime::{
     millis, minutes, seconds, simulate, simulate_many,
 };
 pub use watershed_state::{
-    Aggregate, AggregatingState, Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups, ListState,
-    LocalFs, MapState, OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState,
+    Aggregate, AggregatingState, Collection, Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups,
+    ListState, LocalFs, MapState, OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState,
     SimulatedDisk, State, StateBackend, Ttl, ValueState, hash_key,
 };
 #[cfg(feature = "rocksdb")]

@@ -7,6 +7,7 @@
 //! use (any more) stay as they are.
 
 mod aggregating;
+mod any;
 mod key;
 mod list;
 mod map;
@@ -20,6 +21,7 @@ mod value;
 use std::any::TypeId;
 
 pub use aggregating::{Aggregate, AggregatingState, OpenAggregating};
+pub use any::Collection;
 pub(crate) use key::split_numbers;
 use key::{PageKey, place};
 pub use list::{ListState, OpenList};

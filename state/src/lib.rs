@@ -78,8 +78,9 @@ mod uri;
 pub use backend::{OpenBackend, StateBackend};
 pub use codec::{decode, encode};
 pub use collections::{
-    Aggregate, AggregatingState, Asking, CollectionKind, CollectionName, Collections, ListState, MapState,
-    OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState, ValueState, names_in,
+    Aggregate, AggregatingState, Asking, Collection, CollectionKind, CollectionName, Collections, ListState,
+    MapState, OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState, ValueState,
+    names_in,
 };
 pub use data::{Data, Key, State};
 pub use database::{DatabaseCopy, DatabaseFile, Link};

@@ -9,6 +9,7 @@ mod determinism;
 mod diamonds;
 mod escalation;
 mod fixture;
+mod fixtures;
 mod hangs;
 mod metrics;
 mod offline;

@@ -427,3 +427,117 @@ fn an_operator_without_keys_is_read_and_written_by_instance() {
     let text = complaint(made.instances::<String>("sum"));
     assert!(text.contains("a state of `sum`: cannot decode") && text.contains("String"), "{text}");
 }
+
+/// Knows which pages each visitor has seen, in which order, and who they said they are.
+struct Visits {
+    counts: MapState<String, u64>,
+    order: ListState<String>,
+    name: ValueState<String>,
+}
+
+fn visits() -> Visits {
+    Visits { counts: MapState::new("counts"), order: ListState::new("order"), name: ValueState::new("name") }
+}
+
+impl Process for Visits {
+    type Key = u32;
+    type In = (u32, String);
+    type Out = (u32, String, u64, usize, Option<String>);
+    type State = u64;
+
+    fn on_record(
+        &self,
+        (visitor, page): (u32, String),
+        all: &mut u64,
+        context: &mut Context<'_, Self>,
+    ) -> UserResult {
+        *all += 1;
+        let mut counts = context.map(&self.counts);
+        let count = counts.get_or_default(page.clone());
+        *count += 1;
+        let count = *count;
+        let mut order = context.list(&self.order);
+        order.push(page.clone());
+        let seen = order.len();
+        let name = context.value(&self.name).get().cloned();
+        context.emit((visitor, page, count, seen, name));
+        Ok(())
+    }
+}
+
+fn page(n: u64) -> String {
+    format!("/page/{}", n * n % 97)
+}
+
+#[test]
+fn collections_are_written_and_read_and_stay_when_states_are_transformed() {
+    let visitors = 0..50_u32;
+    let before = |visitor: u32| (0..u64::from(visitor) * 7).map(page).collect::<Vec<_>>();
+    let counted = |pages: &[String]| {
+        let mut counts = BTreeMap::<String, u64>::new();
+        pages.iter().for_each(|page| *counts.entry(page.clone()).or_default() += 1);
+        counts
+    };
+    let disk = SimulatedDisk::new(1);
+    let mut writer = SavepointWriter::create_on("visits", SAVEPOINT, &disk.fs()).unwrap();
+    let mut operator = writer.operator::<u32, u64>("visits").unwrap();
+    for visitor in visitors.clone() {
+        let (of, pages) = (visits(), before(visitor));
+        operator.put(&visitor, &(pages.len() as u64)).unwrap();
+        operator.put_all(&visitor, &of.counts, counted(&pages)).unwrap();
+        operator.put_all(&visitor, &of.order, pages).unwrap();
+        if visitor % 2 == 1 {
+            operator.put_all(&visitor, &of.name, [format!("visitor {visitor}")]).unwrap();
+        }
+    }
+    assert_eq!(operator.finish().unwrap(), 50);
+    writer.finish().unwrap();
+
+    let mut changed = SavepointWriter::change_on(&open(&disk, SAVEPOINT), CHANGED, &disk.fs()).unwrap();
+    assert_eq!(changed.transform("visits", |_: &u32, all: u64| Ok(Some(all))).unwrap(), 50);
+    changed.finish().unwrap();
+    for uri in [SAVEPOINT, CHANGED] {
+        let (reader, of) = (open(&disk, uri), visits());
+        let mut read = BTreeMap::new();
+        let all = reader.collection("visits", &of.counts, |visitor: u32, entries| {
+            read.insert(visitor, entries.into_iter().collect::<BTreeMap<_, _>>());
+            true
+        });
+        all.unwrap();
+        // Who has seen nothing has no map.
+        let there: BTreeMap<u32, _> =
+            visitors.clone().skip(1).map(|visitor| (visitor, counted(&before(visitor)))).collect();
+        assert_eq!(read, there);
+        let mut in_order = 0;
+        let all = reader.collection("visits", &of.order, |visitor: u32, pages| {
+            assert_eq!(pages, before(visitor));
+            in_order += 1;
+            in_order < 30
+        });
+        all.unwrap();
+        assert_eq!(in_order, 30);
+
+        for backend in [StateBackend::Memory, over_a_database()] {
+            let shown = Collector::new();
+            let topology = Topology::new("visits");
+            topology
+                .source("records", Generator::bounded(50, |n| (n as u32, page(3))).splits(2))
+                .key_by(|(visitor, _)| *visitor)
+                .actor("visits", visits())
+                .sink_exactly_once("shown", shown.sink());
+            let config = simulated(seeded(3).on_disk(&disk))
+                .checkpoints(format!("{uri}-{}", backend.name()).replace("file://", "/then"));
+            let config = config.state_backend(backend).start_from(uri, Claim::No);
+            topology.run(config).unwrap();
+            let mut said = shown.take();
+            said.sort();
+            let expected = visitors.clone().map(|visitor| {
+                let pages = before(visitor);
+                let count = counted(&pages).get(&page(3)).copied().unwrap_or(0) + 1;
+                let name = (visitor % 2 == 1).then(|| format!("visitor {visitor}"));
+                (visitor, page(3), count, pages.len() + 1, name)
+            });
+            assert_eq!(said, expected.collect::<Vec<_>>());
+        }
+    }
+}

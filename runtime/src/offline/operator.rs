@@ -1,7 +1,10 @@
 //! Writing what an operator is to remember.
 
-use watershed_actors::TimerKind;
-use watershed_state::{Key, KeyGroups, Section, SectionKind, State, encode, hash_key};
+use watershed_actors::{Clock, SystemClock, TimerKind, guard};
+use watershed_state::{
+    Asking, Collection, Collections, Key, KeyGroups, Section, SectionKind, SliceProgress, State, chain_of,
+    encode, hash_key,
+};
 
 use crate::error::{Error, Result};
 use crate::offline::SavepointWriter;
@@ -19,6 +22,8 @@ pub struct OperatorWriter<'w, K, S> {
     parts: Parts,
     /// Where the states are, if not there.
     databases: Option<Databases<K, S>>,
+    /// Collections of keys that are not written yet, and how many items they have.
+    collections: (Collections<K>, usize),
     keys: u64,
     /// Timers so far: those of the same time fire in the order in which they were set.
     timers: u64,
@@ -38,6 +43,7 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
             groups,
             parts,
             databases,
+            collections: (fresh(groups), 0),
             keys: 0,
             timers: 0,
             watermark: None,
@@ -84,6 +90,53 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         Ok(())
     }
 
+    /// Puts all that a key has into a collection of the operator, as its behaviour declares it. It must not come twice for a
+    /// key and a collection.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_all<C: Collection>(
+        &mut self,
+        key: &K,
+        collection: &C,
+        items: impl IntoIterator<Item = C::Item>,
+    ) -> Result<()> {
+        let (collections, count) = &mut self.collections;
+        let mut added = 0;
+        let items = items.into_iter().inspect(|_| added += 1);
+        let asking = Asking { key, hash: hash_key(key), now_ms: SystemClock::new().wall_ms() };
+        let put = guard(|| {
+            collection.add(collections, asking, items);
+            true
+        });
+        put.map_err(|failure| Error::state(format!("`{}`: {}", self.operator, failure.cause)))?;
+        *count += added;
+        if *count >= ITEMS_TOGETHER { self.write_collections() } else { Ok(()) }
+    }
+
+    /// Writes the collections that are in memory.
+    fn write_collections(&mut self) -> Result<()> {
+        let (collections, count) = &mut self.collections;
+        *count = 0;
+        let failed = |error| Error::state(format!("`{}`: {}", self.operator, chain_of(&error)));
+        let (_, names) = collections.begin_snapshot(1, true).map_err(failed)?;
+        let mut sections = Vec::new();
+        while collections.snapshot_slice(usize::MAX).map_err(failed)? == SliceProgress::More {}
+        sections.extend(collections.take_sections());
+        for section in &sections {
+            let instance = self.parts.instance_of(section.group);
+            self.parts.write(instance, section).map_err(|error| store_error(&self.operator, &error))?;
+        }
+        if let Some(names) = names {
+            // Whoever restores some of it has to know what it is called.
+            for instance in 0..self.parts.instances() {
+                self.parts.write(instance, &names).map_err(|error| store_error(&self.operator, &error))?;
+            }
+        }
+        self.collections.0 = fresh(self.groups);
+        Ok(())
+    }
+
     /// How far event time has come for the operator, in milliseconds: it does not go back behind that.
     pub fn watermark(&mut self, at: i64) {
         self.watermark = Some(at);
@@ -94,6 +147,7 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
     /// # Errors
     /// If the disk refuses.
     pub fn finish(mut self) -> Result<u64> {
+        self.write_collections()?;
         if let Some(at) = self.watermark {
             self.write_watermark(at)?;
         }
@@ -119,4 +173,11 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         }
         Ok(())
     }
+}
+
+/// Items of collections that are in memory at a time, about.
+const ITEMS_TOGETHER: usize = 100_000;
+
+fn fresh<K: Key>(groups: KeyGroups) -> Collections<K> {
+    Collections::new(groups, 0..groups.count(), false)
 }

@@ -56,6 +56,11 @@ impl Parts {
         }
     }
 
+    /// How many instances there are.
+    pub(super) fn instances(&self) -> usize {
+        self.files.len()
+    }
+
     /// The instance that has a key group.
     pub(super) fn instance_of(&self, group: u16) -> usize {
         self.groups.instance_of(group, self.files.len())

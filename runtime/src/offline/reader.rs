@@ -6,13 +6,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use watershed_actors::{TimerKind, chain_of};
 use watershed_state::{
-    Fs, InstancePart, Key, KeyGroups, LocalFs, Manifest, OperatorPart, Section, SectionKind, SnapshotPlace,
-    Snapshots, State, StoreError, decode,
+    Collection, CollectionEntry, Fs, InstancePart, Key, KeyGroups, LocalFs, Manifest, OperatorPart, Section,
+    SectionKind, SnapshotPlace, Snapshots, State, StoreError, decode,
 };
 
 use crate::error::{Error, Result};
 use crate::offline::{KeyedStates, codec_error, decoded, decoded_key, store_error};
 use crate::remote::AnyValue;
+use crate::scratch::Scratch;
 
 /// Reads a savepoint, or a checkpoint, without running a job. A job may be using the folder meanwhile: nothing is changed
 /// there, and no lock is taken.
@@ -149,6 +150,49 @@ impl SavepointReader {
     pub fn keyed<K: Key, S: State>(&self, operator: &str) -> Result<KeyedStates<K, S>> {
         let (part, groups) = self.keyed_operator(operator)?;
         KeyedStates::read(self.snapshots.clone(), part.clone(), groups, self.manifest.checkpoint)
+    }
+
+    /// Shows what each key of an operator has in a collection, as its behaviour declares it, until `visit` says that it has had
+    /// enough. Some of it may have expired.
+    ///
+    /// # Errors
+    /// If there is no such operator, a file is damaged, or a key or item is not of this type.
+    pub fn collection<K: Key, C: Collection>(
+        &self,
+        operator: &str,
+        collection: &C,
+        mut visit: impl FnMut(K, Vec<C::Item>) -> bool,
+    ) -> Result<()> {
+        let part = self.operator(operator)?;
+        let (groups, id) = (KeyGroups::new(part.key_groups), collection.declared_name().id);
+        let mut gathered: Option<(Vec<u8>, K, Vec<C::Item>)> = None;
+        let mut take = |entry: CollectionEntry<'_>| -> Result<bool> {
+            let mut items: Vec<C::Item> = decoded(operator, "what is in a collection", entry.items)?;
+            if let Some((key, _, all)) = &mut gathered
+                && key == entry.key
+            {
+                all.append(&mut items);
+                return Ok(true);
+            }
+            let key = match groups {
+                Some(groups) => decoded_key(operator, groups, entry.group, entry.key)?,
+                None => decoded(operator, "a key", entry.key)?,
+            };
+            let before = gathered.replace((entry.key.to_vec(), key, items));
+            Ok(before.is_none_or(|(_, key, items)| visit(key, items)))
+        };
+        let (scratch, mut taken) = (Scratch::temporary(), Ok(true));
+        let read = self.snapshots.collections(part, scratch.folder(), &mut |entry| {
+            if entry.collection == id {
+                taken = take(entry);
+            }
+            matches!(taken, Ok(true))
+        });
+        read.map_err(|error| self.why(operator, &error))?;
+        if taken? && let Some((_, key, items)) = gathered {
+            visit(key, items);
+        }
+        Ok(())
     }
 
     /// The states of an operator that has one for each instance, not by key, in the order of the instances.

@@ -13,6 +13,12 @@ pub struct ListState<T> {
     item: PhantomData<fn() -> T>,
 }
 
+impl<T> ListState<T> {
+    pub(super) fn declared(&self) -> &Declared {
+        &self.declared
+    }
+}
+
 impl<T: Data> ListState<T> {
     /// A list of this name, which is unique among the collections of the operator and stays what it is: by it a restored job
     /// finds what was saved.

@@ -14,6 +14,12 @@ pub struct MapState<K, V> {
     types: PhantomData<fn() -> (K, V)>,
 }
 
+impl<K, V> MapState<K, V> {
+    pub(super) fn declared(&self) -> &Declared {
+        &self.declared
+    }
+}
+
 impl<K: Key, V: Data> MapState<K, V> {
     /// A map of this name, which is unique among the collections of the operator and stays what it is: by it a restored job
     /// finds what was saved.

@@ -42,7 +42,8 @@ fn state(key: u32, count: u64) -> Reading {
 fn an_instance_says_what_its_keys_have_and_which_are_not_its_own() {
     let world = World::new();
     let of = |instance| (0..100).filter(move |key| owner(*key, 2) == instance);
-    let (mine, never_seen, others) = (of(0).next().unwrap(), of(0).next_back().unwrap(), of(1).next().unwrap());
+    let (mine, never_seen, others) =
+        (of(0).next().unwrap(), of(0).next_back().unwrap(), of(1).next().unwrap());
     let mut rig = keyed(&world, 0, 2, &[]);
     rig.ask(mine, Do::Count);
     rig.ask(mine, Do::Count);
