@@ -11,9 +11,9 @@ pub use watershed_actors::{
 pub use watershed_runtime::{
     Aggregate, Boxed, Chain, CheckpointNode, Claim, Config, Difference, Drain, End, Error, ErrorKind,
     FailureNode, Fault, FaultKind, FaultPlace, InstanceNode, Job, KeyedStream, OperatorNode, Outcome,
-    RegionNode, Restart, Result, Resume, Savepoint, Seed, Shares, Simulated, Simulation, SimulationFailure,
-    Simulations, Simulator, SinkActor, SinkCall, Stream, Supervision, TimeNode, Topology, Tree, Violation,
-    millis, minutes, seconds, simulate, simulate_many,
+    RegionNode, Rescaled, Restart, Result, Resume, Savepoint, Seed, Shares, Simulated, Simulation,
+    SimulationFailure, Simulations, Simulator, SinkActor, SinkCall, Stream, Supervision, TimeNode, Topology,
+    Tree, Violation, millis, minutes, seconds, simulate, simulate_many,
 };
 pub use watershed_state::{
     Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups, LocalFs, SimulatedDisk, State, StateBackend,

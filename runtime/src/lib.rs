@@ -16,6 +16,7 @@ mod master;
 mod nodes;
 mod plan;
 pub mod remote;
+mod rescale;
 mod restart;
 mod savepoint;
 mod scratch;
@@ -30,6 +31,7 @@ mod tree;
 pub use config::{Config, Resume, millis, minutes, seconds};
 pub use error::{Error, ErrorKind, Result};
 pub use job::{End, Job, Outcome};
+pub use rescale::Rescaled;
 pub use restart::Restart;
 pub use savepoint::{Claim, Drain, Savepoint};
 pub use simulate::{

@@ -11,6 +11,8 @@
 //! ← {"sample":{"operator":"count","instance":0,"at_ms":1764045600000,"key":"the","record":"the"}}
 //! ← {"sample":{"operator":"count","instance":1,"at_ms":1764045600004,"key":"of","record":"of"}}
 //! ← "done"
+//! → {"version":1,"ask":{"rescale":{"operator":"count","parallelism":4}}}
+//! ← {"rescaled":{"operator":"count","from":2,"to":4,"checkpoint":17,"checkpoint_ms":41,"stopped_ms":12}}
 //! ```
 //!
 //! [`Client`] speaks it. To add a question: a variant of [`Ask`], one of [`Answer`], an arm in the session, and a command of

@@ -67,6 +67,10 @@ bugs! {
     RestartsWhileManifestIsWritten,
     FailedManifestNotRetracted,
     UnknownManifestTakenForFailed,
+    // Rescaling.
+    RescaledFromOlderCheckpoint,
+    CheckpointsDuringRescale,
+    RescaledAsIfRestarted,
     // Records that are left out.
     ErrorNotTakenBack,
     SkipListNotDurable,

@@ -88,7 +88,7 @@ pub use saved::{SavedDatabase, SavedInstance, SavedPart, read_saved};
 pub use savepoint::{read_savepoint, remove_savepoint, write_savepoint};
 pub use section::{Section, SectionKind};
 pub use snapshot::SliceProgress;
-pub use store::{CheckpointStore, Collected, Identity, Scanned, durable_skips};
+pub use store::{CheckpointStore, Collected, Identity, RescaledOperator, Scanned, durable_skips};
 pub use table::{KeyedTable, SnapshotBegun};
 pub use timers::TimerQueue;
 pub use uri::SnapshotPlace;

@@ -16,6 +16,7 @@ mod poison;
 mod processes;
 mod refusals;
 mod regions;
+mod rescale;
 mod resume;
 mod routing;
 mod savepoints;

@@ -9,6 +9,7 @@ use watershed_actors::Sample;
 
 use crate::remote::place;
 use crate::remote::protocol::{Answer, Ask, Refusal, Request};
+use crate::rescale::Rescaled;
 use crate::tree::Tree;
 
 /// A connection to a running job.
@@ -89,6 +90,18 @@ impl Client {
     pub fn replay_dead_letters(&mut self) -> Result<Vec<String>, RemoteError> {
         match self.ask(Ask::ReplayDeadLetters)? {
             Answer::Replaying { unknown_operators } => Ok(unknown_operators),
+            _ => Err(RemoteError::Confused),
+        }
+    }
+
+    /// Gives an operator another number of instances, and waits until they are all at work, as
+    /// [`Job::rescale`](crate::Job::rescale) does.
+    ///
+    /// # Errors
+    /// Why it cannot be done, or why there is no answer.
+    pub fn rescale(&mut self, operator: &str, parallelism: usize) -> Result<Rescaled, RemoteError> {
+        match self.ask(Ask::Rescale { operator: operator.to_string(), parallelism })? {
+            Answer::Rescaled(rescaled) => Ok(rescaled),
             _ => Err(RemoteError::Confused),
         }
     }

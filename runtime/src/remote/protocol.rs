@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use watershed_actors::Sample;
 
+use crate::rescale::Rescaled;
 use crate::tree::Tree;
 
 /// The version of the protocol. A job answers only those who speak its own.
@@ -35,6 +36,13 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
     },
+    /// To give an operator another number of instances: answered with [`Answer::Rescaled`] when all are at work again.
+    Rescale {
+        /// Name of the operator.
+        operator: String,
+        /// How many it is to have.
+        parallelism: usize,
+    },
 }
 
 /// A line from the job.
@@ -51,6 +59,8 @@ pub enum Answer {
         /// Operators with such letters that the job does not have.
         unknown_operators: Vec<String>,
     },
+    /// An operator has another number of instances.
+    Rescaled(Rescaled),
     /// The last of several answers has been given.
     Done,
     /// There is no answer to what was asked.
@@ -82,6 +92,12 @@ pub enum Refusal {
         operator: String,
         /// What there is.
         operators: Vec<String>,
+    },
+    /// An operator is not rescaled.
+    #[error("{why}")]
+    NotRescaled {
+        /// Why.
+        why: String,
     },
     /// Too many are connected.
     #[error("too many ask the job at once")]

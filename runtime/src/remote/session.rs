@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use watershed_actors::{Sample, Tap};
 
 use crate::control::Commands;
-use crate::master::{Command, Reply};
+use crate::master::{Command, Reply, WantedRescale};
 use crate::remote::protocol::{Answer, Ask, Refusal, Request};
 use crate::remote::server::Closed;
 
@@ -87,6 +87,16 @@ impl Session {
                 Ok(unknown_operators) => self.say(Answer::Replaying { unknown_operators }).await.map(Ok),
                 Err(unanswered) => Ok(Err(unanswered)),
             },
+            Ask::Rescale { operator, parallelism } => {
+                let wanted = |reply| Command::Rescale(WantedRescale { operator, parallelism, reply });
+                match self.ask_patiently(wanted).await {
+                    Ok(Ok(rescaled)) => self.say(Answer::Rescaled(rescaled)).await.map(Ok),
+                    Ok(Err(error)) => {
+                        Ok(Err(Unanswered::Refused(Refusal::NotRescaled { why: error.to_string() })))
+                    }
+                    Err(unanswered) => Ok(Err(unanswered)),
+                }
+            }
             Ask::Tap { operator, limit } => {
                 let name = operator.clone();
                 match self.ask(|reply| Command::Tap(name, reply)).await {
@@ -98,6 +108,21 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Asks the control plane for something that takes as long as it takes.
+    async fn ask_patiently<T: Send + 'static>(
+        &mut self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, Unanswered> {
+        let (sender, receiver) = oneshot::channel();
+        let reply: Reply<T> = Box::new(move |answer| drop(sender.send(answer)));
+        if self.commands.send(command(reply)).is_err() {
+            let gone = !self.commands.is_connected();
+            return Err(if gone { Unanswered::Ended } else { Unanswered::Refused(Refusal::Busy) });
+        }
+        // A control plane that is gone has dropped the reply.
+        receiver.await.map_err(|_| Unanswered::Ended)
     }
 
     /// Asks the control plane.
