@@ -3,6 +3,7 @@
 mod dead_letters;
 mod error;
 mod place;
+mod rescale;
 mod screen;
 mod snapshot;
 mod snapshots;
@@ -30,6 +31,7 @@ enum Command {
     Tree(tree::Options),
     Tap(tap::Options),
     DeadLetters(dead_letters::Options),
+    Rescale(rescale::Options),
     Snapshots(snapshots::Options),
     State(state::Options),
 }
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Tree(options) => tree::run(&options).map(success),
         Command::Tap(options) => tap::run(&options).map(success),
         Command::DeadLetters(options) => dead_letters::run(&options).map(success),
+        Command::Rescale(options) => rescale::run(&options).map(success),
         Command::Snapshots(options) => snapshots::run(&options),
         Command::State(options) => state::run(&options),
     };

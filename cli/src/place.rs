@@ -17,6 +17,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The job with this checkpoint folder or socket.
+    pub(crate) fn at(dir: &Path) -> Self {
+        Self { dir: Some(dir.to_path_buf()), socket: None }
+    }
+
     /// Connects to the job.
     pub(crate) fn connect(&self) -> Result<Client, RemoteError> {
         Client::connect(&self.path())
