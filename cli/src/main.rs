@@ -4,6 +4,7 @@ mod dead_letters;
 mod error;
 mod place;
 mod query;
+mod rescale;
 mod screen;
 mod snapshot;
 mod snapshots;
@@ -31,6 +32,7 @@ enum Command {
     Tap(tap::Options),
     Query(query::Options),
     DeadLetters(dead_letters::Options),
+    Rescale(rescale::Options),
     Snapshots(snapshots::Options),
     State(state::Options),
 }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Tap(options) => tap::run(&options).map(success),
         Command::Query(options) => query::run(&options).map(success),
         Command::DeadLetters(options) => dead_letters::run(&options).map(success),
+        Command::Rescale(options) => rescale::run(&options).map(success),
         Command::Snapshots(options) => snapshots::run(&options),
         Command::State(options) => state::run(&options),
     };

@@ -173,6 +173,23 @@ fn a_job_that_ends_while_it_is_watched_says_how() {
 }
 
 #[test]
+fn an_operator_is_rescaled_and_the_tool_says_how_long_that_took() {
+    let running = Running::new();
+    let line = printed(&["rescale", running.dir(), "count", "3"]);
+    assert!(line.starts_with("count: from 2 to 3 instances, with checkpoint "), "{line}");
+    assert!(line.contains("the job stood still for "), "{line}");
+    assert!(running.job.as_ref().unwrap().tree().unwrap().instance("count", 2).is_some());
+    let done = printed(&["rescale", &running.socket(), "count", "1", "--json"]);
+    let done: watershed::Rescaled = serde_json::from_str(&done).unwrap();
+    assert_eq!((done.from, done.to), (3, 1));
+    let complaint = refused(&["rescale", running.dir(), "cuont", "2"]);
+    assert_eq!(complaint, "watershed: there is no operator `cuont`; there are words, count\n");
+    let complaint = refused(&["rescale", running.dir(), "count", "1"]);
+    assert!(complaint.contains("`count` cannot be rescaled to 1 instances: it has so many already"));
+    running.end();
+}
+
+#[test]
 fn an_operator_that_is_not_there_is_refused_with_those_that_are() {
     let running = Running::new();
     let complaint = refused(&["tap", running.dir(), "cuont"]);

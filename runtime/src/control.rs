@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::host::{ActorsHost, EventMessage, Host, Surroundings};
 use crate::job::Outcome;
 use crate::master::{Command, Event, Master};
-use crate::plan::Plan;
 use crate::remote::Closing;
 use crate::startup::Start;
 
@@ -48,7 +47,8 @@ struct Control {
     alarm: Option<SpawnHandle>,
     result: SyncSender<Result<Outcome>>,
     closing: Closing,
-    mailbox: usize,
+    /// Tasks that there is room in the mailbox for.
+    tasks: usize,
     /// The result has been sent.
     settled: bool,
 }
@@ -57,7 +57,7 @@ impl Actor for Control {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        context.set_mailbox_capacity(self.mailbox);
+        self.make_room(context);
         self.master.start();
         self.settle(context);
     }
@@ -81,11 +81,21 @@ impl Handler<EventMessage> for Control {
 
     fn handle(&mut self, message: EventMessage, context: &mut Context<Self>) {
         self.master.handle(message.0);
+        self.make_room(context);
         self.settle(context);
     }
 }
 
 impl Control {
+    /// Sees to it that the mailbox is large enough for the tasks that there are, as a rescaling changes their number.
+    fn make_room(&mut self, context: &mut Context<Self>) {
+        let tasks = self.master.task_count();
+        if tasks > self.tasks {
+            context.set_mailbox_capacity(EVENTS_PER_TASK * (tasks + 1));
+            self.tasks = tasks;
+        }
+    }
+
     /// Sets the alarm anew, or ends.
     fn settle(&mut self, context: &mut Context<Self>) {
         if let Some(alarm) = self.alarm.take() {
@@ -128,12 +138,7 @@ pub(crate) struct Outside {
 }
 
 /// Starts the control plane on a thread of its own. Returns when it can be spoken to.
-pub(crate) fn start(
-    plan: Plan,
-    config: Config,
-    start: Start,
-    outside: Outside,
-) -> Result<(Commands, Receiver<()>)> {
+pub(crate) fn start(config: Config, start: Start, outside: Outside) -> Result<(Commands, Receiver<()>)> {
     let (ready, address) = sync_channel(1);
     let (ending, ended) = sync_channel(1);
     let Outside { clock, fs, signals, result, closing } = outside;
@@ -146,18 +151,17 @@ pub(crate) fn start(
         system.block_on(async move {
             let handles = arbiters.iter().map(Arbiter::handle).collect();
             let pool = Arc::new(crate::host::BlockingPool(tokio::runtime::Handle::current()));
-            let mailbox = EVENTS_PER_TASK * (plan.tasks.len() + 1);
             let control = Control::create(|context| {
                 let events = Arc::new(crate::host::EventAddress(context.address()));
                 let surroundings = Surroundings { clock: Arc::clone(&clock), pool, fs, events };
                 let host = Host::Actors(ActorsHost { surroundings, arbiters: handles });
                 Control {
-                    master: Master::new(plan, config, host, start),
+                    master: Master::new(config, host, start),
                     clock,
                     alarm: None,
                     result,
                     closing,
-                    mailbox,
+                    tasks: 0,
                     settled: false,
                 }
             });

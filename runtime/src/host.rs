@@ -66,6 +66,15 @@ impl Host {
         }
     }
 
+    /// The tasks are others from now on, with these names. All that there were are gone.
+    pub(crate) fn rescaled(&self, names: Vec<String>) {
+        match self {
+            // Each has its own address.
+            Self::Actors(_) => {}
+            Self::Simulated(host) => host.world.rescaled(names),
+        }
+    }
+
     /// Starts a task on the thread of a slot.
     pub(crate) fn spawn<T: Task + 'static>(
         &self,

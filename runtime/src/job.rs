@@ -10,9 +10,10 @@ use crate::config::{Config, ControlSocket};
 use crate::control::{self, Commands, Outside};
 use crate::error::{Error, Result};
 use crate::host::simulated;
-use crate::master::{Command, Then, Wanted};
+use crate::master::{Command, Then, Wanted, WantedRescale};
 use crate::plan::Plan;
 use crate::remote::{Closing, Socket, serve, socket_in};
+use crate::rescale::Rescaled;
 use crate::savepoint::{Drain, Savepoint};
 use crate::scratch::ScratchPlace;
 use crate::startup;
@@ -161,6 +162,23 @@ impl Job {
         self.make_savepoint(uri, if drain == Drain::Yes { Then::Drain } else { Then::Stop })
     }
 
+    /// Gives an operator another number of instances while the job runs: it makes a checkpoint, stops, and goes on from it.
+    /// Sinks without a parallelism of their own follow. Returns when all instances are at work again. Sinks that write at least
+    /// once may show again what came while the checkpoint was made.
+    ///
+    /// A process that is started again goes on with the new number, until the wiring or the configuration gives the operator
+    /// another one than it did now.
+    ///
+    /// # Errors
+    /// If it cannot be done, and why. The job goes on as it was, unless the error says that it has ended.
+    pub fn rescale(&self, operator: &str, parallelism: usize) -> Result<Rescaled> {
+        let (reply, answer) = sync_channel(1);
+        let reply = Box::new(move |rescaled| drop(reply.try_send(rescaled)));
+        let wanted = WantedRescale { operator: operator.to_string(), parallelism, reply };
+        self.command(Command::Rescale(wanted))?;
+        answer.recv().unwrap_or_else(|_| Err(Error::config("the job has ended")))
+    }
+
     fn make_savepoint(&self, uri: &str, then: Then) -> Result<Savepoint> {
         let (reply, answer) = sync_channel(1);
         let reply = Box::new(move |savepoint| drop(reply.try_send(savepoint)));
@@ -217,12 +235,12 @@ fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
              exactly-once output that is visible by then comes again"
         );
     }
-    let start = startup::start((&plan, &splits), &config, checkpoints, &fs, &*clock)?;
+    let start = startup::start((plan, &splits), &config, checkpoints, &fs, &*clock)?;
     let socket = open_socket(&config)?;
     let (closing, closed) = Closing::new();
     let (sender, result): (SyncSender<Result<Outcome>>, _) = sync_channel(1);
     let (commands, ended) =
-        control::start(plan, config, start, Outside { clock, fs, signals, result: sender, closing })?;
+        control::start(config, start, Outside { clock, fs, signals, result: sender, closing })?;
     let unheard = socket.and_then(|socket| serve(socket, commands.clone(), closed));
     Ok(Job(Inner::Threads { commands, result, ended, unheard }))
 }

@@ -18,6 +18,7 @@ mod offline;
 mod plan;
 mod query;
 pub mod remote;
+mod rescale;
 mod restart;
 mod savepoint;
 mod scratch;
@@ -35,6 +36,7 @@ pub use job::{End, Job, Outcome};
 pub use offline::{
     KeyedStates, OperatorWriter, SavedOperator, SavedTimer, SavepointReader, SavepointWriter, SplitPosition,
 };
+pub use rescale::Rescaled;
 pub use restart::Restart;
 pub use savepoint::{Claim, Drain, Savepoint};
 pub use simulate::{

@@ -11,6 +11,7 @@ mod queries;
 mod records;
 mod recovery;
 mod region;
+mod rescale;
 mod rollback;
 mod savepoints;
 mod watchdog;
@@ -24,7 +25,7 @@ use watershed_actors::{
     TaskWaker,
 };
 use watershed_state::bug::{self, Bug};
-use watershed_state::{CheckpointStore, Identity, Manifest};
+use watershed_state::{CheckpointStore, Identity, Manifest, SavedInstance};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -41,6 +42,8 @@ pub(crate) use poison::{Finding, Poison};
 pub(crate) use queries::Answered;
 use records::Marks;
 use region::{Phase, Region};
+use rescale::Rescaling;
+pub(crate) use rescale::WantedRescale;
 pub(crate) use savepoints::{Savepoints, Then, Wanted};
 use watchdog::Watchdog;
 
@@ -56,6 +59,8 @@ pub(crate) enum Event {
     Copied { checkpoint: u64, bytes: Result<u64, String> },
     /// What a region needs to restart was read, or could not be.
     Loaded { region: usize, run: u32, result: Result<BTreeMap<usize, Arc<Restored>>, String> },
+    /// What a checkpoint holds was read for a rescaling, or could not be, or does not fit.
+    ReadForRescale { checkpoint: u64, saved: Result<BTreeMap<usize, Vec<SavedInstance>>, String> },
     /// Somebody outside wants something.
     Command(Command),
 }
@@ -92,6 +97,8 @@ pub(crate) enum Command {
     Stop,
     /// Make a savepoint.
     Savepoint(Wanted),
+    /// Give an operator another number of instances.
+    Rescale(WantedRescale),
 }
 
 /// How long tasks may take to stop after a failure or at the end.
@@ -106,7 +113,7 @@ pub(crate) struct Master {
     host: Host,
     store: CheckpointStore,
     identity: Identity,
-    /// First run of this process.
+    /// First run of this process, or of this plan.
     process_run: u32,
     next_run: u32,
     next_checkpoint: u64,
@@ -114,13 +121,15 @@ pub(crate) struct Master {
     newest: Option<u64>,
     /// What is known of it.
     newest_made: Option<CheckpointNode>,
-    /// What the process began with, per actor; let go once every region has a checkpoint of this process.
+    /// What the process or the plan began with, per actor; let go once every region has a checkpoint since.
     origin: BTreeMap<usize, Arc<Restored>>,
     /// Where databases live.
     scratch: Scratch,
     origin_checkpoint: Option<u64>,
     already_finished: bool,
     regions: Vec<Region>,
+    /// Restarts of regions under earlier plans.
+    restarts_before: u32,
     escalation: Escalation,
     watchdog: Watchdog,
     tasks: Vec<TaskLife>,
@@ -133,6 +142,7 @@ pub(crate) struct Master {
     collecting: bool,
     stop_requested: bool,
     savepoints: Savepoints,
+    rescaling: Option<Rescaling>,
     /// The last checkpoint is complete; the job ends when everything up to it is committed.
     closing: Option<(u64, End)>,
     ending: Option<Ending>,
@@ -180,12 +190,14 @@ struct Ending {
 }
 
 impl Master {
-    pub(crate) fn new(plan: Plan, config: Config, host: Host, start: Start) -> Self {
+    pub(crate) fn new(config: Config, host: Host, start: Start) -> Self {
+        let plan = start.plan;
         let regions = plan.regions.iter().map(|tasks| Region::new(tasks.clone(), start.run));
         let interval = config.checkpoint_interval.map_or(u64::MAX, |interval| interval.as_nanos() as u64);
         let now = host.surroundings().clock.nanos();
         Self {
             regions: regions.collect(),
+            restarts_before: 0,
             escalation: rollback::budgets(&plan, &config, &start.identity.lineage),
             watchdog: Watchdog::default(),
             tasks: plan.tasks.iter().map(|_| TaskLife::default()).collect(),
@@ -210,6 +222,7 @@ impl Master {
             collecting: false,
             stop_requested: false,
             savepoints: Savepoints::owning(start.claimed),
+            rescaling: None,
             closing: None,
             ending: None,
             result: None,
@@ -218,11 +231,16 @@ impl Master {
 
     /// Launches everything.
     pub(crate) fn start(&mut self) {
+        self.launch_all();
+        self.advance();
+    }
+
+    /// Launches all regions, with what the process or the plan begins with.
+    fn launch_all(&mut self) {
         for region in 0..self.regions.len() {
             let restored = self.origin.clone();
             self.launch(region, &restored);
         }
-        self.advance();
     }
 
     /// Takes an event.
@@ -233,6 +251,7 @@ impl Master {
             Event::Collected => self.collecting = false,
             Event::Copied { checkpoint, bytes } => self.copied(checkpoint, bytes),
             Event::Loaded { region, run, result } => self.loaded(region, run, result),
+            Event::ReadForRescale { checkpoint, saved } => self.begin_rescale(checkpoint, saved),
             Event::Command(command) => self.commanded(command),
         }
         self.advance();
@@ -252,6 +271,7 @@ impl Master {
         for region in 0..self.regions.len() {
             self.advance_region(region, now);
         }
+        self.advance_rescale(now);
         self.advance_checkpoints(now);
         self.check_closing();
         self.check_ending(now);
@@ -266,6 +286,16 @@ impl Master {
         regions.chain([self.checkpoint_alarm(), self.watch_alarm()]).min().unwrap_or(u64::MAX)
     }
 
+    /// How many tasks there are, or will be.
+    pub(crate) fn task_count(&self) -> usize {
+        self.tasks.len().max(self.rescaling.as_ref().map_or(0, Rescaling::task_count))
+    }
+
+    /// The operators, and how many instances each has.
+    pub(crate) fn operators(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.plan.nodes.iter().map(|node| (&*node.name, node.parallelism))
+    }
+
     /// How the job ended, once it has.
     pub(crate) fn take_result(&mut self) -> Option<Result<Outcome, Error>> {
         self.result.take()
@@ -277,6 +307,10 @@ impl Master {
 
     fn reported(&mut self, report: Report) {
         let Report { task, run, event } = report;
+        if task.0 as usize >= self.tasks.len() {
+            // There were more of them before a rescaling.
+            return;
+        }
         let region = self.plan.task(task).region;
         if run != self.regions[region].run || self.tasks[task.0 as usize].state == TaskState::Abandoned {
             // From a run that is over.
@@ -325,6 +359,7 @@ impl Master {
                 self.stop_requested = true;
             }
             Command::Savepoint(wanted) => self.wants_savepoint(wanted),
+            Command::Rescale(wanted) => self.wants_rescale(wanted),
         }
     }
 
@@ -364,6 +399,7 @@ impl Master {
             return;
         }
         self.drop_savepoints();
+        self.drop_rescale();
         let mut waiting = BTreeSet::new();
         self.fence();
         for (index, life) in self.tasks.iter_mut().enumerate() {
@@ -413,7 +449,7 @@ impl Master {
             end,
             checkpoint: self.newest,
             checkpoints: self.ledger.completed(),
-            restarts: self.regions.iter().map(|region| region.restarts).sum(),
+            restarts: self.restarts_before + self.regions.iter().map(|region| region.restarts).sum::<u32>(),
             tree: self.tree(),
             steps: 0,
         }

@@ -3,6 +3,7 @@
 mod check;
 mod dead_letters;
 mod explain;
+mod rescale;
 
 pub(crate) use check::name_of_actor;
 pub(crate) use dead_letters::{LETTER_SINK, with_dead_letters};
@@ -29,6 +30,14 @@ pub(crate) struct Plan {
     pub(crate) tasks: Vec<PlannedTask>,
     /// Tasks of each region: what is connected by channels, and so is rolled back together.
     pub(crate) regions: Vec<Vec<TaskId>>,
+    wiring: Arc<Wiring>,
+}
+
+/// What a plan is made of.
+struct Wiring {
+    graph: Graph,
+    /// Instances of each actor, as wiring and configuration have it.
+    widths: Vec<usize>,
 }
 
 pub(crate) struct PlannedNode {
@@ -82,6 +91,12 @@ impl Plan {
 
     /// Plans a topology.
     pub(crate) fn new(topology: &str, graph: &Graph, config: &Config) -> Result<Self, Error> {
+        let wiring = Wiring { graph: graph.clone(), widths: widths(graph, config) };
+        Self::of(topology, graph, &Arc::new(wiring), config)
+    }
+
+    /// Plans a wiring as it is in `graph`, where some actors may have another parallelism.
+    fn of(topology: &str, graph: &Graph, wiring: &Arc<Wiring>, config: &Config) -> Result<Self, Error> {
         check::names(graph)?;
         check::ends(graph)?;
         check::side_outputs(graph)?;
@@ -119,7 +134,8 @@ impl Plan {
             }));
         }
         let regions = regions(graph, &edges, &nodes, &mut tasks);
-        Ok(Self { topology: topology.to_string(), nodes, edges, tasks, regions })
+        let wiring = Arc::clone(wiring);
+        Ok(Self { topology: topology.to_string(), nodes, edges, tasks, regions, wiring })
     }
 
     pub(crate) fn task(&self, id: TaskId) -> PlannedTask {

@@ -13,6 +13,8 @@
 //! ← "done"
 //! → {"version":1,"ask":{"query":{"operator":"count","key":"\"the\""}}}
 //! ← {"state":{"found":{"key":"the","state":71}}}
+//! → {"version":1,"ask":{"rescale":{"operator":"count","parallelism":4}}}
+//! ← {"rescaled":{"operator":"count","from":2,"to":4,"checkpoint":17,"checkpoint_ms":41,"stopped_ms":12}}
 //! ```
 //!
 //! [`Client`] speaks it. To add a question: a variant of [`Ask`], one of [`Answer`], an arm in the session, and a command of

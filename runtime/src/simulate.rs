@@ -100,6 +100,8 @@ pub struct Simulated {
     pub restarts: u32,
     /// Complete checkpoints.
     pub checkpoints: u64,
+    /// Operators that were rescaled while the job ran.
+    pub rescales: u64,
     /// What went wrong on the way, or would have, had the job not finished before.
     pub faults: Vec<Fault>,
     /// A number that depends on all that happened: equal runs have equal ones.
@@ -180,8 +182,9 @@ impl<'a> Simulator<'a> {
         self
     }
 
-    /// Each life of the process has another parallelism. For topologies that can be rescaled, which those with state per
-    /// instance cannot, and whose output does not depend on it.
+    /// Each life of the process has another parallelism, and operators are rescaled while the job runs
+    /// ([`FaultKind::Rescale`]). For topologies that can be rescaled, which those with state per instance cannot, and whose
+    /// output does not depend on it.
     pub fn rescales(mut self) -> Self {
         self.choices.rescales = true;
         self
@@ -330,6 +333,7 @@ fn simulated(seed: Seed, scenario: Scenario, played: Played) -> Simulated {
         steps: played.counts.steps,
         restarts: played.restarts,
         checkpoints: played.history.completed,
+        rescales: played.history.rescaled,
         faults: scenario.faults,
         trace: played.history.trace,
         output: played.shown.into_iter().map(|(sink, (_, records))| (sink, records)).collect(),

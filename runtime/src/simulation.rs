@@ -21,6 +21,8 @@ pub struct Simulation {
     pub(crate) stop_at: Option<u64>,
     /// When somebody wants a savepoint, where, and what is to become of the job then.
     pub(crate) savepoint_at: Vec<(u64, String, Then)>,
+    /// When somebody wants an operator to have how many instances.
+    pub(crate) rescale_at: Vec<(u64, String, usize)>,
     pub(crate) steps_max: u64,
     /// Slots of state that one slice of a snapshot looks at: few, as much can happen between one slice and the next.
     pub(crate) slice_slots: usize,
@@ -41,6 +43,7 @@ impl Simulation {
             die_at: None,
             stop_at: None,
             savepoint_at: Vec::new(),
+            rescale_at: Vec::new(),
             steps_max: 50_000_000,
             slice_slots: 16,
             begin_nanos: 0,
@@ -91,6 +94,12 @@ impl Simulation {
     pub fn stop_with_savepoint_at(mut self, step: u64, uri: &str, drain: Drain) -> Self {
         let then = if drain == Drain::Yes { Then::Drain } else { Then::Stop };
         self.savepoint_at.push((step, uri.to_string(), then));
+        self
+    }
+
+    /// Somebody wants an operator to have so many instances at this step, as [`Job::rescale`](crate::Job::rescale) does.
+    pub fn rescale_at(mut self, step: u64, operator: &str, parallelism: usize) -> Self {
+        self.rescale_at.push((step, operator.to_string(), parallelism));
         self
     }
 

@@ -27,6 +27,8 @@ pub(crate) const CHECKPOINT_BLOCK: u64 = 64;
 
 /// What the control plane begins with.
 pub(crate) struct Start {
+    /// The plan, as the job was left.
+    pub(crate) plan: Plan,
     pub(crate) store: CheckpointStore,
     pub(crate) identity: Identity,
     /// First run of this process.
@@ -48,7 +50,7 @@ pub(crate) struct Start {
 
 /// Opens the checkpoints and decides what to go on from.
 pub(crate) fn start(
-    (plan, splits): (&Plan, &Splits),
+    (plan, splits): (Plan, &Splits),
     config: &Config,
     (checkpoints, scratch): (Objects, ScratchPlace),
     outputs: &Fs,
@@ -60,7 +62,13 @@ pub(crate) fn start(
         scratch.check_writable()?;
     }
     let before = store.identity().map_err(unusable_identity)?;
-    let mut chosen = choose(plan, config, &store, before.as_ref(), outputs)?;
+    // The history goes on only where it is taken up at its end.
+    let same_history = config.resume == Resume::Latest && is_of_history(config, before.as_ref());
+    let (plan, rescaled) = match &before {
+        Some(identity) if same_history => plan.goes_on_from(&identity.rescaled, config),
+        _ => (plan, Vec::new()),
+    };
+    let mut chosen = choose(&plan, config, &store, before.as_ref(), outputs)?;
     let savepoint = savepoint_to_start_from(config, outputs, before.as_ref(), chosen.is_some())?;
     let begins_at_savepoint = savepoint.is_some();
     let mut place = SnapshotPlace::from(Arc::clone(store.objects()));
@@ -78,15 +86,13 @@ pub(crate) fn start(
     }
     let run = if bug::is(Bug::RunReusedByNextProcess) { 1 } else { run_before + 1 };
     if let Some(manifest) = &chosen {
-        check_manifest(plan, config, manifest)?;
+        check_manifest(&plan, config, manifest)?;
         if !begins_at_savepoint {
             store.settle(manifest.checkpoint)?;
         }
-        restored = load(plan, &place, begins_at_savepoint, manifest, run)?;
+        restored = load(&plan, &place, begins_at_savepoint, manifest, run)?;
     }
-    let new_splits = compare_splits(plan, splits, &restored)?;
-    // The history goes on only where it is taken up at its end.
-    let same_history = config.resume == Resume::Latest && is_of_history(config, before.as_ref());
+    let new_splits = compare_splits(&plan, splits, &restored)?;
     let lineage = match &before {
         Some(identity) if same_history => identity.lineage.clone(),
         _ => new_lineage(clock, run, config.simulation.is_some()),
@@ -103,11 +109,12 @@ pub(crate) fn start(
         Resume::From(checkpoint) => Some(checkpoint),
     };
     let (run_reserved, reserved_checkpoints) = (run + RUN_BLOCK, reserved);
-    let identity = Identity { lineage, run: run_reserved, reserved_checkpoints, began_at, began_from };
+    let identity =
+        Identity { lineage, run: run_reserved, reserved_checkpoints, began_at, began_from, rescaled };
     store.save_identity(&identity)?;
     let requests = config.dead_letter_folder().map(|folder| (Arc::clone(outputs), folder.join(REQUESTS)));
     let mut poison = Poison::open(&store, requests)?;
-    let nothing_new = !new_splits && !any_replay(plan, &mut poison, &restored)?;
+    let nothing_new = !new_splits && !any_replay(&plan, &mut poison, &restored)?;
     let already_finished = chosen.as_ref().is_some_and(|manifest| manifest.finished) && nothing_new;
     let checkpoint_made = chosen.map(|manifest| CheckpointNode {
         id: manifest.checkpoint,
@@ -128,6 +135,7 @@ pub(crate) fn start(
         tracing::warn!(%error, "old checkpoints could not be collected");
     }
     Ok(Start {
+        plan,
         store,
         identity,
         run,

@@ -68,6 +68,10 @@ bugs! {
     RestartsWhileManifestIsWritten,
     FailedManifestNotRetracted,
     UnknownManifestTakenForFailed,
+    // Rescaling.
+    RescaledFromOlderCheckpoint,
+    CheckpointsDuringRescale,
+    RescaledAsIfRestarted,
     // Records that are left out.
     ErrorNotTakenBack,
     SkipListNotDurable,

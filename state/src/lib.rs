@@ -106,7 +106,7 @@ pub use savepoint::{
 };
 pub use section::{Section, SectionKind};
 pub use snapshot::SliceProgress;
-pub use store::{CheckpointStore, Collected, Identity, Scanned, durable_skips};
+pub use store::{CheckpointStore, Collected, Identity, RescaledOperator, Scanned, durable_skips};
 pub use table::{Additions, KeyedTable, SnapshotBegun, Sweep, TableKey, TableState, Timed};
 pub use timers::TimerQueue;
 pub use ttl::Ttl;

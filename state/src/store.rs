@@ -63,6 +63,20 @@ pub struct Identity {
     /// The savepoint that this history began at, if it began at one.
     #[serde(default)]
     pub began_from: Option<String>,
+    /// Operators that were rescaled while the job ran.
+    #[serde(default)]
+    pub rescaled: Vec<RescaledOperator>,
+}
+
+/// An operator that has another parallelism than its wiring says, as it was rescaled while the job ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RescaledOperator {
+    /// Its name.
+    pub operator: String,
+    /// How many instances the wiring and the configuration gave it then. Once they say something else, that counts.
+    pub wired: u32,
+    /// How many it was given instead.
+    pub parallelism: u32,
 }
 
 /// The id of a checkpoint, and its manifest or what is wrong with that.

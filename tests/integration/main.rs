@@ -22,6 +22,7 @@ mod processes;
 mod query;
 mod refusals;
 mod regions;
+mod rescale;
 mod resume;
 mod routing;
 mod savepoints;

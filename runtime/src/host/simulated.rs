@@ -12,8 +12,9 @@ use crate::error::Error;
 use crate::host::{EventSink, Host, Surroundings, TaskHandle};
 use crate::job::Outcome;
 use crate::job::{End, checkpoint_place};
-use crate::master::{Command, Event, Master, Wanted};
+use crate::master::{Command, Event, Master, Reply, Wanted, WantedRescale};
 use crate::plan::Plan;
+use crate::rescale::Rescaled;
 use crate::simulate::{Fate, Instead, Script};
 use crate::simulation::{Dice, Simulation, VirtualClock};
 use crate::startup;
@@ -186,6 +187,19 @@ impl World {
         delay.or_else(|| lock(&self.state).behind.contains_key(&channel).then_some(0))
     }
 
+    /// The tasks are others from now on.
+    pub(crate) fn rescaled(&self, names: Vec<String>) {
+        let mut state = lock(&self.state);
+        let gone = (std::mem::take(&mut state.tasks), std::mem::take(&mut state.ready));
+        state.alarms.clear();
+        state.stalled.clear();
+        drop(state);
+        drop(gone);
+        if let Some(script) = &self.script {
+            script.name_tasks(names);
+        }
+    }
+
     /// Leaves behind all that is on a slot.
     pub(crate) fn replace(&self, slot: usize) {
         let mut state = lock(&self.state);
@@ -339,12 +353,15 @@ pub(crate) fn start(
     let clock = Arc::new(VirtualClock::starting_at(simulation.begin_nanos));
     let splits = startup::check_nodes(&plan, &fs)?;
     let checkpoints = checkpoint_place(&config, &fs)?;
-    let start = startup::start((&plan, &splits), &config, checkpoints, &fs, &*clock)?;
+    let start = startup::start((plan, &splits), &config, checkpoints, &fs, &*clock)?;
     let world = World::new(Arc::clone(&clock), simulation.script.clone());
+    if let Some(script) = &world.script {
+        script.name_tasks(start.plan.task_names());
+    }
     let surroundings =
         Surroundings { clock, pool: Arc::clone(&world) as _, fs, events: Arc::clone(&world) as _ };
     let host = Host::Simulated(SimulatedHost { surroundings, world: Arc::clone(&world) });
-    Ok((Master::new(plan, config, host, start), world))
+    Ok((Master::new(config, host, start), world))
 }
 
 /// How a simulated life came to its end.
@@ -396,6 +413,10 @@ pub(crate) fn play(mut master: Master, world: &Arc<World>, simulation: &Simulati
                 let wanted = Wanted { uri, then, reply: Box::new(|_| {}) };
                 master.handle(Event::Command(Command::Savepoint(wanted)));
             }
+            Some(Instead::Rescale(wanted)) => {
+                let wanted = wanted.unwrap_or_else(|| some_rescaling(&master, &mut dice));
+                rescale(world, &mut master, wanted);
+            }
             Some(Instead::Panic) => crash_one(world, turn, &mut dice),
             Some(Instead::Hang) => hang_one(world, turn, &mut dice),
             Some(Instead::Stall(nanos)) => stall_one(world, turn, nanos, &mut dice),
@@ -446,6 +467,9 @@ impl World {
         }
         if let Some((_, uri, then)) = simulation.savepoint_at.iter().find(|(at, ..)| *at == step) {
             return Some(Instead::Savepoint(uri.clone(), *then));
+        }
+        if let Some((_, operator, instances)) = simulation.rescale_at.iter().find(|(at, ..)| *at == step) {
+            return Some(Instead::Rescale(Some((operator.clone(), *instances))));
         }
         if simulation.panic_at.contains(&step) {
             return Some(Instead::Panic);
@@ -557,6 +581,36 @@ fn take_turn(world: &Arc<World>, master: &mut Master, turn: Turn) {
             }
         }
     }
+}
+
+/// Instances that an operator is rescaled to at most, where the dice decide.
+const RESCALED_TO: usize = 4;
+
+/// Any operator, and a number of instances that it does not have.
+fn some_rescaling(master: &Master, dice: &mut Dice) -> (String, usize) {
+    let operators: Vec<(&str, usize)> = master.operators().collect();
+    let (operator, instances) = operators[dice.below(operators.len())];
+    let others: Vec<usize> = (1..=RESCALED_TO).filter(|other| *other != instances).collect();
+    (operator.to_string(), others[dice.below(others.len())])
+}
+
+/// Somebody wants an operator to have so many instances.
+fn rescale(world: &World, master: &mut Master, (operator, parallelism): (String, usize)) {
+    let script = world.script.clone();
+    if let Some(script) = &script {
+        script.is_asked(format!("`{operator}` is to have {parallelism} instances"));
+    }
+    let reply: Reply<Result<Rescaled, Error>> = Box::new(move |rescaled| {
+        let Some(script) = &script else { return };
+        match rescaled {
+            Ok(Rescaled { operator, from, to, checkpoint, .. }) => script.rescaled(format!(
+                "`{operator}` went from {from} to {to} instances with checkpoint {checkpoint}"
+            )),
+            Err(error) => script.is_asked(error.to_string()),
+        }
+    });
+    let wanted = WantedRescale { operator, parallelism, reply };
+    master.handle(Event::Command(Command::Rescale(wanted)));
 }
 
 /// Lets the task whose turn it is fail, or any if it is nobody's.

@@ -25,6 +25,9 @@ impl Master {
         if let Some((_, again)) = self.unsettled {
             return again;
         }
+        if self.rescale_holds_checkpoints() {
+            return u64::MAX;
+        }
         match self.ledger.collecting() {
             Some(pending) => {
                 pending.since_nanos.saturating_add(self.config.checkpoint_timeout.as_nanos() as u64)
@@ -51,7 +54,7 @@ impl Master {
             let missing: Vec<String> = self.ledger.missing().map(|task| self.plan.name_of(task)).collect();
             self.abort_checkpoint(id, &format!("it took too long; still missing: {}", missing.join(", ")));
         }
-        if !self.ledger.is_idle() || self.closing.is_some() {
+        if !self.ledger.is_idle() || self.closing.is_some() || self.rescale_holds_checkpoints() {
             return;
         }
         let Some(regions) = self.can_take_part() else { return };
@@ -61,6 +64,9 @@ impl Master {
         let retrying = self.ledger.failures() > 0 && now < self.checkpoint_due;
         let purpose = if self.stop_requested && all_running && !retrying {
             Purpose::Stop
+        } else if all_running && self.rescale_is_due() {
+            // Before the last one: who has asked for it by then has it done.
+            Purpose::Rescale
         } else if all_ended && !retrying {
             Purpose::Final
         } else if all_running && self.savepoints.is_due() {
@@ -73,6 +79,9 @@ impl Master {
         if let Err(error) = self.begin_checkpoint(purpose, &regions, now) {
             tracing::warn!(%error, "a checkpoint could not begin; the job goes on");
             self.ledger.failed_to_begin();
+            if purpose == Purpose::Rescale {
+                self.call_off_rescale(&format!("its checkpoint could not begin: {error}"));
+            }
             self.schedule_next(now);
         }
     }
@@ -128,6 +137,9 @@ impl Master {
             life.records.checkpoint_begins(life.counters.records());
         }
         self.savepoints.checkpoint_begins(id, purpose);
+        if purpose == Purpose::Rescale {
+            self.rescale_checkpoint_begins(id);
+        }
         self.ledger.begin(id, purpose, now, tasks);
         Ok(())
     }
@@ -242,6 +254,7 @@ impl Master {
         self.schedule_next(now);
         if let Stored::Failed(reason) = stored {
             self.savepoints.checkpoint_failed(checkpoint, &reason);
+            self.rescale_checkpoint_failed(checkpoint, &reason);
             // What was prepared for it stays prepared, for the next one.
             tracing::warn!(checkpoint, reason, "a checkpoint could not be stored; the job goes on");
             return;
@@ -262,6 +275,9 @@ impl Master {
         });
         if let Some((manifest, _)) = &manifest {
             self.copy_savepoint(checkpoint, manifest);
+        }
+        if bug::is(Bug::RescaledFromOlderCheckpoint) {
+            self.read_for_rescale(checkpoint);
         }
         for region in 0..self.regions.len() {
             let tasks = self.regions[region].tasks.clone();
@@ -285,6 +301,7 @@ impl Master {
         let all_running = self.regions.iter().all(|region| region.phase == Phase::Running);
         match pending.purpose {
             Purpose::Periodic | Purpose::Savepoint => {}
+            Purpose::Rescale => self.read_for_rescale(checkpoint),
             // One that failed meanwhile has not committed: it comes back, and then there is another last checkpoint.
             Purpose::Final | Purpose::Stop if !all_running => {}
             Purpose::Final if self.savepoints.draining => self.closing = Some((checkpoint, End::Stopped)),
@@ -325,6 +342,7 @@ impl Master {
         }
         tracing::warn!(checkpoint, reason, "a checkpoint was given up; the job goes on");
         self.savepoints.checkpoint_failed(checkpoint, reason);
+        self.rescale_checkpoint_failed(checkpoint, reason);
         self.next_checkpoint -= u64::from(bug::is(Bug::CheckpointIdReused));
         for index in 0..self.tasks.len() {
             self.tell(TaskId(index as u32), Control::Abort(checkpoint));

@@ -43,6 +43,8 @@ pub(crate) enum Purpose {
     Final,
     /// Somebody wants a savepoint.
     Savepoint,
+    /// The job is to go on from it with another parallelism.
+    Rescale,
     /// The job is asked to stop: the last one of this process.
     Stop,
 }

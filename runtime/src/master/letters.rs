@@ -91,6 +91,11 @@ impl Letters {
         self.unsaved.retain(|(of, ..)| *of != task);
     }
 
+    /// All tasks are others, and go on from a complete checkpoint.
+    pub(super) fn rescaled(&mut self) {
+        self.unsaved.clear();
+    }
+
     /// A checkpoint is complete: whoever lists the letters sees which ones have been replayed for good.
     pub(super) fn complete(&mut self, checkpoint: u64) {
         let unsaved = std::mem::take(&mut self.unsaved);

@@ -1,4 +1,4 @@
-//! Reading what a region restarts from: its parts of a checkpoint, each by a job of its own beside the control plane.
+//! Reading what tasks restart from: parts of a checkpoint, each by a job of its own beside the control plane.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,11 @@ use crate::host::EventSink;
 use crate::master::{Event, Master};
 use crate::plan::Plan;
 
-/// What is shared by the jobs that read the parts of a region.
+/// What each instance has saved, for each actor.
+pub(super) type Read = BTreeMap<usize, Vec<SavedInstance>>;
+
+/// What is shared by the jobs that read parts.
 struct Loading {
-    region: usize,
-    run: u32,
-    process_run: u32,
     events: Arc<dyn EventSink>,
     progress: Mutex<Progress>,
 }
@@ -22,26 +22,42 @@ struct Loading {
 struct Progress {
     /// Jobs that are not done yet.
     waiting: usize,
-    /// What each instance has saved, for each actor.
-    nodes: BTreeMap<usize, Vec<SavedInstance>>,
+    nodes: Read,
     failed: Option<String>,
+    /// Makes the event of it, once all is read.
+    done: Option<Done>,
 }
 
+type Done = Box<dyn FnOnce(Result<Read, String>) -> Event + Send>;
+
 impl Master {
-    /// Reads the parts of a region. The last job tells the control plane.
-    pub(super) fn load(&self, region: usize, run: u32, parts: &BTreeMap<TaskId, InstancePart>) {
+    /// Reads the parts that a region restarts from.
+    pub(super) fn load_region(&self, region: usize, run: u32, parts: &BTreeMap<TaskId, InstancePart>) {
+        let process_run = self.process_run;
+        let restored =
+            move |instances| Arc::new(Restored { instances, from_this_process: true, process_run });
+        self.load(parts, move |read| {
+            let nodes = |read: Read| read.into_iter().map(|(node, instances)| (node, restored(instances)));
+            Event::Loaded { region, run, result: read.map(|read| nodes(read).collect()) }
+        });
+    }
+
+    /// Reads parts. The last job tells the control plane.
+    pub(super) fn load(
+        &self,
+        parts: &BTreeMap<TaskId, InstancePart>,
+        done: impl FnOnce(Result<Read, String>) -> Event + Send + 'static,
+    ) {
         let surroundings = self.host.surroundings();
         let files = parts.iter().filter(|(_, part)| part.file.is_some());
         let files: Vec<_> = files.map(|(task, part)| (*task, part.clone())).collect();
         let loading = Arc::new(Loading {
-            region,
-            run,
-            process_run: self.process_run,
             events: Arc::clone(&surroundings.events),
             progress: Mutex::new(Progress {
                 waiting: files.len(),
                 nodes: no_sections(&self.plan, parts),
                 failed: None,
+                done: Some(Box::new(done)),
             }),
         });
         if files.is_empty() {
@@ -59,7 +75,7 @@ impl Master {
 }
 
 /// Nothing yet, for each instance of each actor that has a part.
-fn no_sections(plan: &Plan, parts: &BTreeMap<TaskId, InstancePart>) -> BTreeMap<usize, Vec<SavedInstance>> {
+fn no_sections(plan: &Plan, parts: &BTreeMap<TaskId, InstancePart>) -> Read {
     let nodes = parts.keys().map(|task| plan.task(*task).node.0);
     nodes.map(|node| (node, vec![SavedInstance::default(); plan.nodes[node].parallelism])).collect()
 }
@@ -87,14 +103,10 @@ impl Loading {
     fn tell(&self) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let nodes = std::mem::take(&mut progress.nodes);
-        let failed = progress.failed.take();
+        let (failed, done) = (progress.failed.take(), progress.done.take());
         drop(progress);
-        let process_run = self.process_run;
-        let restored = |instances| Arc::new(Restored { instances, from_this_process: true, process_run });
-        let result = match failed {
-            None => Ok(nodes.into_iter().map(|(node, instances)| (node, restored(instances))).collect()),
-            Some(error) => Err(error),
-        };
-        self.events.event(Event::Loaded { region: self.region, run: self.run, result });
+        if let Some(done) = done {
+            self.events.event(done(failed.map_or(Ok(nodes), Err)));
+        }
     }
 }

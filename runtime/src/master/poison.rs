@@ -211,6 +211,20 @@ impl Poison {
             self.tries.retain(|(other, _), _| *other != node.0);
         }
     }
+
+    /// The tasks are others now. What is known of an operator goes on; where exactly an instance had failed does not, as
+    /// another one may have the record now.
+    pub(super) fn rescaled(&mut self, before: &Plan, now: &Plan) {
+        self.convicted.clear();
+        self.unknown.clear();
+        for (task, records) in std::mem::take(&mut self.careful) {
+            let planned = before.task(task);
+            let instance = planned.instance % now.nodes[planned.node.0].parallelism;
+            let careful = self.careful.entry(now.task_at(planned.node, instance)).or_default();
+            *careful = (*careful).max(records);
+        }
+        self.letters.rescaled();
+    }
 }
 
 impl Moment {
@@ -280,5 +294,41 @@ impl Master {
         let parts = self.regions[region].parts.as_ref();
         let part = parts.and_then(|parts| parts.values().next()).map(|part| part.checkpoint);
         part.or(self.origin_checkpoint).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use watershed_actors::sinks::SinkFn;
+    use watershed_actors::sources::Generator;
+
+    use super::*;
+    use crate::graph::NodeId;
+    use crate::{Config, Topology};
+
+    fn plan(parallelism: usize) -> Plan {
+        let topology = Topology::new("numbers");
+        let numbers = topology.source("numbers", Generator::bounded(9, |n| n));
+        numbers.rebalance().sink("shown", SinkFn::new(|_| |_: u64| Ok(())));
+        topology.plan(&Config::local().parallelism(parallelism)).unwrap()
+    }
+
+    #[test]
+    fn after_a_rescaling_the_instances_that_are_left_take_care_for_those_that_are_gone() {
+        let (before, now) = (plan(3), plan(2));
+        let shown = |plan: &Plan, instance| plan.task_at(NodeId(1), instance);
+        let moment = Moment { checkpoint: 1, records: 5 };
+        let mut poison = Poison {
+            list: Vec::new(),
+            convicted: Vec::new(),
+            tries: [((1, 7), 2)].into(),
+            unknown: [(shown(&before, 1), moment)].into(),
+            careful: [(shown(&before, 0), 10), (shown(&before, 2), 30)].into(),
+            letters: Letters::open(None),
+        };
+        poison.rescaled(&before, &now);
+        assert_eq!(poison.careful, [(shown(&now, 0), 30)].into());
+        assert!(poison.unknown.is_empty());
+        assert_eq!(poison.tries, [((1, 7), 2)].into());
     }
 }

@@ -138,6 +138,7 @@ impl Master {
         self.drain_sources(region);
         match recovered {
             // Once for all regions.
+            None if self.rescaling.is_some() => {}
             None if self.regions.iter().all(|region| region.phase == Phase::Running) => {
                 self.log_tree("at the start");
             }
@@ -227,7 +228,7 @@ impl Master {
             return self.launch(region, &restored);
         };
         state.phase = Phase::Loading;
-        self.load(region, run, &parts);
+        self.load_region(region, run, &parts);
     }
 
     /// The skip list could not be written. Without it the same record would fail again, so the region stays down until it
@@ -257,7 +258,7 @@ impl Master {
         run: u32,
         result: Result<BTreeMap<usize, Arc<Restored>>, String>,
     ) {
-        let state = &self.regions[region];
+        let Some(state) = self.regions.get(region) else { return };
         if self.ending.is_some() || state.phase != Phase::Loading || state.run != run {
             return;
         }

@@ -82,6 +82,7 @@ impl Master {
             self.abort_checkpoint(checkpoint, "a region that takes part in it is rolled back");
         }
         self.closing = None;
+        self.rescale_meets_failure();
         let now = self.now();
         let state = &mut self.regions[region];
         let (culprit, level) = why;
@@ -102,8 +103,15 @@ impl Master {
             }
             Phase::Ended => return,
         }
-        state.fence.raise(self.next_run);
         state.failed_at.get_or_insert(now);
+        self.stop_region(region, restart_at);
+    }
+
+    /// Shuts a region out and stops what is left of it.
+    pub(super) fn stop_region(&mut self, region: usize, restart_at: u64) {
+        let now = self.now();
+        let state = &mut self.regions[region];
+        state.fence.raise(self.next_run);
         let mut waiting = BTreeSet::new();
         for id in &state.tasks {
             let life = &mut self.tasks[id.0 as usize];

@@ -56,6 +56,11 @@ impl Savepoints {
         self.making.is_none() && self.waiting.front().is_some_and(|(wanted, _)| wanted.then == Then::GoOn)
     }
 
+    /// Whether there is one that somebody waits for.
+    pub(super) fn any(&self) -> bool {
+        !self.waiting.is_empty() || self.making.is_some() || self.copying.is_some()
+    }
+
     /// The checkpoint whose files are being copied.
     pub(super) fn copying(&self) -> Option<u64> {
         self.copying.as_ref().map(|(checkpoint, _)| *checkpoint)
@@ -63,7 +68,7 @@ impl Savepoints {
 
     /// This checkpoint begins. Whatever it is made for, a savepoint can be made of it if all regions take part.
     pub(super) fn checkpoint_begins(&mut self, checkpoint: u64, purpose: Purpose) {
-        if purpose == Purpose::Periodic || self.making.is_some() {
+        if matches!(purpose, Purpose::Periodic | Purpose::Rescale) || self.making.is_some() {
             return;
         }
         if let Some((wanted, place)) = self.waiting.pop_front() {

@@ -42,7 +42,8 @@ pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph,
         let letters = Node {
             name: format!("{}{LETTER_SINK}", node.name),
             kind: NodeKind::TwoPhaseSink,
-            parallelism: node.parallelism,
+            // As many as come before it.
+            parallelism: None,
             keyed: false,
             rate: None,
             // Its own failures are those of the disk.

@@ -9,6 +9,7 @@ use watershed_actors::Sample;
 
 use crate::remote::place;
 use crate::remote::protocol::{Answer, Ask, KeyState, Refusal, Request};
+use crate::rescale::Rescaled;
 use crate::tree::Tree;
 
 /// A connection to a running job.
@@ -101,6 +102,18 @@ impl Client {
     pub fn query(&mut self, operator: &str, key: &str) -> Result<Option<KeyState>, RemoteError> {
         match self.ask(Ask::Query { operator: operator.to_string(), key: key.to_string() })? {
             Answer::State { found } => Ok(found),
+            _ => Err(RemoteError::Confused),
+        }
+    }
+
+    /// Gives an operator another number of instances, and waits until they are all at work, as
+    /// [`Job::rescale`](crate::Job::rescale) does.
+    ///
+    /// # Errors
+    /// Why it cannot be done, or why there is no answer.
+    pub fn rescale(&mut self, operator: &str, parallelism: usize) -> Result<Rescaled, RemoteError> {
+        match self.ask(Ask::Rescale { operator: operator.to_string(), parallelism })? {
+            Answer::Rescaled(rescaled) => Ok(rescaled),
             _ => Err(RemoteError::Confused),
         }
     }

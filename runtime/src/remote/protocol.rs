@@ -5,6 +5,7 @@ use serde_json::Value;
 use thiserror::Error;
 use watershed_actors::Sample;
 
+use crate::rescale::Rescaled;
 use crate::tree::Tree;
 
 /// The version of the protocol. A job answers only those who speak its own.
@@ -43,6 +44,13 @@ pub enum Ask {
         /// The key, as JSON; the quotes of a text may be left out.
         key: String,
     },
+    /// To give an operator another number of instances: answered with [`Answer::Rescaled`] when all are at work again.
+    Rescale {
+        /// Name of the operator.
+        operator: String,
+        /// How many it is to have.
+        parallelism: usize,
+    },
 }
 
 /// A line from the job.
@@ -64,6 +72,8 @@ pub enum Answer {
         /// The state, if there is one.
         found: Option<KeyState>,
     },
+    /// An operator has another number of instances.
+    Rescaled(Rescaled),
     /// The last of several answers has been given.
     Done,
     /// There is no answer to what was asked.
@@ -109,6 +119,12 @@ pub enum Refusal {
     #[error("{why}")]
     NoState {
         /// Why not.
+        why: String,
+    },
+    /// An operator is not rescaled.
+    #[error("{why}")]
+    NotRescaled {
+        /// Why.
         why: String,
     },
     /// Too many are connected.

@@ -14,7 +14,7 @@ use watershed_state::{CodecError, decode};
 
 use crate::control::Commands;
 use crate::error::Error;
-use crate::master::{Command, Reply};
+use crate::master::{Command, Reply, WantedRescale};
 use crate::query::late;
 use crate::remote::AnyValue;
 use crate::remote::protocol::{Answer, Ask, KeyState, Refusal, Request};
@@ -95,6 +95,16 @@ impl Session {
                 Ok(found) => self.say(Answer::State { found }).await.map(Ok),
                 Err(unanswered) => Ok(Err(unanswered)),
             },
+            Ask::Rescale { operator, parallelism } => {
+                let wanted = |reply| Command::Rescale(WantedRescale { operator, parallelism, reply });
+                match self.ask_patiently(wanted).await {
+                    Ok(Ok(rescaled)) => self.say(Answer::Rescaled(rescaled)).await.map(Ok),
+                    Ok(Err(error)) => {
+                        Ok(Err(Unanswered::Refused(Refusal::NotRescaled { why: error.to_string() })))
+                    }
+                    Err(unanswered) => Ok(Err(unanswered)),
+                }
+            }
             Ask::Tap { operator, limit } => {
                 let name = operator.clone();
                 match self.ask(|reply| Command::Tap(name, reply)).await {
@@ -121,6 +131,21 @@ impl Session {
             Err(unanswered) => return Err(unanswered),
         };
         found.map(|found| shown(&found).map_err(|error| refused(&error))).transpose()
+    }
+
+    /// Asks the control plane for something that takes as long as it takes.
+    async fn ask_patiently<T: Send + 'static>(
+        &mut self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, Unanswered> {
+        let (sender, receiver) = oneshot::channel();
+        let reply: Reply<T> = Box::new(move |answer| drop(sender.send(answer)));
+        if self.commands.send(command(reply)).is_err() {
+            let gone = !self.commands.is_connected();
+            return Err(if gone { Unanswered::Ended } else { Unanswered::Refused(Refusal::Busy) });
+        }
+        // A control plane that is gone has dropped the reply.
+        receiver.await.map_err(|_| Unanswered::Ended)
     }
 
     /// Asks the control plane.

@@ -174,6 +174,24 @@ fn a_client_sees_the_tree_and_samples_with_their_keys() {
 }
 
 #[test]
+fn a_client_rescales_an_operator_and_who_looks_at_its_records_goes_on_looking() {
+    let (_folder, path) = place();
+    let job = count(&path);
+    let mut samples = Client::connect(&path).unwrap().tap("sums", None).unwrap();
+    samples.next().unwrap().unwrap();
+    let mut client = Client::connect(&path).unwrap();
+    let done = client.rescale("sums", 3).unwrap();
+    assert_eq!((done.operator.as_str(), done.from, done.to), ("sums", 1, 3));
+    assert!(samples.any(|sample| sample.unwrap().instance == 2));
+    let refused = client.rescale("sums", 3).unwrap_err();
+    assert!(matches!(refused, RemoteError::Refused(Refusal::NotRescaled { .. })), "{refused}");
+    let why = "`sums` cannot be rescaled to 3 instances: it has so many already";
+    assert_eq!(refused.to_string(), why);
+    job.cancel().unwrap();
+    job.wait().unwrap();
+}
+
+#[test]
 fn two_who_look_at_one_operator_both_see_records_and_with_the_last_one_it_ends() {
     let (_folder, path) = place();
     let job = count(&path);

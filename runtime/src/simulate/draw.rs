@@ -24,6 +24,10 @@ pub(crate) fn draw_faults(dice: &mut Dice, life: usize, kinds: &[FaultKind], cal
             faults.extend(draw.fault(kind));
         }
     }
+    if others.contains(&FaultKind::Rescale) {
+        // It takes a while, in which nothing else may happen to many of them: so there is one in each life.
+        faults.extend(draw.fault(FaultKind::Rescale));
+    }
     if !deaths.is_empty() && draw.dice.below(4) > 0 {
         let kind = deaths[draw.dice.below(deaths.len())];
         faults.extend(draw.fault(kind));
@@ -33,7 +37,11 @@ pub(crate) fn draw_faults(dice: &mut Dice, life: usize, kinds: &[FaultKind], cal
 
 /// What leads to a rollback comes more often: without one nothing shows.
 fn weighted(kind: FaultKind) -> impl Iterator<Item = FaultKind> {
-    std::iter::repeat_n(kind, if kind == FaultKind::Panic { 4 } else { 1 })
+    let weight = match kind {
+        FaultKind::Panic => 4,
+        _ => 1,
+    };
+    std::iter::repeat_n(kind, weight)
 }
 
 /// A life in so many parts.
@@ -90,6 +98,8 @@ impl Draw<'_> {
         let (mut span, mut micros) = (1, 0);
         let place = match kind {
             FaultKind::Panic | FaultKind::Stop | FaultKind::Hang => self.step(),
+            // A life with faults takes longer than one without, and even more so one with this.
+            FaultKind::Rescale => self.among(2 * self.calm.steps).map(FaultPlace::Step),
             FaultKind::Kill | FaultKind::PowerCut if self.dice.below(3) == 0 => self.step(),
             FaultKind::Kill | FaultKind::PowerCut => self.operation(),
             FaultKind::Stall => {

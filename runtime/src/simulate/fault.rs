@@ -29,6 +29,9 @@ pub enum FaultKind {
     PowerCut,
     /// The job is asked to stop, and started again.
     Stop,
+    /// An operator is rescaled while the job runs. Only where [`Simulator::rescales`](crate::Simulator::rescales) says that
+    /// this must change nothing.
+    Rescale,
     /// A task does nothing for a while.
     Stall,
     /// A task never comes back from what it does, and nothing else on its thread happens any more.
@@ -55,11 +58,12 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 15] = [
+    pub const ALL: [FaultKind; 16] = [
         FaultKind::Panic,
         FaultKind::Kill,
         FaultKind::PowerCut,
         FaultKind::Stop,
+        FaultKind::Rescale,
         FaultKind::Stall,
         FaultKind::Hang,
         FaultKind::SlowEdge,
@@ -197,6 +201,7 @@ impl fmt::Display for Fault {
             FaultKind::Kill => f.write_str("the process is killed"),
             FaultKind::PowerCut => f.write_str("the power goes"),
             FaultKind::Stop => f.write_str("the job is asked to stop"),
+            FaultKind::Rescale => f.write_str("an operator is rescaled"),
             FaultKind::Stall => write!(f, "a task does nothing for {ms} ms"),
             FaultKind::Hang => f.write_str("a task hangs, and all on its thread with it"),
             FaultKind::SlowEdge => {

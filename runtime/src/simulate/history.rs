@@ -26,6 +26,8 @@ pub(crate) struct History {
     run_before: u32,
     runs: BTreeMap<TaskId, u32>,
     pub(crate) completed: u64,
+    /// Operators that were rescaled while the job ran.
+    pub(crate) rescaled: u64,
 }
 
 impl History {

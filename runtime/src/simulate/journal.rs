@@ -32,6 +32,8 @@ pub(crate) enum Note {
     /// A task failed in a run.
     Failed(String, u32, String),
     Fault(String),
+    /// Something was asked of the job, or answered.
+    Asked(String),
     LifeEnds(String),
 }
 
@@ -90,6 +92,7 @@ impl fmt::Display for Note {
                 write!(f, "{name} failed in run {run}: {short}{rest}")
             }
             Self::Fault(what) => write!(f, "FAULT {what}"),
+            Self::Asked(what) => f.write_str(what),
             Self::LifeEnds(how) => write!(f, "the process ends: {how}"),
         }
     }

@@ -118,9 +118,8 @@ impl Stage<'_> {
         let simulation = Simulation::seeded(seed).on_disk(disk).at_most_steps(self.steps_max);
         let config = settings.config(self.base, self.backends, simulation).checkpoints(&checkpoints);
         let plan = self.topology.plan(&config);
-        let names = plan.as_ref().map(Plan::task_names).unwrap_or_default();
         let script = Script::new(seed, disk, checkpoints, faults, history);
-        let script = Arc::new(script.named(names).beginning_at(begin_nanos));
+        let script = Arc::new(script.beginning_at(begin_nanos));
         let ending = in_simulation(|| {
             let (master, world, simulation) = match begin(plan, config, &script, begin_nanos) {
                 Ok(begun) => begun,

@@ -149,7 +149,9 @@ impl Scenario {
         let width = |dice: &mut Dice| choices.parallelism[dice.below(choices.parallelism.len())];
         let mut parallelism = width(&mut dice);
         let (mut lives, mut faults) = (Vec::new(), Vec::new());
-        let kinds = some_of(&mut dice, &choices.kinds);
+        let allowed = |kind: &FaultKind| choices.rescales || *kind != FaultKind::Rescale;
+        let kinds: Vec<FaultKind> = choices.kinds.iter().copied().filter(allowed).collect();
+        let kinds = some_of(&mut dice, &kinds);
         let life_count = if choices.kinds.iter().any(|kind| kind.is_death() || *kind == FaultKind::Stop) {
             1 + dice.below(4)
         } else {

@@ -23,7 +23,7 @@ pub(crate) struct Script {
     disk: SimulatedDisk,
     checkpoints: PathBuf,
     /// Names of the tasks.
-    names: Vec<String>,
+    names: Mutex<Vec<String>>,
     state: Mutex<State>,
 }
 
@@ -103,6 +103,8 @@ pub(crate) enum Instead {
     Stop,
     /// Somebody wants a savepoint, there, and that the job ends with it.
     Savepoint(String, Then),
+    /// Somebody wants an operator to have so many instances; which one, and how many, is for the dice if it is not said.
+    Rescale(Option<(String, usize)>),
     /// The task whose turn it is does nothing for so many nanoseconds.
     Stall(u64),
 }
@@ -125,7 +127,7 @@ impl Script {
             seed,
             disk: disk.clone(),
             checkpoints,
-            names: Vec::new(),
+            names: Mutex::default(),
             state: Mutex::new(State {
                 armed: faults.into_iter().map(arm).collect(),
                 counts: Counts::default(),
@@ -136,10 +138,9 @@ impl Script {
         }
     }
 
-    /// With the names of the tasks.
-    pub(crate) fn named(mut self, names: Vec<String>) -> Self {
-        self.names = names;
-        self
+    /// The tasks are called so from now on.
+    pub(crate) fn name_tasks(&self, names: Vec<String>) {
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     /// The process begins at this time.
@@ -153,7 +154,8 @@ impl Script {
     }
 
     fn name(&self, task: TaskId) -> String {
-        self.names.get(task.0 as usize).cloned().unwrap_or_else(|| format!("task {}", task.0))
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.get(task.0 as usize).cloned().unwrap_or_else(|| format!("task {}", task.0))
     }
 
     /// A step begins. Returns what happens instead, if anything.
@@ -169,6 +171,7 @@ impl Script {
             FaultKind::Panic => Some(Instead::Panic),
             FaultKind::Hang => Some(Instead::Hang),
             FaultKind::Stop => Some(Instead::Stop),
+            FaultKind::Rescale => Some(Instead::Rescale(None)),
             FaultKind::Stall => Some(Instead::Stall(fault.micros * 1_000)),
             kind => kind.is_death().then_some(Instead::Die),
         }
@@ -222,7 +225,11 @@ impl Script {
         let is_acknowledgement =
             matches!(event, Event::Report(report) if matches!(report.event, TaskEvent::Acknowledged { .. }));
         match event {
-            Event::Stored { .. } | Event::Collected | Event::Copied { .. } | Event::Loaded { .. } => {}
+            Event::Stored { .. }
+            | Event::Collected
+            | Event::Copied { .. }
+            | Event::Loaded { .. }
+            | Event::ReadForRescale { .. } => {}
             Event::Report(report) => match report.event {
                 TaskEvent::Acknowledged { .. } | TaskEvent::Declined { .. } | TaskEvent::Committed(_) => {}
                 _ => return Fate::Arrives,
@@ -296,6 +303,18 @@ impl Script {
             }
             Control::Start | Control::Complete(_) | Control::Drain | Control::Stop => {}
         }
+    }
+
+    /// Something is asked of the job, or it refuses.
+    pub(crate) fn is_asked(&self, what: String) {
+        self.lock().note(Note::Asked(what));
+    }
+
+    /// An operator was rescaled.
+    pub(crate) fn rescaled(&self, what: String) {
+        let mut state = self.lock();
+        state.history.rescaled += 1;
+        state.note(Note::Asked(what));
     }
 
     /// A task is launched in a run.

@@ -132,6 +132,7 @@ fn the_identity_survives_and_is_old_or_new_whenever_the_process_dies() {
         reserved_checkpoints: u64::from(run) * 100,
         began_at: (run > 1).then_some(u64::from(run)),
         began_from: (run > 2).then(|| "file:///savepoints/1".to_string()),
+        rescaled: vec![RescaledOperator { operator: "count".into(), wired: 2, parallelism: run }],
     };
     for seed in 0..20 {
         for dies_at in 1..8 {
@@ -154,8 +155,14 @@ fn the_identity_survives_and_is_old_or_new_whenever_the_process_dies() {
 #[test]
 fn a_damaged_identity_is_an_error_and_not_a_new_job() {
     let store = open(&SimulatedDisk::new(0));
-    let identity =
-        Identity { lineage: "l".into(), run: 1, reserved_checkpoints: 0, began_at: None, began_from: None };
+    let identity = Identity {
+        lineage: "l".into(),
+        run: 1,
+        reserved_checkpoints: 0,
+        began_at: None,
+        began_from: None,
+        rescaled: Vec::new(),
+    };
     store.save_identity(&identity).unwrap();
     damage(&store, "job");
     assert!(matches!(store.identity(), Err(StoreError::Damaged { .. })));
