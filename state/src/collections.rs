@@ -19,6 +19,8 @@ mod tests;
 mod value;
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 pub use aggregating::{Aggregate, AggregatingState, OpenAggregating};
 pub use any::Collection;
@@ -29,14 +31,14 @@ pub use map::{MapState, OpenMap};
 pub use names::{CollectionKind, CollectionName, names_in};
 use names::{Names, Used};
 use page::{Leaf, Page, open};
-pub(crate) use page::{items_of, times_of};
+pub(crate) use page::{header_of, items_of};
 pub use reducing::{OpenReducing, ReducingState};
 pub use value::{OpenValue, ValueState};
 
 use crate::table::{Additions, Sweep};
 use crate::{
     CodecError, Data, Key, KeyGroups, KeyedTable, OpenBackend, SavedInstance, Section, SectionKind,
-    SliceProgress, SnapshotBegun, StateFault, Ttl,
+    SliceProgress, SnapshotBegun, StateFault, TableKey, Ttl,
 };
 
 /// The collections of an operator instance.
@@ -44,8 +46,12 @@ use crate::{
 pub struct Collections<K> {
     table: KeyedTable<PageKey<K>, Page>,
     names: Names,
-    /// The pages that the record in process has changed, as they were; `None` if what it changes is never taken back.
-    before: Option<Vec<(PageKey<K>, Option<Page>)>>,
+    /// Whether what the record in process changes may have to be taken back.
+    keeps: bool,
+    /// The pages that it has changed, as they were.
+    before: Vec<(PageKey<K>, Option<Page>)>,
+    /// Which those are: all of one key.
+    touched: BTreeSet<(u32, u32)>,
     sweep: Sweep,
     /// Where it is said what the database may forget.
     backend: OpenBackend,
@@ -89,12 +95,14 @@ pub struct Asking<'c, K> {
 }
 
 impl<K: Key> Collections<K> {
-    /// Without any; `takes_back` says whether what a record changes may have to be taken back.
-    pub fn new(groups: KeyGroups, owned: std::ops::Range<u16>, takes_back: bool) -> Self {
+    /// Without any.
+    pub fn new(groups: KeyGroups, owned: Range<u16>) -> Self {
         Self {
             table: KeyedTable::new(groups, owned.clone()),
             names: Names::default(),
-            before: takes_back.then(Vec::new),
+            keeps: false,
+            before: Vec::new(),
+            touched: BTreeSet::new(),
             sweep: Sweep::default(),
             backend: OpenBackend::in_memory(groups, owned),
         }
@@ -130,19 +138,31 @@ impl<K: Key> Collections<K> {
         self.names.is_empty()
     }
 
+    /// Whether no key has anything in a collection; where there is a database, as far as is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Says whether what the next records change may have to be taken back.
+    pub fn keep(&mut self, keeps: bool) {
+        self.begin_record();
+        self.keeps = keeps;
+    }
+
     /// From here on, changes belong to one record and can be taken back.
     #[inline]
     pub fn begin_record(&mut self) {
-        if let Some(before) = &mut self.before {
-            before.clear();
+        if !self.before.is_empty() {
+            self.before.clear();
+            self.touched.clear();
         }
     }
 
     /// Takes back what was changed since [`begin_record`](Self::begin_record).
     pub fn take_back(&mut self) {
-        let Some(before) = &mut self.before else { return };
-        for (key, page) in std::mem::take(before).into_iter().rev() {
-            let place = crate::TableKey::place(&key);
+        self.touched.clear();
+        for (key, page) in std::mem::take(&mut self.before).into_iter().rev() {
+            let place = key.place();
             match page {
                 Some(page) => *self.table.entry(place, key).1 = page,
                 None => {
@@ -193,6 +213,11 @@ impl<K: Key> Collections<K> {
         self.table.complete(checkpoint);
     }
 
+    /// See [`KeyedTable::write_back`].
+    pub fn write_back(&mut self, slots: usize) -> bool {
+        self.table.write_back(slots)
+    }
+
     /// Goes on with work that has time: looks at so many pages for what has expired, and for what the database lacks.
     pub fn work_on(&mut self, slots: usize, now_ms: impl FnOnce() -> i64) {
         self.table.write_back(slots);
@@ -205,10 +230,12 @@ impl<K: Key> Collections<K> {
         let Self { table, names, sweep, .. } = self;
         let shortest = names.ttls().map(|(_, ttl)| ttl.after_ms()).min().unwrap_or(i64::MAX);
         self.backend.expiry().set_now(now_ms);
+        // What is dropped here was changed by no record.
+        self.keeps = false;
         // A round for each quarter of the shortest life keeps a quarter more than there has to be.
         let picked = table.sweep(sweep, slots, (now_ms, shortest / 4), |key, page| {
             let ttl = names.used(key.collection).and_then(|used| used.ttl);
-            ttl.is_some_and(|ttl| page.has_expired(|time| ttl.has_expired(time, now_ms)))
+            ttl.is_some_and(|ttl| page.has_expired(key.page, ttl, now_ms))
         });
         for key in picked {
             let dropped = self.drop_expired_of(&key, now_ms);
@@ -222,23 +249,25 @@ impl<K: Key> Collections<K> {
             return Ok(());
         };
         let hash = crate::hash_key(&key.key);
-        let page = self.table.entry(crate::TableKey::place(key), key.clone()).1.opened(open)?;
+        // It may be gone already, with others that had expired.
+        let Some(page) = self.table.get_mut(key.place(), key) else { return Ok(()) };
+        let page = page.opened(open)?;
+        let all_expired = key.page == 0 && ttl.has_expired_altogether(page.newest(), now_ms);
         let dropped = page.drop_by_time(&|time| ttl.has_expired(time, now_ms));
-        let mut left = dropped.left > 0;
+        let mut len = dropped.len;
         if key.page > 0 {
-            if !left {
-                self.table.remove(crate::TableKey::place(key), key);
+            let is_empty = dropped.left == 0;
+            if is_empty {
+                self.table.remove(key.place(), key);
             }
             let first = PageKey { page: 0, ..key.clone() };
-            let place = place(hash, key.collection, 0);
-            left = match self.table.get_mut(place, &first) {
-                Some(page) => page.opened(open)?.forget(dropped.items) > 0,
-                None => true,
+            let Some(page) = self.table.get_mut(place(hash, key.collection, 0), &first) else {
+                return Ok(());
             };
-        } else if dropped.pages > 1 {
-            left = true;
+            let gone = (is_empty && self.names.is_list(key.collection)).then_some(key.page);
+            len = page.opened(open)?.forget(dropped.items, gone);
         }
-        if !left {
+        if len == 0 || all_expired {
             self.clear(hash, &key.key, key.collection);
         }
         Ok(())
@@ -247,33 +276,27 @@ impl<K: Key> Collections<K> {
     /// Removes all pages of a collection that a key has.
     fn clear(&mut self, hash: u64, key: &K, collection: u32) {
         let first = PageKey { key: key.clone(), collection, page: 0 };
-        let pages = match self.table.get(place(hash, collection, 0), &first) {
-            Some(Page::Open(page)) => page.pages(),
-            Some(Page::Encoded(bytes)) => times_of(bytes).map_or(1, |(pages, _)| pages),
-            None => return,
+        let Some((begin, pages)) = self.table.get(place(hash, collection, 0), &first).map(Page::extent)
+        else {
+            return;
         };
-        for page in (0..pages).rev() {
+        for page in (begin..pages).rev().chain([0]) {
             self.remove_page(hash, &PageKey { page, ..first.clone() });
         }
     }
 
     fn remove_page(&mut self, hash: u64, key: &PageKey<K>) {
-        let place = place(hash, key.collection, key.page);
-        let taken_back = self.before.is_some();
-        if let Some(page) = self.table.remove(place, key)
-            && taken_back
+        if let Some(page) = self.table.remove(place(hash, key.collection, key.page), key)
+            && self.is_first_change(key.collection, key.page)
         {
-            self.remember(key, Some(page));
+            self.before.push((key.clone(), Some(page)));
         }
     }
 
-    /// What a page was, before the record in process changed it.
-    fn remember(&mut self, key: &PageKey<K>, page: Option<Page>) {
-        if let Some(before) = &mut self.before
-            && !before.iter().any(|(known, _)| known == key)
-        {
-            before.push((key.clone(), page));
-        }
+    /// Whether a page is about to be changed that the record in process has not changed yet, and that may have to be taken
+    /// back.
+    fn is_first_change(&mut self, collection: u32, page: u32) -> bool {
+        self.keeps && self.touched.insert((collection, page))
     }
 
     /// What a key has in a collection.
@@ -318,15 +341,16 @@ impl<K: Key> At<'_, K> {
     /// A page to be looked at, if it is there.
     fn leaf<E: Data>(&mut self, page: u32) -> Option<&mut Leaf<E>> {
         let (hash, key, id) = (self.hash, self.key, self.collection);
-        let (expires, place) = (self.ttl.is_some(), place(hash, id, page));
+        let place = place(hash, id, page);
         let is = |other: &PageKey<K>| other.collection == id && other.page == page && other.key == *key;
         let make = || PageKey { key: key.clone(), collection: id, page };
-        let Collections { table, names, .. } = &mut *self.collections;
-        let leaf: &mut Leaf<E> = decoded(names, id, table.get_by(place, is, make)?);
-        if expires && leaf.times.len() != leaf.items.len() {
-            return Some(self.change(page));
+        if self.ttl.is_some() {
+            let Collections { table, names, .. } = &mut *self.collections;
+            let leaf: &mut Leaf<E> = decoded(names, id, table.get_by(place, is, make)?);
+            if leaf.times.len() != leaf.items.len() {
+                return Some(self.change(page));
+            }
         }
-        // Looked up once more, as the borrow checker cannot tell the two ways apart.
         let Collections { table, names, .. } = &mut *self.collections;
         Some(decoded(names, id, table.get_by(place, is, make)?))
     }
@@ -334,20 +358,43 @@ impl<K: Key> At<'_, K> {
     /// A page to be changed, empty if there was none.
     fn change<E: Data>(&mut self, page: u32) -> &mut Leaf<E> {
         let (hash, key, id) = (self.hash, self.key, self.collection);
+        if let Some(ttl) = self.ttl
+            && page > 0
+        {
+            self.renew_newest::<E>(ttl);
+        }
         let (ttl, now_ms, place) = (self.ttl, self.now_ms, place(hash, id, page));
         let is = |other: &PageKey<K>| other.collection == id && other.page == page && other.key == *key;
         let make = || PageKey { key: key.clone(), collection: id, page };
-        if self.collections.before.is_some() {
+        if self.collections.is_first_change(id, page) {
             let before = self.collections.table.get_by(place, is, make).map(|page| page.clone());
-            self.collections.remember(&make(), before);
+            self.collections.before.push((make(), before));
         }
         let Collections { table, names, .. } = &mut *self.collections;
         let leaf: &mut Leaf<E> = decoded(names, id, table.entry_by(place, is, make).1);
         match ttl {
             None => leaf.times.clear(),
-            // What was kept without times begins its life now.
-            Some(_) => leaf.times.resize(leaf.items.len(), now_ms),
+            Some(_) => {
+                // What was kept without times begins its life now.
+                leaf.times.resize(leaf.items.len(), now_ms);
+                leaf.newest_ms = now_ms;
+            }
         }
+        leaf
+    }
+
+    /// Lets the first page know that others are in use, now and then.
+    fn renew_newest<E: Data>(&mut self, ttl: Ttl) {
+        let now_ms = self.now_ms;
+        if self.leaf::<E>(0).is_some_and(|first| ttl.is_worth_renewing(first.newest_ms, now_ms)) {
+            self.change::<E>(0);
+        }
+    }
+
+    /// A page that is new, whatever was there: something may be that had expired when the first page was forgotten.
+    fn begin_page<E: Data>(&mut self, page: u32) -> &mut Leaf<E> {
+        let leaf = self.change::<E>(page);
+        *leaf = Leaf { newest_ms: leaf.newest_ms, ..Leaf::default() };
         leaf
     }
 

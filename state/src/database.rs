@@ -72,6 +72,10 @@ pub(crate) struct WriteBuffer {
     copies: u64,
     /// The files of the newest copy that is part of a complete checkpoint: they need not be stored again.
     complete: Arc<DatabaseCopy>,
+    /// Whether the database began empty, and never got a state.
+    has_nothing: bool,
+    /// Whether it got states because there was no room for them.
+    spilled: bool,
     /// How often was written.
     writes: u64,
     /// How often had been when that copy was made, if the database was as it is.
@@ -104,6 +108,8 @@ impl WriteBuffer {
             latch,
             copies: 0,
             complete,
+            has_nothing: false,
+            spilled: false,
             writes: 0,
             complete_writes: None,
             making: None,
@@ -112,7 +118,7 @@ impl WriteBuffer {
 
     /// The database is empty, and so is the copy that it was opened from.
     pub(crate) fn empty(self) -> Self {
-        Self { complete_writes: Some(0), ..self }
+        Self { complete_writes: Some(0), has_nothing: true, ..self }
     }
 
     /// Calls `found` with what the key has, if it has anything.
@@ -128,6 +134,8 @@ impl WriteBuffer {
     /// Changes what a key has.
     pub(crate) fn put(&mut self, key: &[u8], state: Option<Vec<u8>>) -> Result<(), StoreError> {
         self.bytes += key.len() + state.as_ref().map_or(0, Vec::len);
+        self.has_nothing = false;
+        self.spilled |= state.is_some();
         self.waiting.insert(key.to_vec(), state);
         if self.waiting.len() < self.database.worth_a_write() {
             return Ok(());
@@ -153,6 +161,17 @@ impl WriteBuffer {
     /// What has not been written.
     pub(crate) fn waiting(&self) -> &Changes {
         &self.waiting
+    }
+
+    /// Whether no key has anything in the database.
+    pub(crate) fn has_nothing(&self) -> bool {
+        self.has_nothing
+    }
+
+    /// Whether what stays in memory is to be written as well: it is once there was no room for something, and not while a copy
+    /// is being made.
+    pub(crate) fn may_write_back(&self) -> bool {
+        self.spilled && !self.is_held()
     }
 
     /// Whether a copy is being made.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::de::IgnoredAny;
 
-use crate::collections::{split_numbers, times_of};
+use crate::collections::{header_of, split_numbers};
 use crate::database::split_key;
 use crate::table::split_time;
 use crate::{Ttl, decode};
@@ -64,10 +64,13 @@ impl Expiry {
         decode::<IgnoredAny>(&mut key).ok()?;
         let (collection, page) = split_numbers(&mut key)?;
         let ttl = *lives.collections.get(&collection)?;
-        let (pages, times) = times_of(value)?;
-        let all = !times.is_empty() && times.into_iter().all(|time| ttl.has_expired(time, now_ms));
-        // The first page knows of the others.
-        Some(all && (page > 0 || pages == 1))
+        let header = header_of(value)?;
+        if page == 0 && header.pages > 1 {
+            // It knows of the others, and goes last.
+            return Some(ttl.has_expired_altogether(header.newest_ms, now_ms));
+        }
+        let mut times = header.times.iter();
+        Some(!header.times.is_empty() && times.all(|time| ttl.has_expired(*time, now_ms)))
     }
 }
 

@@ -27,6 +27,21 @@ impl Ttl {
         now_ms.saturating_sub(used_ms) >= self.after_ms
     }
 
+    /// Whether all of a collection is gone, whose newest item was used last at about this time.
+    pub(crate) fn has_expired_altogether(self, newest_ms: i64, now_ms: i64) -> bool {
+        now_ms.saturating_sub(newest_ms) >= self.after_ms.saturating_add(self.slack_ms())
+    }
+
+    /// Whether that time has to be noted anew.
+    pub(crate) fn is_worth_renewing(self, newest_ms: i64, now_ms: i64) -> bool {
+        now_ms.saturating_sub(newest_ms) >= self.slack_ms()
+    }
+
+    /// How exactly it is known.
+    fn slack_ms(self) -> i64 {
+        self.after_ms / 8
+    }
+
     /// Whether reading counts.
     #[inline]
     pub fn is_renewed_by_reading(self) -> bool {

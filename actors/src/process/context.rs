@@ -185,13 +185,13 @@ struct TimerChange {
 }
 
 impl<K: Key> TimerService<K> {
-    /// Without timers; `keeps` says whether what a record changes may have to be taken back.
-    pub(crate) fn new(groups: KeyGroups, keeps: bool) -> Self {
+    /// Without timers.
+    pub(crate) fn new(groups: KeyGroups) -> Self {
         Self {
             event: TimerQueue::new(SectionKind::EventTimers, groups),
             processing: TimerQueue::new(SectionKind::ProcessingTimers, groups),
             changes: Vec::new(),
-            keeps,
+            keeps: false,
         }
     }
 
@@ -212,6 +212,12 @@ impl<K: Key> TimerService<K> {
         if self.queue(kind).delete(at, hash, key) && self.keeps {
             self.changes.push(TimerChange { kind, at, was_set: false });
         }
+    }
+
+    /// Says whether what the next records change may have to be taken back.
+    pub(crate) fn keep(&mut self, keeps: bool) {
+        self.keeps = keeps;
+        self.changes.clear();
     }
 
     /// From here on, changes belong to one record and can be taken back.

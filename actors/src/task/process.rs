@@ -86,8 +86,8 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     pub fn new(env: Env, process: Arc<P>, store: S, outlet: Tee<P::Out>, sides: SideOutputs) -> Self {
         let groups = store.groups();
         Self {
-            timers: TimerService::new(groups, env.oversight.policy.leaves_out()),
-            collections: Collections::new(groups, 0..groups.count(), env.oversight.policy.leaves_out()),
+            timers: TimerService::new(groups),
+            collections: Collections::new(groups, 0..groups.count()),
             care: Care::new(&env),
             parked: Parked::new(),
             errands: Errands::default(),
@@ -172,6 +172,15 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             self.emitted.side.load(&mut saved);
         })?;
         Ok(lowest)
+    }
+
+    /// Goes on with work that has time.
+    fn work_on(&mut self) {
+        self.store.work_on(WORK_ON_SLOTS);
+        if !self.collections.are_unused() {
+            let clock = &self.env.clock;
+            self.collections.work_on(WORK_ON_SLOTS, || clock.wall_ms());
+        }
     }
 
     /// Hands what was emitted to the chains behind.
@@ -331,11 +340,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             (batch.hashes, batch.timestamps) = columns;
             batch.keep(rest, taken);
         }
-        self.store.work_on(WORK_ON_SLOTS);
-        if !self.collections.are_unused() {
-            let clock = &self.env.clock;
-            self.collections.work_on(WORK_ON_SLOTS, || clock.wall_ms());
-        }
+        self.work_on();
         if flow == Flow::Continue {
             flow = self.flush()?;
         }
@@ -474,6 +479,9 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
                 let wait_ms = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0);
                 again_nanos = now_nanos.saturating_add(wait_ms.saturating_mul(1_000_000));
             }
+        }
+        if starved {
+            self.work_on();
         }
         let main = self.outlet.tick(now_nanos, starved);
         let side = self.emitted.side.tick(now_nanos, starved);

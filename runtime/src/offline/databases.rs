@@ -2,22 +2,28 @@
 
 use watershed_actors::guard;
 use watershed_state::{
-    DatabaseCopy, Key, KeyGroups, KeyedTable, SliceProgress, SnapshotPlace, State, StateBackend, StateFault,
-    StoreError, chain_of, hash_key,
+    Asking, Collection, Collections, DatabaseCopy, Key, KeyGroups, KeyedTable, SliceProgress, SnapshotPlace,
+    State, StateBackend, StateFault, chain_of, hash_key,
 };
 
 use crate::error::{Error, Result};
 use crate::offline::parts::Parts;
-use crate::offline::store_error;
 use crate::scratch::Scratch;
 
 /// Databases in the making, in the system's folder for temporary files.
 #[derive(Debug)]
 pub(super) struct Databases<K, S> {
     operator: String,
-    tables: Vec<KeyedTable<K, S>>,
+    tables: Vec<Tables<K, S>>,
     /// Gone after them.
     _scratch: Scratch,
+}
+
+/// What an instance has: both are in one database.
+#[derive(Debug)]
+struct Tables<K, S> {
+    states: KeyedTable<K, S>,
+    collections: Collections<K>,
 }
 
 /// Slots that are looked at in one go.
@@ -36,16 +42,21 @@ impl<K: Key, S: State> Databases<K, S> {
         let scratch = Scratch::temporary();
         let table = |instance: usize| {
             let folder = scratch.folder().join(format!("instance-{instance}"));
-            backend.open(groups, groups.range(instance, instances), &folder, &[])?.table()
+            let owned = groups.range(instance, instances);
+            let below = backend.open(groups, owned.clone(), &folder, &[])?;
+            let (states, mut collections) = (below.table()?, Collections::new(groups, owned));
+            collections.restore(&[], below)?;
+            Ok(Tables { states, collections })
         };
-        let tables: Result<Vec<_>, StoreError> = (0..instances).map(table).collect();
-        let tables = tables.map_err(|error| store_error(operator, &error))?;
+        let tables: Result<Vec<_>, StateFault> = (0..instances).map(table).collect();
+        let failed = |fault: StateFault| Error::state(format!("`{operator}`: {}", chain_of(&fault)));
+        let tables = tables.map_err(failed)?;
         Ok(Some(Self { operator: operator.to_string(), tables, _scratch: scratch }))
     }
 
     /// Gives a key of an instance its state.
     pub(super) fn put(&mut self, instance: usize, key: &K, state: &S) -> Result<()> {
-        let table = &mut self.tables[instance];
+        let table = &mut self.tables[instance].states;
         let put = guard(|| {
             let (hash, births) = (hash_key(key), table.births());
             table.entry(hash, key.clone());
@@ -61,6 +72,22 @@ impl<K: Key, S: State> Databases<K, S> {
             Ok(false) => Err(Error::config(format!("a key of `{operator}` is there twice{}", shown(key)))),
             Err(failure) => Err(Error::state(format!("`{operator}`: {}", failure.cause))),
         }
+    }
+
+    /// Adds items to what a key of an instance has in a collection.
+    pub(super) fn put_all<C: Collection>(
+        &mut self,
+        instance: usize,
+        asking: Asking<'_, K>,
+        collection: &C,
+        items: impl IntoIterator<Item = C::Item>,
+    ) -> Result<()> {
+        let collections = &mut self.tables[instance].collections;
+        let put = guard(|| {
+            collection.add(collections, asking, items);
+            true
+        });
+        put.map(drop).map_err(|failure| Error::state(format!("`{}`: {}", self.operator, failure.cause)))
     }
 
     /// Puts copies of the databases into the savepoint. Returns them in the order of the instances.
@@ -79,28 +106,39 @@ impl<K: Key, S: State> Databases<K, S> {
 }
 
 fn store<K: Key, S: State>(
-    table: &mut KeyedTable<K, S>,
+    Tables { states, collections }: &mut Tables<K, S>,
     place: &SnapshotPlace,
     instance: usize,
     parts: &mut Parts,
 ) -> Result<DatabaseCopy, StateFault> {
     // Its folder is there then, and is synced when the file is complete.
     parts.file(instance)?;
-    // What has not changed for a whole snapshot is written to the database: then there is nothing that only memory has.
+    // What has not changed for a whole snapshot is written to the database, if not everything has room in memory: then there is
+    // little that only memory has.
     for checkpoint in 1..=2 {
-        drop(table.begin_snapshot(checkpoint));
-        table.abort_snapshot();
+        drop(states.begin_snapshot(checkpoint));
+        drop(collections.begin_snapshot(checkpoint, true)?);
+        states.abort_snapshot();
+        collections.abort_snapshot();
     }
-    while table.write_back(SLOTS) {}
-    let begun = table.begin_snapshot(3);
+    while states.write_back(SLOTS) {}
+    while collections.write_back(SLOTS) {}
+    let begun = states.begin_snapshot(3);
+    let (_, names) = collections.begin_snapshot(3, true)?;
     let copy = match begun.link {
         Some(link) => link.store(&place.objects, &parts.name(instance))?,
         None => DatabaseCopy::default(),
     };
+    if let Some(section) = &names {
+        parts.write(instance, section)?;
+    }
     loop {
-        let progress = table.snapshot_slice(SLOTS)?;
-        for section in table.take_sections() {
-            parts.write(instance, &section)?;
+        let mut progress = states.snapshot_slice(SLOTS)?;
+        if progress == SliceProgress::Done {
+            progress = collections.snapshot_slice(SLOTS)?;
+        }
+        for section in states.take_sections().iter().chain(&collections.take_sections()) {
+            parts.write(instance, section)?;
         }
         if progress == SliceProgress::Done {
             return Ok(copy);

@@ -91,7 +91,8 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
     }
 
     /// Puts all that a key has into a collection of the operator, as its behaviour declares it. It must not come twice for a
-    /// key and a collection.
+    /// key and a collection: a job that starts from the savepoint finds that, and does not start. Where states go into a
+    /// database, it is added to what there is.
     ///
     /// # Errors
     /// As [`put`](Self::put).
@@ -101,10 +102,14 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         collection: &C,
         items: impl IntoIterator<Item = C::Item>,
     ) -> Result<()> {
+        let asking = Asking { key, hash: hash_key(key), now_ms: SystemClock::new().wall_ms() };
+        if let Some(databases) = &mut self.databases {
+            let instance = self.parts.instance_of(self.groups.group_of(asking.hash));
+            return databases.put_all(instance, asking, collection, items);
+        }
         let (collections, count) = &mut self.collections;
         let mut added = 0;
         let items = items.into_iter().inspect(|_| added += 1);
-        let asking = Asking { key, hash: hash_key(key), now_ms: SystemClock::new().wall_ms() };
         let put = guard(|| {
             collection.add(collections, asking, items);
             true
@@ -179,5 +184,5 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
 const ITEMS_TOGETHER: usize = 100_000;
 
 fn fresh<K: Key>(groups: KeyGroups) -> Collections<K> {
-    Collections::new(groups, 0..groups.count(), false)
+    Collections::new(groups, 0..groups.count())
 }

@@ -1,13 +1,14 @@
 //! Reading snapshots.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 use watershed_actors::{TimerKind, chain_of};
 use watershed_state::{
-    Collection, CollectionEntry, Fs, InstancePart, Key, KeyGroups, LocalFs, Manifest, OperatorPart, Section,
-    SectionKind, SnapshotPlace, Snapshots, State, StoreError, decode,
+    Collection, CollectionEntry, CollectionName, Fs, InstancePart, Key, KeyGroups, LocalFs, Manifest,
+    OperatorPart, Section, SectionKind, SnapshotPlace, Snapshots, State, StoreError, decode, names_in,
 };
 
 use crate::error::{Error, Result};
@@ -164,7 +165,8 @@ impl SavepointReader {
         mut visit: impl FnMut(K, Vec<C::Item>) -> bool,
     ) -> Result<()> {
         let part = self.operator(operator)?;
-        let (groups, id) = (KeyGroups::new(part.key_groups), collection.declared_name().id);
+        let groups = KeyGroups::new(part.key_groups);
+        let CollectionName { id, .. } = self.named(part, collection.declared_name())?;
         let mut gathered: Option<(Vec<u8>, K, Vec<C::Item>)> = None;
         let mut take = |entry: CollectionEntry<'_>| -> Result<bool> {
             let mut items: Vec<C::Item> = decoded(operator, "what is in a collection", entry.items)?;
@@ -193,6 +195,35 @@ impl SavepointReader {
             visit(key, items);
         }
         Ok(())
+    }
+
+    /// The collection, if the operator has one of this name and kind, or none at all.
+    fn named(&self, part: &OperatorPart, wanted: CollectionName) -> Result<CollectionName> {
+        let mut there = BTreeMap::new();
+        for instance in &part.instances {
+            for section in self.sections(part, instance)? {
+                if section.kind == SectionKind::CollectionNames {
+                    let names = names_in(&section);
+                    let names = names.map_err(|error| codec_error(&part.name, "its collections", &error))?;
+                    there.extend(names.into_iter().map(|name| (name.id, name)));
+                }
+            }
+        }
+        match there.get(&wanted.id) {
+            Some(found) if *found != wanted => Err(Error::config(format!(
+                "collection `{}` of `{}` is a {:?}, not a {:?}",
+                wanted.name, part.name, found.kind, wanted.kind
+            ))),
+            None if !there.is_empty() => {
+                let names: Vec<String> = there.values().map(|name| format!("`{}`", name.name)).collect();
+                let (operator, names) = (&part.name, names.join(", "));
+                Err(Error::config(format!(
+                    "`{operator}` has no collection `{}` in this snapshot; it has: {names}",
+                    wanted.name
+                )))
+            }
+            _ => Ok(wanted),
+        }
     }
 
     /// The states of an operator that has one for each instance, not by key, in the order of the instances.
@@ -301,7 +332,7 @@ impl SavepointReader {
     }
 
     /// What an error in reading means: a job removes the checkpoints that it does not need any more.
-    fn why(&self, operator: &str, error: &StoreError) -> Error {
+    pub(super) fn why(&self, operator: &str, error: &StoreError) -> Error {
         why(&self.snapshots, self.manifest.checkpoint, operator, error)
     }
 }

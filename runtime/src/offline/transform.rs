@@ -38,7 +38,7 @@ impl SavepointWriter {
     ) -> Result<u64> {
         let name = &part.name;
         let (_, groups) = from.keyed_operator(name)?;
-        let mut parts = self.parts(name, part.instances.len())?;
+        let mut parts = self.parts(name, groups, part.instances.len())?;
         let objects = &from.snapshots.place().objects;
         for instance in &part.instances {
             let saved = read_saved(objects, instance).map_err(|error| store_error(name, &error))?;

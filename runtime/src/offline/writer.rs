@@ -192,7 +192,7 @@ impl SavepointWriter {
     /// If it has been written already, or the name is none that an operator can have.
     pub fn operator<K: Key, S: State>(&mut self, operator: &str) -> Result<OperatorWriter<'_, K, S>> {
         let shape = (self.groups, self.parallelism_of(self.groups));
-        let parts = self.parts(operator, shape.1)?;
+        let parts = self.parts(operator, shape.0, shape.1)?;
         let databases = Databases::open(operator, &self.backend, shape)?;
         Ok(OperatorWriter::new(self, operator, (parts, databases), shape.0))
     }
@@ -207,7 +207,7 @@ impl SavepointWriter {
         if states.is_empty() {
             return Err(Error::config(format!("`{operator}` needs a state for each of its instances")));
         }
-        let mut parts = self.parts(operator, states.len())?;
+        let mut parts = self.parts(operator, self.groups, states.len())?;
         for (instance, state) in states.iter().enumerate() {
             let mut bytes = Vec::new();
             encode(state, &mut bytes).map_err(|error| codec_error(operator, "a state", &error))?;
@@ -244,7 +244,8 @@ impl SavepointWriter {
         if let Some(from) = &self.from {
             let files =
                 self.kept.values().flat_map(|operator| &operator.instances).flat_map(InstancePart::files);
-            copy_to_savepoint(files, from.snapshots.place(), &self.place)?;
+            let copied = copy_to_savepoint(files, from.snapshots.place(), &self.place);
+            copied.map_err(|error| from.why(from.topology(), &error))?;
         }
         let operators = self.kept.into_values().chain(self.written.into_values());
         self.manifest.operators = operators.collect();
@@ -254,14 +255,14 @@ impl SavepointWriter {
     }
 
     /// The files of an operator that is to be written with so many instances.
-    pub(super) fn parts(&mut self, operator: &str, instances: usize) -> Result<Parts> {
+    pub(super) fn parts(&mut self, operator: &str, groups: KeyGroups, instances: usize) -> Result<Parts> {
         crate::plan::name_of_actor(operator)?;
         if self.written.contains_key(operator) {
             return Err(Error::config(format!("`{operator}` has been written already")));
         }
         self.unfinished = Some(operator.to_string());
         let stamp = format!("{:x}", self.stamp);
-        Ok(Parts::new(&self.place, operator, self.manifest.checkpoint, (self.groups, instances), &stamp))
+        Ok(Parts::new(&self.place, operator, self.manifest.checkpoint, (groups, instances), &stamp))
     }
 
     /// An operator is complete.

@@ -71,6 +71,7 @@ impl<Of: Key, T: Data> OpenList<'_, Of, T> {
         if full {
             last += 1;
             self.at.change::<T>(0).pages = last + 1;
+            self.at.begin_page::<T>(last);
         }
         let leaf = self.at.change::<T>(last);
         leaf.items.push(item);
@@ -91,9 +92,12 @@ impl<Of: Key, T: Data> OpenList<'_, Of, T> {
     }
 
     /// Looks at all items, in their order.
-    pub fn for_each(&mut self, mut each: impl FnMut(&T)) {
+    pub fn for_each(&mut self, each: impl FnMut(&T)) {
+        self.visit(self.at.is_renewed_by_reading(), each);
+    }
+
+    fn visit(&mut self, renews: bool, mut each: impl FnMut(&T)) {
         let (expired, now_ms) = (self.at.expired(), self.at.now_ms);
-        let renews = self.at.is_renewed_by_reading();
         let Some(first) = self.at.leaf::<T>(0) else { return };
         let (begin, pages) = (first.first, first.pages);
         let mut empty_before = begin;
@@ -135,7 +139,7 @@ impl<Of: Key, T: Data> OpenList<'_, Of, T> {
             return self.at.leaf::<T>(0).map_or(0, |leaf| leaf.len) as usize;
         }
         let mut count = 0;
-        self.for_each(|_| count += 1);
+        self.visit(false, |_| count += 1);
         count
     }
 

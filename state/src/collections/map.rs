@@ -7,7 +7,8 @@ use super::{Asking, At, CollectionKind, Collections, Declared};
 use crate::{Data, Key, Ttl, hash_key};
 
 /// Declares a map that each key of an operator has, besides its state: a field of the behaviour, opened through the context.
-/// It may be large: what is saved, and read from a database, are the pages of it that are in use, not the whole.
+/// It may be large: what is saved, and read from a database, are the pages of it that are in use, not the whole. (An actor
+/// without keys has all of it in memory.)
 #[derive(Debug)]
 pub struct MapState<K, V> {
     declared: Declared,
@@ -157,8 +158,12 @@ impl<Of: Key, K: Key, V: Data> OpenMap<'_, Of, K, V> {
     /// Keeps the entries for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
         let mut out = Vec::new();
-        self.each_page(|leaf, _| {
-            out.extend(leaf.items.iter().filter(|(key, value)| !keep(key, value)).map(|(key, _)| key.clone()))
+        self.each_page(|leaf, expired| {
+            for (index, (key, value)) in leaf.items.iter().enumerate() {
+                if !gone(leaf, index, expired) && !keep(key, value) {
+                    out.push(key.clone());
+                }
+            }
         });
         for key in out {
             self.remove(&key);
@@ -229,10 +234,22 @@ impl<Of: Key, K: Key, V: Data> OpenMap<'_, Of, K, V> {
         let at = (page, leaf.items.len() - 1);
         let first = self.at.change::<(K, V)>(0);
         first.len += 1;
-        if first.len > u64::from(first.pages) * PER_PAGE {
+        let is_full = |len: u64, pages: u32| len > u64::from(pages) * PER_PAGE;
+        let (len, pages) = (first.len, first.pages);
+        // A page with so few entries tells that many have expired that are still counted.
+        let is_doubtful = expires && (at.1 as u64) < PER_PAGE / 4;
+        if is_full(len, pages) && (!is_doubtful || is_full(self.count_anew(), pages)) {
             return (None, self.grow(at));
         }
         (None, at)
+    }
+
+    /// Counts the entries of all pages, and remembers how many those are.
+    fn count_anew(&mut self) -> u64 {
+        let mut len = 0;
+        self.each_page(|leaf, _| len += leaf.items.len() as u64);
+        self.at.change::<(K, V)>(0).len = len;
+        len
     }
 
     /// Adds a page, with entries from the one that was split the longest time ago. Returns where the last entry of a page is
@@ -255,7 +272,10 @@ impl<Of: Key, K: Key, V: Data> OpenMap<'_, Of, K, V> {
                 give(leaf, index, &mut moved);
             }
         }
-        if !moved.items.is_empty() {
+        if moved.items.is_empty() {
+            // Something may be there that has expired.
+            self.at.remove(pages);
+        } else {
             *self.at.change::<(K, V)>(pages) = moved;
         }
         self.at.change::<(K, V)>(0).pages = pages + 1;

@@ -69,7 +69,10 @@ impl Names {
     ) -> Result<bool, CodecError> {
         if let Some(named) = self.0.get_mut(&id) {
             let fits = named.kind == kind
-                && named.used.as_ref().is_none_or(|before| before.item == used.item)
+                && named
+                    .used
+                    .as_ref()
+                    .is_none_or(|before| before.item == used.item && before.ttl == used.ttl)
                 && named.name == name;
             if fits {
                 let is_first = named.used.is_none();
@@ -80,6 +83,11 @@ impl Names {
         }
         self.0.insert(id, Named { name: name.to_owned(), kind, used: Some(used) });
         Ok(true)
+    }
+
+    /// Whether a collection is a list.
+    pub(super) fn is_list(&self, id: u32) -> bool {
+        self.0.get(&id).is_some_and(|named| named.kind == CollectionKind::List)
     }
 
     /// The name of a collection.
@@ -125,15 +133,23 @@ impl Named {
     fn refuses(&self, name: &str, kind: CollectionKind, used: Used) -> CodecError {
         let found = match &self.used {
             _ if self.name != name => format!("`{}`, as both names have the same number,", self.name),
+            Some(before) if self.kind == kind && before.item == used.item => lives(before.ttl),
             Some(before) if self.kind == kind => before.type_name.to_owned(),
             _ => format!("a {:?}", self.kind).to_lowercase(),
         };
         let expected = match &self.used {
+            Some(before) if self.kind == kind && before.item == used.item => lives(used.ttl),
             Some(_) if self.kind == kind => used.type_name.to_owned(),
             _ => format!("a {kind:?}").to_lowercase(),
         };
         CodecError::OtherCollection { name: name.to_owned(), found, expected }
     }
+}
+
+fn lives(ttl: Option<Ttl>) -> String {
+    ttl.map_or("items that live for ever".to_owned(), |ttl| {
+        format!("items that live for {} ms", ttl.after_ms())
+    })
 }
 
 /// The collections that a section of [`SectionKind::CollectionNames`] names.

@@ -3,7 +3,7 @@
 use std::any::{Any, type_name};
 use std::fmt;
 
-use crate::{CodecError, Data, TableState, decode, encode};
+use crate::{CodecError, Data, TableState, Ttl, decode, encode};
 
 /// A page, whatever is in it. It is decoded when somebody uses it.
 pub(super) enum Page {
@@ -20,6 +20,8 @@ pub(super) struct Leaf<E> {
     pub(super) pages: u32,
     /// Items in all pages. Some may be gone that have expired.
     pub(super) len: u64,
+    /// When an item of any page was used last, in milliseconds, about: [`Ttl`] says how exactly.
+    pub(super) newest_ms: i64,
     /// When each item was used last, in milliseconds, if they expire.
     pub(super) times: Vec<i64>,
     pub(super) items: Vec<E>,
@@ -29,7 +31,15 @@ pub(super) struct Leaf<E> {
 
 impl<E> Default for Leaf<E> {
     fn default() -> Self {
-        Self { first: 1, pages: 1, len: 0, times: Vec::new(), items: Vec::new(), tags: Vec::new() }
+        Self {
+            first: 1,
+            pages: 1,
+            len: 0,
+            newest_ms: 0,
+            times: Vec::new(),
+            items: Vec::new(),
+            tags: Vec::new(),
+        }
     }
 }
 
@@ -40,19 +50,23 @@ pub(super) trait OpenPage: Send {
     fn copy(&self) -> Box<dyn OpenPage>;
     fn write(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
     fn times(&self) -> &[i64];
-    fn pages(&self) -> u32;
+    /// The first page that may not be empty besides this one, and how many pages there are.
+    fn extent(&self) -> (u32, u32);
     /// Drops items by their times. Returns how many those were, and what is left.
     fn drop_by_time(&mut self, expired: &dyn Fn(i64) -> bool) -> Dropped;
-    /// So many items are gone from other pages. Returns how many are left.
-    fn forget(&mut self, items: u64) -> u64;
+    /// So many items are gone from other pages, and maybe one of those. Returns how many items are left.
+    fn forget(&mut self, items: u64, page: Option<u32>) -> u64;
+    fn newest(&self) -> i64;
 }
 
 /// What became of a page whose expired items are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dropped {
     pub(super) items: u64,
+    /// Items that the page has left.
     pub(super) left: usize,
-    pub(super) pages: u32,
+    /// What it says that there are in all pages, if it is the first.
+    pub(super) len: u64,
 }
 
 impl<E: Data> OpenPage for Leaf<E> {
@@ -69,15 +83,19 @@ impl<E: Data> OpenPage for Leaf<E> {
     }
 
     fn write(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        encode(&(self.first, self.pages, self.len, &self.times, &self.items), out)
+        encode(&(self.first, self.pages, self.len, self.newest_ms, &self.times, &self.items), out)
     }
 
     fn times(&self) -> &[i64] {
         &self.times
     }
 
-    fn pages(&self) -> u32 {
-        self.pages
+    fn extent(&self) -> (u32, u32) {
+        (self.first, self.pages)
+    }
+
+    fn newest(&self) -> i64 {
+        self.newest_ms
     }
 
     fn drop_by_time(&mut self, expired: &dyn Fn(i64) -> bool) -> Dropped {
@@ -88,11 +106,14 @@ impl<E: Data> OpenPage for Leaf<E> {
         self.tags.clear();
         let items = (before - self.items.len()) as u64;
         self.len = self.len.saturating_sub(items);
-        Dropped { items, left: self.items.len(), pages: self.pages }
+        Dropped { items, left: self.items.len(), len: self.len }
     }
 
-    fn forget(&mut self, items: u64) -> u64 {
+    fn forget(&mut self, items: u64, page: Option<u32>) -> u64 {
         self.len = self.len.saturating_sub(items);
+        if page == Some(self.first) && self.first + 1 < self.pages {
+            self.first += 1;
+        }
         self.len
     }
 }
@@ -103,23 +124,34 @@ pub(super) type Open = fn(&[u8]) -> Result<Box<dyn OpenPage>, CodecError>;
 /// As [`Open`] says.
 pub(super) fn open<E: Data>(bytes: &[u8]) -> Result<Box<dyn OpenPage>, CodecError> {
     let mut input = bytes;
-    let (first, pages, len, times, items) = decode(&mut input)?;
-    Ok(Box::new(Leaf::<E> { first, pages, len, times, items, tags: Vec::new() }))
+    let (first, pages, len, newest_ms, times, items) = decode(&mut input)?;
+    Ok(Box::new(Leaf::<E> { first, pages, len, newest_ms, times, items, tags: Vec::new() }))
 }
 
-/// The times of the items of an encoded page, and how many pages it says there are.
-pub(crate) fn times_of(bytes: &[u8]) -> Option<(u32, Vec<i64>)> {
-    use serde::de::IgnoredAny;
-    let page: (u32, u32, u64, Vec<i64>, IgnoredAny) = decode(&mut &*bytes).ok()?;
-    Some((page.1, page.3))
+/// What an encoded page says of itself and of others.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    first: u32,
+    pub(crate) pages: u32,
+    pub(crate) newest_ms: i64,
+    pub(crate) times: Vec<i64>,
+}
+
+/// Reads what stands before the items of a page.
+pub(crate) fn header_of(bytes: &[u8]) -> Option<Header> {
+    // An array of six.
+    let (_, mut rest) = bytes.split_first()?;
+    let (first, pages) = (decode(&mut rest).ok()?, decode(&mut rest).ok()?);
+    decode::<u64>(&mut rest).ok()?;
+    Some(Header { first, pages, newest_ms: decode(&mut rest).ok()?, times: decode(&mut rest).ok()? })
 }
 
 /// The items of an encoded page: one value.
 pub(crate) fn items_of(bytes: &[u8]) -> Option<&[u8]> {
     use serde::de::IgnoredAny;
-    // An array of five, of which they are the last.
+    // An array of six, of which they are the last.
     let (_, mut rest) = bytes.split_first()?;
-    for _ in 0..4 {
+    for _ in 0..5 {
         decode::<IgnoredAny>(&mut rest).ok()?;
     }
     Some(rest)
@@ -139,7 +171,11 @@ impl Page {
     /// The page decoded by `open`, if it was not yet.
     pub(super) fn opened(&mut self, open: Open) -> Result<&mut dyn OpenPage, CodecError> {
         if let Self::Encoded(bytes) = self {
-            *self = Self::Open(open(bytes)?);
+            let mut default = Vec::new();
+            if bytes.is_empty() {
+                Leaf::<()>::default().write(&mut default)?;
+            }
+            *self = Self::Open(open(if bytes.is_empty() { &default } else { bytes })?);
         }
         match self {
             Self::Open(page) => Ok(&mut **page),
@@ -147,11 +183,25 @@ impl Page {
         }
     }
 
-    /// Whether a time of the page is one that `expired` picks.
-    pub(super) fn has_expired(&self, expired: impl Fn(i64) -> bool) -> bool {
+    /// Whether there is something to drop: an item that has expired, or all that the first page knows of.
+    pub(super) fn has_expired(&self, page: u32, ttl: Ttl, now_ms: i64) -> bool {
+        let expired = |newest_ms: i64, times: &[i64]| {
+            page == 0 && ttl.has_expired_altogether(newest_ms, now_ms)
+                || times.iter().any(|time| ttl.has_expired(*time, now_ms))
+        };
         match self {
-            Self::Open(page) => page.times().iter().any(|time| expired(*time)),
-            Self::Encoded(bytes) => times_of(bytes).is_some_and(|(_, times)| times.into_iter().any(expired)),
+            Self::Open(page) => expired(page.newest(), page.times()),
+            Self::Encoded(bytes) => {
+                header_of(bytes).is_some_and(|header| expired(header.newest_ms, &header.times))
+            }
+        }
+    }
+
+    /// The first page that may not be empty besides the very first, which this is, and how many pages there are.
+    pub(super) fn extent(&self) -> (u32, u32) {
+        match self {
+            Self::Open(page) => page.extent(),
+            Self::Encoded(bytes) => header_of(bytes).map_or((1, 1), |header| (header.first, header.pages)),
         }
     }
 }

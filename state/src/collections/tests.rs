@@ -87,7 +87,8 @@ fn asking(key: &u8) -> Asking<'_, u8> {
 
 impl Bench {
     fn new(limit: Option<usize>) -> Self {
-        let mut collections = Collections::new(groups(), 0..5, true);
+        let mut collections = Collections::new(groups(), 0..5);
+        collections.keep(true);
         let below = limit.map(|_| Arc::<MapDatabase>::default());
         if let (Some(limit), Some(below)) = (limit, &below) {
             let buffer = SharedBuffer::new(WriteBuffer::new(Arc::clone(below) as _, DatabaseCopy::default()));
@@ -207,7 +208,7 @@ impl Bench {
                 saved.sections.extend(names);
             }
         }
-        let mut restored = Collections::new(groups(), 0..5, true);
+        let mut restored = Collections::new(groups(), 0..5);
         if let Some(below) = &self.below {
             let copy = below.open_copy(&Path::new("scratch").join(format!("copy-{checkpoint}")));
             let buffer = SharedBuffer::new(WriteBuffer::new(Arc::new(copy), DatabaseCopy::default()));
@@ -260,7 +261,7 @@ proptest! {
             bench.run(step);
         }
         prop_assert!(bench.running.is_none());
-        let mut collections = std::mem::replace(&mut bench.collections, Collections::new(groups(), 0..5, false));
+        let mut collections = std::mem::replace(&mut bench.collections, Collections::new(groups(), 0..5));
         let expected = bench.model.clone();
         bench.check(&mut collections, &expected);
         // Nothing is left of what was removed.
@@ -282,7 +283,7 @@ fn at(key: &u8, now_ms: i64) -> Asking<'_, u8> {
 }
 
 fn empty() -> Collections<u8> {
-    Collections::new(groups(), 0..5, false)
+    Collections::new(groups(), 0..5)
 }
 
 #[test]
@@ -351,10 +352,21 @@ fn what_was_kept_without_a_time_begins_its_life_when_it_is_first_used_with_one()
     let forever: MapState<u32, u32> = MapState::new("map");
     let mut collections = empty();
     forever.open(&mut collections, at(&1, 0)).insert(7, 7);
+    let mut collections = restarted(collections);
     let expiring: MapState<u32, u32> = MapState::new("map").ttl(Ttl::after_write(ms(100)));
     assert_eq!(expiring.open(&mut collections, at(&1, 1_000)).get(&7), Some(&7));
     assert_eq!(expiring.open(&mut collections, at(&1, 1_099)).get(&7), Some(&7));
     assert_eq!(expiring.open(&mut collections, at(&1, 1_100)).get(&7), None);
+}
+
+/// What another process makes of what this one has saved.
+fn restarted(mut collections: Collections<u8>) -> Collections<u8> {
+    let (_, names) = collections.begin_snapshot(1, true).unwrap();
+    while collections.snapshot_slice(10).unwrap() == SliceProgress::More {}
+    let sections = collections.take_sections().into_iter().chain(names).collect::<Vec<_>>();
+    let mut restored = empty();
+    restored.restore(&[sections.into()], OpenBackend::in_memory(groups(), 0..5)).unwrap();
+    restored
 }
 
 fn fault(work: impl FnOnce()) -> String {
@@ -378,11 +390,7 @@ fn a_collection_that_is_used_as_another_is_refused_by_name() {
 fn a_collection_whose_type_has_changed_says_which_it_is() {
     let mut collections = empty();
     ValueState::<String>::new("name").open(&mut collections, asking(&1)).set(String::from("a"));
-    let (_, names) = collections.begin_snapshot(1, true).unwrap();
-    while collections.snapshot_slice(10).unwrap() == SliceProgress::More {}
-    let sections = collections.take_sections().into_iter().chain(names).collect::<Vec<_>>();
-    let mut restored = empty();
-    restored.restore(&[sections.into()], OpenBackend::in_memory(groups(), 0..5)).unwrap();
+    let mut restored = restarted(collections);
     let error = fault(|| {
         ValueState::<u64>::new("name").open(&mut restored, asking(&1)).get();
     });
@@ -421,4 +429,77 @@ fn values_are_folded() {
     assert_eq!(open.get(), Some(1.5));
     open.clear();
     assert_eq!(open.get(), None);
+}
+
+#[test]
+fn a_map_whose_pages_have_the_same_age_goes_altogether() {
+    for keys in [2, 33, 40, 64, 500] {
+        let map: MapState<u32, u32> = MapState::new("map").ttl(Ttl::after_write(ms(100)));
+        let mut collections = empty();
+        for of in 0..50_u8 {
+            for key in 0..keys {
+                map.open(&mut collections, at(&of, 0)).insert(key, key);
+            }
+        }
+        for now_ms in 100..140 {
+            collections.work_on(1_000, || now_ms);
+        }
+        assert_eq!(collections.table.len(), 0, "{keys} keys");
+    }
+}
+
+/// What the database forgets by itself when it tidies up, and what the sweep finds, is what nobody sees any more.
+#[test]
+fn what_a_database_forgets_by_itself_is_missed_by_nobody() {
+    let database = Arc::<MapDatabase>::default();
+    let mut collections = empty();
+    let buffer = SharedBuffer::new(WriteBuffer::new(Arc::clone(&database) as _, DatabaseCopy::default()));
+    collections.table = KeyedTable::over(groups(), 0..5, buffer, |_| 4);
+    let map: MapState<u32, i64> = MapState::new("map").ttl(Ttl::after_access(ms(100)));
+    let list: ListState<i64> = ListState::new("list").ttl(Ttl::after_write(ms(100)));
+    let mut last_used = BTreeMap::new();
+    let mut pushed = Vec::new();
+    for now_ms in 0..6_000_i64 {
+        // Now and then nothing comes for longer than anything lives.
+        if now_ms % 1_000 > 700 {
+            collections.work_on(8, || now_ms);
+        } else {
+            let (of, key) = ((now_ms % 3) as u8, (now_ms * 7919 % 211) as u32);
+            let mut open = map.open(&mut collections, at(&of, now_ms));
+            let known = open.get(&key).copied();
+            let alive = |used: &&i64| now_ms - **used < 100;
+            assert_eq!(known.is_some(), last_used.get(&(of, key)).filter(alive).is_some(), "at {now_ms}");
+            open.insert(key, now_ms);
+            last_used.insert((of, key), now_ms);
+            list.open(&mut collections, at(&of, now_ms)).push(now_ms);
+            pushed.push((of, now_ms));
+            if now_ms % 50 == 0 {
+                let expected = pushed.iter().filter(|(key, used)| *key == of && now_ms - used < 100);
+                let expected: Vec<i64> = expected.map(|(_, used)| *used).collect();
+                assert_eq!(list.open(&mut collections, at(&of, now_ms)).to_vec(), expected);
+                let alive = last_used.iter().filter(|((key, _), used)| *key == of && now_ms - **used < 100);
+                assert_eq!(map.open(&mut collections, at(&of, now_ms)).len(), alive.count());
+            }
+        }
+        if now_ms % 20 == 0 {
+            collections.backend.expiry().set_now(now_ms);
+            let expiry = Arc::clone(collections.backend.expiry());
+            database.forget(&|key, value| expiry.has_expired(key, value));
+        }
+    }
+    collections.backend.expiry().set_now(10_000);
+    let expiry = Arc::clone(collections.backend.expiry());
+    database.forget(&|key, value| expiry.has_expired(key, value));
+    assert_eq!(database.len(), 0);
+}
+
+#[test]
+fn two_declarations_of_a_collection_let_it_live_as_long() {
+    let mut collections = empty();
+    MapState::<u32, u32>::new("seen")
+        .ttl(Ttl::after_write(ms(10)))
+        .open(&mut collections, asking(&1))
+        .insert(1, 1);
+    let said = fault(|| MapState::<u32, u32>::new("seen").open(&mut collections, asking(&1)).clear());
+    assert!(said.contains("live for 10 ms") && said.contains("live for ever"), "{said}");
 }

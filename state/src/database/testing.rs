@@ -22,6 +22,16 @@ impl MapDatabase {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets what `expired` picks, as a database does when it tidies up.
+    pub(crate) fn forget(&self, expired: &dyn Fn(&[u8], &[u8]) -> bool) {
+        self.map().retain(|key, value| !expired(key, value));
+    }
+
+    /// How many keys have something.
+    pub(crate) fn len(&self) -> usize {
+        self.map().len()
+    }
+
     /// A database that begins as this copy.
     pub(crate) fn open_copy(&self, folder: &Path) -> Self {
         let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);

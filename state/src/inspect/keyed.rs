@@ -75,12 +75,21 @@ pub(super) fn collections(
     scratch: &Path,
     show: &mut dyn FnMut(CollectionEntry<'_>) -> bool,
 ) -> Result<(), StoreError> {
-    visit(place, operator, scratch, &mut |group, space, key, page_bytes| {
-        let Some((key, numbers)) = key.split_last_chunk::<8>().filter(|_| space == 1) else { return true };
-        let Some((collection, page)) = split_numbers(&mut numbers.as_slice()) else { return true };
-        let Some(items) = items_of(page_bytes) else { return true };
-        show(CollectionEntry { group, key, collection, page, items, encoded: page_bytes })
-    })
+    let mut broken = false;
+    visit(place, operator, scratch, &mut |group, space, key, encoded| {
+        if space != 1 {
+            return true;
+        }
+        let numbers = key.split_last_chunk::<8>();
+        let of = numbers.and_then(|(key, numbers)| Some((key, split_numbers(&mut numbers.as_slice())?)));
+        let (Some((key, (collection, page))), Some(items)) = (of, items_of(encoded)) else {
+            broken = true;
+            return false;
+        };
+        show(CollectionEntry { group, key, collection, page, items, encoded })
+    })?;
+    let source = CodecError::Short { inside: "a page of a collection" };
+    if broken { Err(StoreError::Codec { path: place.location(), source }) } else { Ok(()) }
 }
 
 fn visit(

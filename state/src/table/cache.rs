@@ -74,6 +74,9 @@ impl Mean {
 /// Slots that the hand looks at before the next entry is inserted.
 const HAND_SLOTS: usize = 256;
 
+/// How often the hand does so for one entry at most.
+const ROUNDS_AT_MOST: usize = 64;
+
 /// Entries are written and loaded so often before it is asked anew how many have room.
 const LIMIT_AFTER: usize = 4096;
 
@@ -109,15 +112,14 @@ impl Cache {
     }
 
     /// So long was an entry when it was encoded.
-    fn measured<K, S>(&mut self, bytes: usize) {
+    pub(super) fn measured<K, S>(&mut self, bytes: usize) {
         // A number or a struct of numbers has all that it has in the table.
-        if std::mem::needs_drop::<K>() || std::mem::needs_drop::<S>() {
-            self.encoded.add(bytes);
-            if self.encoded.count.is_multiple_of(LIMIT_AFTER) {
-                let limit = (self.limit_for.0)(self.entry_bytes + self.encoded.get());
-                // What the table was made for it cannot exceed.
-                self.limit = limit.clamp(1, (self.limit_for.0)(self.entry_bytes));
-            }
+        let outside = std::mem::needs_drop::<K>() || std::mem::needs_drop::<S>();
+        self.encoded.add(if outside { bytes } else { 0 });
+        if self.encoded.count.is_multiple_of(LIMIT_AFTER) {
+            let limit = (self.limit_for.0)(self.entry_bytes + self.encoded.get());
+            // What the table was made for it cannot exceed.
+            self.limit = limit.clamp(1, (self.limit_for.0)(self.entry_bytes).max(1));
         }
     }
 }
@@ -156,7 +158,9 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
 
     /// Gives the key another state in the database, or none.
     pub(super) fn put_below(&mut self, key: &K, state: Option<&S>) {
-        if let Some(cache) = &mut self.below {
+        if let Some(cache) = &mut self.below
+            && (state.is_some() || !cache.buffer.lock().has_nothing())
+        {
             cache.put(self.groups, key, state);
         }
     }
@@ -220,7 +224,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         let Self { below, entries, running, sections, groups, epoch, .. } = self;
         let Some(cache) = below else { return false };
         // As long as all has room, nothing has to be written.
-        if cache.sweep == TAGS || cache.written == 0 || cache.buffer.lock().is_held() {
+        if cache.sweep == TAGS || !cache.buffer.lock().may_write_back() {
             return false;
         }
         let mut budget = slots.max(1);
@@ -246,7 +250,10 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     pub(super) fn make_room(&mut self) {
         let Self { below, entries, running, sections, groups, epoch, .. } = self;
         let Some(cache) = below else { return };
-        while entries.len() >= cache.limit {
+        // Where suddenly less has room, the table gets there bit by bit.
+        let mut rounds = 0;
+        while entries.len() >= cache.limit && rounds < ROUNDS_AT_MOST {
+            rounds += 1;
             let hand = cache.hand;
             let may_go = |entry: &mut Entry<K, S>| {
                 let goes = !entry.stamp.is_used();

@@ -86,12 +86,10 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.epoch += 1;
         self.touched = Stamp::changed(self.epoch);
         let extent = self.history.begin(checkpoint, self.epoch, all || !self.can_be_added_to());
-        if extent.base.is_none() {
-            self.removed.clear();
-        }
         let since = extent.since;
         let holds = if self.below.is_some() { Holds::DirtySince(since) } else { Holds::ChangedSince(since) };
-        let removed = (0, self.removed.len());
+        // Until it is complete, the one before it may be added to, and needs those that are gone.
+        let removed = (0, if extent.base.is_some() { self.removed.len() } else { 0 });
         self.running = Some(Running { tag: 0, group: self.owned.start, holds, removed });
         let link = self.begin_link(checkpoint);
         SnapshotBegun { base: extent.base, link }
@@ -175,10 +173,16 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     }
 
     fn visit(&mut self, running: &Running, mut budget: usize) -> u64 {
-        let Self { entries, sections, groups, epoch, .. } = self;
+        let Self { entries, sections, groups, epoch, below, .. } = self;
         entries.visit(running.tag, |entry| {
             let cost = match entry {
-                Some(entry) if running.lacks(entry, *epoch) => write(sections, *groups, entry),
+                Some(entry) if running.lacks(entry, *epoch) => {
+                    let (cost, bytes) = write(sections, *groups, entry);
+                    if let Some(cache) = below {
+                        cache.measured::<K, S>(bytes);
+                    }
+                    cost
+                }
                 _ => 0,
             };
             budget = budget.saturating_sub(1 + cost);
@@ -223,14 +227,19 @@ pub(super) fn write_before<K: TableKey, S: TableState>(
     }
 }
 
-/// Writes an entry, and returns what that costs of a slice's budget.
+/// Writes an entry, and returns what that costs of a slice's budget, and its bytes.
 fn write<K: TableKey, S: TableState>(
     sections: &mut SectionWriter,
     groups: KeyGroups,
     entry: &Entry<K, S>,
-) -> usize {
-    sections.write(groups.group_of(entry.key.place()), |out| {
+) -> (usize, usize) {
+    let mut bytes = 0;
+    let cost = sections.write(groups.group_of(entry.key.place()), |out| {
+        let before = out.len();
         entry.key.write(out)?;
-        entry.state.write(out)
-    })
+        entry.state.write(out)?;
+        bytes = out.len() - before;
+        Ok(())
+    });
+    (cost, bytes)
 }

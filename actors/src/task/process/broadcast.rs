@@ -15,6 +15,7 @@ use crate::error::{Blame, Failure, UserError};
 use crate::inbox::ValveChange;
 use crate::operator_state::OperatorStates;
 use crate::process::{BroadcastContext, BroadcastInput, BroadcastProcess, Connected, SideOutputs};
+use crate::query::{QueryError, QueryKey, Reading};
 use crate::supervision::{DeadLetter, Evidence, Place, Replay, Stage};
 use crate::task::operator::{Logic, Tick};
 use crate::task::process::parked::Waiting;
@@ -145,7 +146,7 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> Logic for BroadcastLogic<B, S>
 
     fn run(&mut self, batch: &mut Batch<InputOf<B>>) -> Result<Flow, Failure> {
         // A channel carries records of one input only.
-        if !batch.values.iter().any(|input| matches!(input, BroadcastInput::Broadcast(_))) {
+        if !matches!(batch.values.first(), Some(BroadcastInput::Broadcast(_))) {
             return self.inner.run(batch);
         }
         let mut failed = None;
@@ -160,6 +161,10 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> Logic for BroadcastLogic<B, S>
             None if flow == Flow::Continue => self.inner.flush(),
             None => Ok(flow),
         }
+    }
+
+    fn read_state(&self, key: &QueryKey) -> Result<Reading, QueryError> {
+        self.inner.read_state(key)
     }
 
     fn comes_on(&mut self, channel: Option<u32>) {

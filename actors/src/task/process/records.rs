@@ -83,6 +83,8 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             ..
         } = self;
         let (groups, keeps_state) = (store.groups(), KEEP && !env.oversight.policy.errors_before_writes);
+        timers.keep(KEEP);
+        collections.keep(keeps_state);
         hashes.iter().take(PREFETCH_AHEAD).for_each(|hash| store.prefetch(*hash));
         let mut taken = 0;
         // Hashes first: where they end, no value has been taken out.
@@ -265,8 +267,8 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             Attempted::Timer(timer, key) => Attempted::Timer(*timer, key.clone()),
         });
         let (births, sent) = (store.births(), emitted.main.len());
-        timers.begin_record();
-        collections.begin_record();
+        timers.keep(keeps);
+        collections.keep(keeps && !env.oversight.policy.errors_before_writes);
         emitted.side.begin_record();
         let (key, state) = match &what {
             Attempted::Record(record) => store.access(record, hash),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    Additions, CodecError, KeyGroups, KeyedTable, OpenBackend, SavedInstance, Section, SectionKind,
-    SliceProgress, SnapshotBegun, decode, encode, hash_key,
+    Additions, CodecError, Collections, KeyGroups, KeyedTable, OpenBackend, SavedInstance, Section,
+    SectionKind, SliceProgress, SnapshotBegun, decode, encode, hash_key,
 };
 
 use crate::error::{Failure, chain_of};
@@ -241,8 +241,11 @@ where
         if *always_save_changes {
             self.table.always_save_changes();
         }
-        let saved = self.table.restore_saved(&restored.instances);
-        saved.map_err(|error| Failure::state(chain_of(&error)))?;
+        // Where there is nothing to remember of a key, there is nothing to restore.
+        if const { size_of::<P::State>() > 0 } {
+            let saved = self.table.restore_saved(&restored.instances);
+            saved.map_err(|error| Failure::state(chain_of(&error)))?;
+        }
         Ok((below, &restored.instances))
     }
 
@@ -315,10 +318,9 @@ impl<P: Process<Key = ()>> InstanceStore<P> {
         let mut timers = restored
             .sections(SectionKind::EventTimers)
             .chain(restored.sections(SectionKind::ProcessingTimers));
-        let mut pages = restored.sections(SectionKind::Collections);
         if states.any(|(_, section)| section.bytes != fresh)
             || timers.any(|(_, section)| section.entries > 0)
-            || pages.any(|(_, section)| section.entries > 0)
+            || has_collections(restored)?
         {
             return Err(Failure::state(format!(
                 "it keeps its state per instance, not per key, and was saved with {saved} instances; start it with that \
@@ -333,6 +335,21 @@ impl<P: Process<Key = ()>> Default for InstanceStore<P> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether an instance has saved something in a collection.
+fn has_collections(restored: &Restored) -> Result<bool, Failure> {
+    let groups = KeyGroups::DEFAULT;
+    for saved in &restored.instances {
+        let mut collections = Collections::<()>::new(groups, 0..groups.count());
+        let below = OpenBackend::in_memory(groups, 0..groups.count());
+        let read = collections.restore(std::slice::from_ref(saved), below);
+        read.map_err(|fault| Failure::state(chain_of(&fault)))?;
+        if !collections.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One value of one instance, as it is saved.
