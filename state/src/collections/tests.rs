@@ -40,6 +40,20 @@ enum Step {
     WorkOn(usize),
 }
 
+impl Step {
+    fn key(&self) -> Option<u8> {
+        match self {
+            Self::Insert(of, ..) | Self::AddTo(of, _) | Self::Remove(of, _) | Self::ClearMap(of) => Some(*of),
+            Self::Push(of, _)
+            | Self::Update(of, _)
+            | Self::ClearList(of)
+            | Self::Set(of, _)
+            | Self::Take(of) => Some(*of),
+            _ => None,
+        }
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let key = || 0..KEYS;
     prop_oneof![
@@ -69,6 +83,8 @@ struct Bench {
     below: Option<Arc<MapDatabase>>,
     model: Model,
     before_record: Model,
+    /// The key of the record in process.
+    of: Option<u8>,
     /// The snapshot that is being written: of which checkpoint, adding to another, what it has so far and shows in the end.
     running: Option<(u64, bool, Vec<Section>, Model)>,
     /// Of the newest checkpoint that is complete.
@@ -102,6 +118,7 @@ impl Bench {
             below,
             model: Model::default(),
             before_record: Model::default(),
+            of: None,
             running: None,
             layers: Vec::new(),
             made: None,
@@ -110,6 +127,13 @@ impl Bench {
     }
 
     fn run(&mut self, step: Step) {
+        if let Some(of) = step.key()
+            && self.of != Some(of)
+        {
+            // A record has one key.
+            self.of = Some(of);
+            self.run(Step::BeginRecord);
+        }
         let Self { map, list, value, collections, model, next, .. } = self;
         match step {
             Step::Insert(of, key, to) => {
