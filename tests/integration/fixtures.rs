@@ -212,7 +212,7 @@ fn snapshots_of_every_released_version_are_restored_by_either_backend_with_any_p
 fn write(to: &Path) {
     for backend in [StateBackend::Memory, over_a_database()] {
         let (shown, disk) = (Shown::default(), SimulatedDisk::new(7));
-        let simulation = seeded(7).on_disk(&disk).stop_with_savepoint_at(120, "file:///savepoint", Drain::No);
+        let simulation = seeded(7).on_disk(&disk).stop_with_savepoint_at(300, "file:///savepoint", Drain::No);
         let config = simulated(simulation).parallelism(2).state_backend(backend.clone());
         let outcome = bookkeeping(&shown).run(config).unwrap();
         assert_eq!(outcome.end, End::Stopped);

@@ -414,7 +414,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let all = if self.store.is_keyed() {
             Additions::are_enough([states, collections])
         } else {
-            Additions::are_enough([collections])
+            self.collections.are_unused() || Additions::are_enough([collections])
         };
         items.extend(self.store.begin_snapshot(checkpoint, all)?);
         let begun = self.collections.begin_snapshot(checkpoint, all);
