@@ -157,7 +157,9 @@ impl SinkContext {
     }
 
     /// As [`list_state`](Self::list_state), but at a restart each instance gets the elements of all instances, and should keep
-    /// those that are its own. (If the operator's instances are not connected and one is rolled back alone, it gets what it
+    /// those that are its own. Whoever asks for it must expect to find an element more than once, and keep one of each: what
+    /// an instance got belongs to it as well, as long as it keeps it, and where only some of the instances ask, those save all
+    /// elements and the others save their share of them again. (If the operator's instances are not connected and one is rolled back alone, it gets what it
     /// had itself: the others go on with theirs.)
     ///
     /// # Errors

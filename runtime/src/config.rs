@@ -176,7 +176,8 @@ impl Config {
         self
     }
 
-    /// The folder of the local disk for databases of this job alone, which are gone when it ends. Else it is `scratch` in
+    /// The folder of the local disk for databases of this job alone, which are gone when it ends. It is locked, and in use by
+    /// another job it is refused. Else it is `scratch` in
     /// the checkpoint folder, so that snapshots and databases can share their files, or the system's temporary folder.
     pub fn scratch(mut self, folder: impl AsRef<Path>) -> Self {
         self.scratch = Some(folder.as_ref().to_path_buf());

@@ -83,6 +83,8 @@ impl From<StoreError> for Error {
             StoreError::Locked { .. }
             | StoreError::DatabaseLocked { .. }
             | StoreError::NotWritable { .. }
+            | StoreError::SavepointFolder { .. }
+            | StoreError::CheckpointFolder { .. }
             | StoreError::Uri { .. } => ErrorKind::Config,
             _ => ErrorKind::State,
         };

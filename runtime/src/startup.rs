@@ -6,8 +6,8 @@ use std::sync::Arc;
 use watershed_actors::{Clock, Restored, saved_replays, saved_splits};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    CheckpointStore, Fs, Identity, Manifest, Objects, SnapshotPlace, StateBackend, StoreError, hash_canary,
-    hash_key, read_saved,
+    CheckpointStore, Fs, Identity, Manifest, Objects, SnapshotId, SnapshotPlace, StateBackend, StoreError,
+    hash_canary, hash_key, read_saved,
 };
 
 use crate::config::{Config, Resume};
@@ -41,7 +41,7 @@ pub(crate) struct Start {
     /// What is known of records that make operators fail.
     pub(crate) poison: Poison,
     /// The savepoint that it goes on from, if the job owns it.
-    pub(crate) claimed: Option<SnapshotPlace>,
+    pub(crate) claimed: Option<(SnapshotPlace, SnapshotId)>,
     /// For databases.
     pub(crate) scratch: Scratch,
     /// The job had finished, and there is nothing new to read.
@@ -57,8 +57,9 @@ pub(crate) fn start(
     clock: &dyn Clock,
 ) -> Result<Start, Error> {
     let store = CheckpointStore::open(checkpoints)?;
-    let scratch = scratch.take()?;
-    if plan.nodes.iter().any(|node| !matches!(node.state, StateBackend::Memory)) {
+    let any_database = plan.nodes.iter().any(|node| !matches!(node.state, StateBackend::Memory));
+    let scratch = scratch.take(any_database)?;
+    if any_database {
         scratch.check_writable()?;
     }
     let before = store.identity().map_err(unusable_identity)?;
@@ -97,10 +98,10 @@ pub(crate) fn start(
         Some(identity) if same_history => identity.lineage.clone(),
         _ => new_lineage(clock, run, config.simulation.is_some()),
     };
-    let began_from = match (&config.start_from, &before) {
-        (Some((uri, _)), _) => Some(uri.clone()),
-        (None, Some(identity)) if same_history => identity.began_from.clone(),
-        (None, _) => None,
+    let (began_from, began_with) = match (&config.start_from, &before) {
+        (Some((uri, _)), _) if begins_at_savepoint => (Some(uri.clone()), chosen.as_ref().map(Manifest::id)),
+        (_, Some(identity)) if same_history => (identity.began_from.clone(), identity.began_with.clone()),
+        _ => (None, None),
     };
     let began_at = match config.resume {
         Resume::Latest if !same_history => None,
@@ -109,8 +110,15 @@ pub(crate) fn start(
         Resume::From(checkpoint) => Some(checkpoint),
     };
     let (run_reserved, reserved_checkpoints) = (run + RUN_BLOCK, reserved);
-    let identity =
-        Identity { lineage, run: run_reserved, reserved_checkpoints, began_at, began_from, rescaled };
+    let identity = Identity {
+        lineage,
+        run: run_reserved,
+        reserved_checkpoints,
+        began_at,
+        began_from,
+        rescaled,
+        began_with,
+    };
     store.save_identity(&identity)?;
     let requests = config.dead_letter_folder().map(|folder| (Arc::clone(outputs), folder.join(REQUESTS)));
     let mut poison = Poison::open(&store, requests)?;
@@ -124,9 +132,11 @@ pub(crate) fn start(
         new_bytes: manifest.new_bytes(),
     });
     let checkpoint = checkpoint_made.as_ref().map(|made| made.id);
-    // A process that was killed may not have come to remove it.
-    let claimed = match &config.start_from {
-        Some((uri, Claim::Yes)) => Some(SnapshotPlace::parse_on(uri, outputs)?),
+    // A process that was killed may not have come to remove it. There may be another one in the same place by now.
+    let claimed = match (&config.start_from, &identity.began_with) {
+        (Some((uri, Claim::Yes)), Some(which)) => {
+            Some((SnapshotPlace::parse_on(uri, outputs)?, which.clone()))
+        }
         _ => None,
     };
     // An earlier process may have died before it came to it, one after the other.
@@ -227,7 +237,8 @@ fn new_lineage(clock: &dyn Clock, run: u32, simulated: bool) -> String {
 /// it names one.
 fn is_of_history(config: &Config, before: Option<&Identity>) -> bool {
     let Some((uri, _)) = &config.start_from else { return true };
-    before.is_some_and(|identity| identity.began_from.as_ref() == Some(uri))
+    let began_from = before.and_then(|identity| identity.began_from.as_ref());
+    began_from.is_some_and(|began_from| SnapshotPlace::is_same(began_from, uri))
 }
 
 /// The savepoint to go on from: the one that is configured, unless the job has made a checkpoint since it began there.

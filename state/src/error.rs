@@ -177,6 +177,21 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// A savepoint is to be written where a job has its checkpoints.
+    #[error("{} is the checkpoint folder of a job: a savepoint needs a folder of its own", path.display())]
+    CheckpointFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A job is to have its checkpoints where there is a savepoint.
+    #[error(
+        "{} holds a savepoint: the checkpoints of a job need a folder of their own; to start from the savepoint, name it \
+         with `Config::start_from`", path.display()
+    )]
+    SavepointFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// There is no savepoint where one is to be read.
     #[error(
         "{} holds no savepoint; the folder to name is the one with the file `manifest` in it", path.display()

@@ -55,6 +55,12 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     /// If the folder does not exist or something in it can't be removed.
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
 
+    /// Removes a folder that is empty. Durable once the folder above is synced.
+    ///
+    /// # Errors
+    /// `DirectoryNotEmpty` if something is in it, or if it does not exist or can't be removed.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
     /// Makes durable which names exist in a folder.
     ///
     /// # Errors

@@ -90,7 +90,7 @@ pub use fs::{DiskFault, FileInfo, FileSystem, FileWriter, Fs, LocalFs, Simulated
 pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
 pub use inspect::{CollectionEntry, FoundSnapshot, KeyedEntry, Snapshots};
 pub use key_group::KeyGroups;
-pub use manifest::{InstancePart, Manifest, OperatorPart};
+pub use manifest::{InstancePart, Manifest, OperatorPart, SnapshotId};
 pub use objects::{FolderStore, Listing, MemoryStore, ObjectInfo, ObjectStore, ObjectWriter, Objects};
 pub use operator_state::{DealtElement, DealtState, Receiver, Redistribution, SavedState, deal};
 pub use part::{PartFile, PartWriter, read_part};

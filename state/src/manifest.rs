@@ -79,7 +79,23 @@ impl InstancePart {
     }
 }
 
+/// Which snapshot it is, wherever it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotId {
+    /// The history that it was made in.
+    pub lineage: String,
+    /// The checkpoint that it is, or was made of.
+    pub checkpoint: u64,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: i64,
+}
+
 impl Manifest {
+    /// Which snapshot it is.
+    pub fn id(&self) -> SnapshotId {
+        SnapshotId { lineage: self.lineage.clone(), checkpoint: self.checkpoint, created_ms: self.created_ms }
+    }
+
     /// All files, whichever checkpoint's folder they are in.
     pub fn files(&self) -> impl Iterator<Item = &PartFile> {
         self.operators.iter().flat_map(|operator| &operator.instances).flat_map(InstancePart::files)

@@ -84,6 +84,15 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
     /// As [`delete`](Self::delete).
     fn delete_all(&self, prefix: &str) -> io::Result<()>;
 
+    /// Removes what is left of a prefix below which nothing is any more: its folder, where there are folders. If something
+    /// is, finished or not, it does nothing.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    fn prune(&self, _prefix: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Sees to it that an object that was found is there for good: whoever put it may have been killed before it was. Where
     /// only what is durable is ever found there is nothing to do.
     ///

@@ -5,15 +5,25 @@
 //! <folder>/manifest     appears last: the savepoint exists
 //! ```
 //!
-//! All files are copies, nothing outside of the folder is referred to, and nobody but its owner removes it.
+//! All files are copies, nothing outside of the folder is referred to, and nobody but its owner removes it. A
+//! file `removing` is what `manifest` was, of a savepoint that is being removed.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use crate::objects::{get_if_exists, put};
 use crate::part::{checked, failed, read_verified, verify_part};
-use crate::{Manifest, Objects, PartFile, SnapshotPlace, StoreError};
+use crate::store::JOB;
+use crate::{Manifest, Objects, PartFile, SnapshotId, SnapshotPlace, StoreError};
 
-const MANIFEST: &str = "manifest";
+/// Says that a savepoint is there, and what it consists of.
+pub(crate) const MANIFEST: &str = "manifest";
+
+/// The manifest of a savepoint that is being removed.
+const REMOVING: &str = "removing";
 
 /// Copies a checkpoint, whose files are in `from`, and makes it exist at `to`.
 ///
@@ -30,16 +40,19 @@ pub fn write_savepoint(
     complete_savepoint(manifest, to)
 }
 
-/// Sees to it that a savepoint can be made.
+/// Sees to it that a savepoint can be made. What is left of one that was being removed goes first.
 ///
 /// # Errors
-/// If there is a savepoint already, or the disk refuses.
+/// If there is a savepoint already, or a job has its checkpoints there, or the disk refuses.
 pub fn prepare_savepoint(to: &SnapshotPlace) -> Result<(), StoreError> {
-    let path = to.objects.location(MANIFEST);
-    if to.objects.exists(MANIFEST).map_err(failed(&path, "look for"))? {
+    let holds = |name| to.objects.exists(name).map_err(failed(&to.objects.location(name), "look for"));
+    if holds(MANIFEST)? {
         return Err(StoreError::SavepointExists { path: to.location() });
     }
-    Ok(())
+    if holds(JOB)? {
+        return Err(StoreError::CheckpointFolder { path: to.location() });
+    }
+    finish_removal(&to.objects).map(drop)
 }
 
 /// Copies files of a snapshot in `from` into a savepoint to be, under the same names, durably.
@@ -96,17 +109,48 @@ pub fn read_savepoint(place: &SnapshotPlace) -> Result<Manifest, StoreError> {
     Ok(manifest)
 }
 
-/// Removes a savepoint that is not needed any more, first what says that it is there. Returns whether there was one.
+/// Removes a savepoint that is not needed any more: its manifest, then the files that this names, and folders that are empty
+/// after that. Another savepoint at the same place stays, and so does whatever else is in the folder. A removal that was cut
+/// short is taken up where it ended. Returns whether anything was removed.
 ///
 /// # Errors
-/// If the disk refuses.
-pub fn remove_savepoint(place: &SnapshotPlace) -> Result<bool, StoreError> {
+/// If the manifest is damaged, or the disk refuses.
+pub fn remove_savepoint(place: &SnapshotPlace, which: &SnapshotId) -> Result<bool, StoreError> {
     let objects = &place.objects;
-    let path = objects.location(MANIFEST);
-    if !objects.exists(MANIFEST).map_err(failed(&path, "look for"))? {
-        return Ok(false);
+    if let Some(bytes) = get_if_exists(objects, MANIFEST)? {
+        let path = objects.location(MANIFEST);
+        if Manifest::from_bytes(&path, &bytes)?.id() != *which {
+            return Ok(false);
+        }
+        // Without it nobody would know, after a crash, which files are left to be removed.
+        let removing = objects.location(REMOVING);
+        objects.replace(REMOVING, &bytes).map_err(failed(&removing, "write"))?;
+        objects.delete(&[MANIFEST.to_owned()]).map_err(failed(&path, "remove"))?;
     }
-    objects.delete(&[MANIFEST.to_owned()]).map_err(failed(&path, "remove"))?;
-    objects.delete_all("").map_err(failed(&place.location(), "remove"))?;
+    finish_removal(objects)
+}
+
+/// Removes the files of a savepoint whose manifest is gone. Returns whether there is one that was being removed.
+fn finish_removal(objects: &Objects) -> Result<bool, StoreError> {
+    let Some(bytes) = get_if_exists(objects, REMOVING)? else { return Ok(false) };
+    let path = objects.location(REMOVING);
+    let manifest = Manifest::from_bytes(&path, &bytes)?;
+    let mut names = BTreeSet::new();
+    for file in manifest.files() {
+        names.insert(checked(&file.path)?.to_owned());
+    }
+    let prefixes: BTreeSet<String> =
+        names.iter().filter_map(|name| name.rfind('/').map(|slash| name[..=slash].to_owned())).collect();
+    for prefix in &prefixes {
+        names.extend(objects.unfinished(prefix).map_err(failed(&objects.location(prefix), "list"))?);
+    }
+    let names: Vec<String> = names.into_iter().collect();
+    let root = objects.location("");
+    objects.delete(&names).map_err(failed(&root, "remove files in"))?;
+    for prefix in &prefixes {
+        objects.prune(prefix).map_err(failed(&objects.location(prefix), "remove"))?;
+    }
+    objects.delete(&[REMOVING.to_owned()]).map_err(failed(&path, "remove"))?;
+    objects.prune("").map_err(failed(&root, "remove"))?;
     Ok(true)
 }

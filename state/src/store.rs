@@ -30,10 +30,11 @@ use crate::frame::Format;
 use crate::manifest;
 use crate::objects::{get_if_exists, put};
 use crate::part::{failed, verify_part};
-use crate::{Damage, Manifest, Objects, StoreError};
+use crate::savepoint;
+use crate::{Damage, Manifest, Objects, SnapshotId, StoreError};
 
 /// Name of the identity.
-const JOB: &str = "job";
+pub(crate) const JOB: &str = "job";
 
 const IDENTITY: Format = Format { magic: *b"wshdjob\0", version: 1 };
 
@@ -66,6 +67,9 @@ pub struct Identity {
     /// Operators that were rescaled while the job ran.
     #[serde(default)]
     pub rescaled: Vec<RescaledOperator>,
+    /// Which savepoint was at `began_from` then.
+    #[serde(default)]
+    pub began_with: Option<SnapshotId>,
 }
 
 /// An operator that has another parallelism than its wiring says, as it was rescaled while the job ran.
@@ -86,9 +90,14 @@ impl CheckpointStore {
     /// Opens the store for this process alone.
     ///
     /// # Errors
-    /// [`StoreError::NotWritable`] if it can't be written to, [`StoreError::Locked`] if it is in use.
+    /// [`StoreError::SavepointFolder`] if it is a savepoint, [`StoreError::NotWritable`] if it can't be written to,
+    /// [`StoreError::Locked`] if it is in use.
     pub fn open(objects: Objects) -> Result<Self, StoreError> {
         let path = || objects.location("");
+        let is_savepoint = objects.exists(savepoint::MANIFEST);
+        if is_savepoint.map_err(|source| StoreError::NotWritable { path: path(), source })? {
+            return Err(StoreError::SavepointFolder { path: path() });
+        }
         let lock = objects.lock().map_err(|source| StoreError::NotWritable { path: path(), source })?;
         let lock = lock.ok_or_else(|| StoreError::Locked { path: path() })?;
         Ok(Self { inner: Arc::new(Inner { objects, _lock: lock }) })

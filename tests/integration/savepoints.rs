@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use watershed::prelude::*;
 use watershed::{Claim, Collector, Drain, ErrorKind, RocksDb, SimulatedDisk, StateBackend};
-use watershed_state::{SnapshotPlace, read_savepoint};
+use watershed_state::{CheckpointStore, SnapshotPlace, read_savepoint};
 
 use crate::fixture::{
     compare, expected_payments, finish, lines_in_files, payments, seeded, shown_payments, simulated, text,
@@ -164,6 +164,57 @@ fn a_savepoint_that_is_claimed_goes_when_the_job_has_a_checkpoint_of_its_own() {
 }
 
 #[test]
+fn what_else_is_below_the_folder_of_a_claimed_savepoint_stays() {
+    let disk = SimulatedDisk::new(1);
+    let stop = |uri: &str| seeded(1).on_disk(&disk).stop_with_savepoint_at(40, uri, Drain::No);
+    payments().run(simulated(stop("/data")).checkpoints("/first")).unwrap();
+    payments().run(simulated(stop("/data/other")).checkpoints("/second")).unwrap();
+    let config = simulated(seeded(2).on_disk(&disk)).checkpoints("/data/mine");
+    payments().run(config.start_from("/data", Claim::Yes)).unwrap();
+    assert!(!exists(&disk, "/data") && exists(&disk, "/data/other"));
+    assert!(disk.fs().exists(Path::new("/data/mine/job")).unwrap());
+    let names: Vec<String> =
+        disk.fs().list(Path::new("/data")).unwrap().into_iter().map(|file| file.name).collect();
+    assert_eq!(names, ["mine", "other"]);
+}
+
+#[test]
+fn a_newer_savepoint_at_the_place_of_the_claimed_one_is_kept() {
+    let disk = SimulatedDisk::new(1);
+    let stop = seeded(1).on_disk(&disk).stop_with_savepoint_at(40, SAVEPOINT, Drain::No);
+    payments().run(simulated(stop).checkpoints("/first")).unwrap();
+    let first = read_savepoint(&place(&disk, SAVEPOINT)).unwrap();
+    // It has gone by the time that the next one is made there.
+    let stop = seeded(2).on_disk(&disk).stop_with_savepoint_at(200, SAVEPOINT, Drain::No);
+    let stopped = payments().run(simulated(stop).start_from(SAVEPOINT, Claim::Yes)).unwrap();
+    assert_eq!(stopped.end, End::Stopped);
+    let newer = read_savepoint(&place(&disk, SAVEPOINT)).unwrap();
+    assert_ne!(newer.id(), first.id());
+    payments().run(simulated(seeded(3).on_disk(&disk)).start_from(SAVEPOINT, Claim::Yes)).unwrap();
+    compare(&shown_payments(&disk), &expected_payments(), "in the history that began at the first");
+    assert_eq!(read_savepoint(&place(&disk, SAVEPOINT)).unwrap(), newer);
+}
+
+#[test]
+fn the_savepoint_that_a_history_began_at_is_the_same_however_it_is_written() {
+    let disk = SimulatedDisk::new(4);
+    let stop = seeded(4).on_disk(&disk).stop_with_savepoint_at(40, SAVEPOINT, Drain::No);
+    payments().run(simulated(stop).checkpoints("/first")).unwrap();
+    let mut lineages = std::collections::BTreeSet::new();
+    for (life, uri) in
+        [SAVEPOINT, "/savepoints/1", "file:/savepoints/1/", "/savepoints//1"].into_iter().enumerate()
+    {
+        let simulation = seeded(40 + life as u64).on_disk(&disk).die_at(150);
+        payments().run(simulated(simulation).start_from(uri, Claim::No)).unwrap();
+        let store = CheckpointStore::open(place(&disk, "/checkpoints").objects).unwrap();
+        lineages.insert(store.identity().unwrap().unwrap().lineage);
+    }
+    assert_eq!(lineages.len(), 1, "it is one history");
+    payments().run(simulated(seeded(4).on_disk(&disk)).start_from(SAVEPOINT, Claim::No)).unwrap();
+    compare(&shown_payments(&disk), &expected_payments(), "after starts by several names");
+}
+
+#[test]
 fn a_drained_job_shows_what_waits_for_event_time_and_its_sources_can_be_read_on() {
     let disk = SimulatedDisk::new(3);
     let drain = seeded(3).on_disk(&disk).stop_with_savepoint_at(60, SAVEPOINT, Drain::Yes);
@@ -243,6 +294,9 @@ fn what_cannot_be_started_from_is_refused_with_the_reason() {
     assert!(nothing.contains("/savepoints/2 holds no savepoint"), "{nothing}");
     let scheme = refused(config().start_from("s3://bucket/1", Claim::No));
     assert!(scheme.contains("knows `file://` and `memory://`"), "{scheme}");
+    let beside = payments().run(config().checkpoints("/savepoints/1")).unwrap_err();
+    assert_eq!(beside.kind, ErrorKind::Config);
+    assert!(beside.to_string().contains("/savepoints/1 holds a savepoint"), "{beside}");
     let groups = refused(config().key_groups(64).unwrap().start_from(SAVEPOINT, Claim::No));
     assert!(groups.contains("128 key groups") && groups.contains("Config::key_groups(128)"), "{groups}");
 
@@ -289,6 +343,11 @@ fn a_running_job_answers_when_its_savepoint_is_there_or_cannot_be() {
     assert!(made.checkpoint > 0 && made.bytes > 0 && made.uri == uri("one"));
     let again = job.savepoint(&uri("one")).unwrap_err().to_string();
     assert!(again.contains("holds a savepoint already"), "{again}");
+    let state = job.savepoint(&uri("state")).unwrap_err().to_string();
+    assert!(
+        state.contains("is the checkpoint folder of a job") && state.contains("the job goes on"),
+        "{state}"
+    );
     let scheme = job.savepoint("ftp://x/y").unwrap_err();
     assert_eq!(scheme.kind, ErrorKind::Config);
     let in_memory = job.savepoint("memory://savepoints/running").unwrap();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use watershed_actors::{Control, chain_of};
-use watershed_state::{Manifest, SnapshotPlace, write_savepoint};
+use watershed_state::{Manifest, SnapshotId, SnapshotPlace, write_savepoint};
 
 use crate::error::Error;
 use crate::graph::NodeKind;
@@ -42,12 +42,12 @@ pub(crate) struct Savepoints {
     /// The sources have been told to end.
     pub(super) draining: bool,
     /// The savepoint that the job began at and owns, until it needs it no more.
-    pub(super) claimed: Option<SnapshotPlace>,
+    pub(super) claimed: Option<(SnapshotPlace, SnapshotId)>,
 }
 
 impl Savepoints {
     /// None yet, in a job that owns the savepoint that it began at, if it does.
-    pub(super) fn owning(claimed: Option<SnapshotPlace>) -> Self {
+    pub(super) fn owning(claimed: Option<(SnapshotPlace, SnapshotId)>) -> Self {
         Self { claimed, ..Self::default() }
     }
 
@@ -183,11 +183,11 @@ impl Master {
 
     /// Every region has a checkpoint of its own: the savepoint that the job began at and owns is not needed any more.
     pub(super) fn remove_claimed(&mut self) {
-        let Some(place) = self.savepoints.claimed.take() else { return };
+        let Some((place, which)) = self.savepoints.claimed.take() else { return };
         self.host.surroundings().pool.run(Box::new(move || {
             let folder = place.location();
             let folder = folder.display();
-            match watershed_state::remove_savepoint(&place) {
+            match watershed_state::remove_savepoint(&place, &which) {
                 Ok(false) => {}
                 Ok(true) => tracing::info!(%folder, "the savepoint that the job began at is removed"),
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! Writing savepoints.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use watershed_actors::{Clock, SystemClock, chain_of};
 use watershed_state::{
@@ -46,8 +47,8 @@ pub struct SavepointWriter {
     pub(super) place: SnapshotPlace,
     /// Without operators.
     manifest: Manifest,
-    /// When it was begun.
-    stamp: i64,
+    /// In the names of its files: an earlier try may have left some.
+    stamp: String,
     groups: KeyGroups,
     parallelism: usize,
     backend: StateBackend,
@@ -113,6 +114,8 @@ impl SavepointWriter {
                  its keys cannot be found again",
             ));
         }
+        // It is another savepoint than the one that it comes of, and told from it.
+        manifest.created_ms = SystemClock::new().wall_ms();
         let operators = std::mem::take(&mut manifest.operators);
         let mut writer = Self::begin(manifest, uri, local)?;
         let groups = operators.iter().find_map(|operator| KeyGroups::new(operator.key_groups));
@@ -127,17 +130,12 @@ impl SavepointWriter {
 
     fn begin(manifest: Manifest, uri: &str, local: &Fs) -> Result<Self> {
         let place = SnapshotPlace::parse_on(uri, local).map_err(|error| Error::config(chain_of(&error)))?;
-        if place.objects.exists("job").unwrap_or(false) {
-            return Err(Error::config(format!(
-                "{uri} is the checkpoint folder of a job: a savepoint needs a folder of its own"
-            )));
-        }
         prepare_savepoint(&place).map_err(|error| Error::config(chain_of(&error)))?;
         Ok(Self {
             uri: uri.to_string(),
             place,
             manifest,
-            stamp: SystemClock::new().wall_ms(),
+            stamp: stamp(),
             groups: KeyGroups::DEFAULT,
             parallelism: PARALLELISM,
             backend: StateBackend::Memory,
@@ -261,8 +259,7 @@ impl SavepointWriter {
             return Err(Error::config(format!("`{operator}` has been written already")));
         }
         self.unfinished = Some(operator.to_string());
-        let stamp = format!("{:x}", self.stamp);
-        Ok(Parts::new(&self.place, operator, self.manifest.checkpoint, (groups, instances), &stamp))
+        Ok(Parts::new(&self.place, operator, self.manifest.checkpoint, (groups, instances), &self.stamp))
     }
 
     /// An operator is complete.
@@ -281,4 +278,11 @@ impl SavepointWriter {
         let there = if there.is_empty() { "none".to_string() } else { there.join(", ") };
         Error::config(format!("there is no operator `{operator}` to be changed; there are: {there}"))
     }
+}
+
+/// When a savepoint is begun, and which of this process it is: several may be in one millisecond.
+fn stamp() -> String {
+    static BEGUN: AtomicU64 = AtomicU64::new(0);
+    let nth = BEGUN.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}{nth:x}", SystemClock::new().wall_ms())
 }

@@ -51,6 +51,10 @@ impl FileSystem for LocalFs {
         fs::remove_dir_all(dir)
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
     }
@@ -78,13 +82,13 @@ impl FileSystem for LocalFs {
     }
 
     fn import(&self, from: &Path, path: &Path) -> io::Result<()> {
+        use ErrorKind::{AlreadyExists, NotFound, StorageFull};
         match fs::hard_link(from, path) {
-            Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-                fs::copy(from, path)?;
-            }
-            linked => linked?,
+            Ok(()) => File::open(path)?.sync_all(),
+            Err(error) if matches!(error.kind(), AlreadyExists | NotFound | StorageFull) => Err(error),
+            // Another disk, a file with as many names as it can have, or a system that has no links.
+            Err(_) => copy(from, path),
         }
-        File::open(path)?.sync_all()
     }
 
     fn export(&self, path: &Path, to: &Path) -> io::Result<bool> {
@@ -129,6 +133,22 @@ impl FileWriter for LocalWriter {
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync_all()
     }
+}
+
+/// Copies a file, whose new name appears when all of it is durable. Nothing is left of a copy that fails.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::exists(to)? {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    let mut temporary = to.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let copied = fs::copy(from, &temporary).and_then(|_| File::open(&temporary)?.sync_all());
+    let renamed = copied.and_then(|()| fs::rename(&temporary, to));
+    if renamed.is_err() {
+        // What stays all the same is known by its name to be unfinished.
+        let _ = fs::remove_file(&temporary);
+    }
+    renamed
 }
 
 /// The folder above, or `None` if that is the current folder or there is none.

@@ -6,7 +6,7 @@ mod faults;
 mod tests;
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -194,6 +194,10 @@ impl FileSystem for SimulatedFs {
         self.operate(|disk| disk.remove_dir_all(dir))
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.operate(|disk| disk.remove_dir(dir))
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.operate(|disk| disk.sync_dir(dir))
     }
@@ -214,8 +218,9 @@ impl FileSystem for SimulatedFs {
         file.sync()
     }
 
-    fn export(&self, _path: &Path, _to: &Path) -> io::Result<bool> {
-        Ok(false)
+    fn export(&self, path: &Path, _to: &Path) -> io::Result<bool> {
+        // The file is read next, which is the operation that counts.
+        if self.disk.lock().disk.exists(path)? { Ok(false) } else { Err(ErrorKind::NotFound.into()) }
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {

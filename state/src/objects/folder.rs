@@ -148,6 +148,17 @@ impl ObjectStore for FolderStore {
         }
     }
 
+    fn prune(&self, prefix: &str) -> io::Result<()> {
+        let folder = self.path(prefix.trim_end_matches('/'));
+        match self.fs.remove_dir(&folder) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(()) => self.fs.sync_dir(folder_of(&folder)),
+        }
+    }
+
     fn settle(&self, name: &str) -> io::Result<()> {
         let path = self.path(name);
         let mut folder = folder_of(&path);

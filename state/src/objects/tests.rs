@@ -146,6 +146,23 @@ fn only_one_has_the_lock() {
 }
 
 #[test]
+fn what_is_left_of_a_prefix_goes_only_if_nothing_is_below_it() {
+    each(|objects, folder| {
+        put(&objects, "chk-1/a/b.part", b"b").unwrap();
+        for prefix in ["", "chk-1/", "chk-1/a/", "absent/"] {
+            objects.prune(prefix).unwrap();
+        }
+        assert_eq!(objects.get("chk-1/a/b.part").unwrap(), b"b");
+        objects.delete(&["chk-1/a/b.part".into()]).unwrap();
+        objects.prune("chk-1/a/").unwrap();
+        objects.prune("chk-1/").unwrap();
+        assert_eq!(objects.list("").unwrap(), Listing::default());
+        objects.prune("").unwrap();
+        assert!(!folder.join("store").exists());
+    });
+}
+
+#[test]
 fn files_come_in_and_go_out_again() {
     each(|objects, folder| {
         let (from, to) = (folder.join("from.sst"), folder.join("to.sst"));
@@ -160,7 +177,7 @@ fn files_come_in_and_go_out_again() {
             assert!(objects.export("chk-1/count-0-r1.from.sst", &to).is_err(), "something is there already");
             fs::remove_file(&to).unwrap();
         }
-        assert!(!objects.export("chk-1/absent.sst", &to).unwrap_or(false));
+        assert_eq!(kind(objects.export("chk-1/absent.sst", &to)), io::ErrorKind::NotFound);
         objects.delete_all("chk-1/").unwrap();
     });
 }

@@ -133,6 +133,7 @@ fn the_identity_survives_and_is_old_or_new_whenever_the_process_dies() {
         began_at: (run > 1).then_some(u64::from(run)),
         began_from: (run > 2).then(|| "file:///savepoints/1".to_string()),
         rescaled: vec![RescaledOperator { operator: "count".into(), wired: 2, parallelism: run }],
+        began_with: (run > 2).then(|| manifest(1, Vec::new()).id()),
     };
     for seed in 0..20 {
         for dies_at in 1..8 {
@@ -162,6 +163,7 @@ fn a_damaged_identity_is_an_error_and_not_a_new_job() {
         began_at: None,
         began_from: None,
         rescaled: Vec::new(),
+        began_with: None,
     };
     store.save_identity(&identity).unwrap();
     damage(&store, "job");

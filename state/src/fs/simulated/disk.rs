@@ -223,6 +223,15 @@ impl Disk {
         self.change(parent, Effect::Unlink(name.to_owned()))
     }
 
+    pub(super) fn remove_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent_and_name(dir)?.ok_or(ErrorKind::InvalidInput)?;
+        let node = *self.names(parent)?.get(name).ok_or(ErrorKind::NotFound)?;
+        if !self.names(node)?.is_empty() {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.change(parent, Effect::Unlink(name.to_owned()))
+    }
+
     pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
         let node = self.find(dir)?;
         self.names(node)?;
