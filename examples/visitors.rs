@@ -7,8 +7,6 @@
 //! Shows a map that each key has besides its state. It may be large: a snapshot holds the parts of it that have changed, and
 //! a page that was not visited for an hour is forgotten by itself.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use watershed::hash_key;
 use watershed::prelude::*;
@@ -51,7 +49,7 @@ impl Process for Pages {
 
 fn main() -> watershed::Result<()> {
     let topology = Topology::new("visitors");
-    let visits = MapState::new("visits").ttl(Ttl::after_access(Duration::from_secs(3600)));
+    let visits = MapState::new("visits").ttl(Ttl::after_access(minutes(60)));
     topology
         .source("visits", Generator::bounded(100_000, visit))
         .key_by(|visit| visit.visitor)

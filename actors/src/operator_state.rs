@@ -129,7 +129,7 @@ pub(crate) enum OperatorStateError {
     )]
     OtherRedistribution { operator: String, name: String, saved: Redistribution, asked: Redistribution },
     #[error("element {element} of operator state `{name}` of `{operator}` cannot be restored")]
-    Undecoded { operator: String, name: String, element: usize, source: CodecError },
+    Undecoded { operator: String, name: String, element: usize, source: Box<CodecError> },
 }
 
 impl Default for OperatorStates {
@@ -223,6 +223,7 @@ impl Registry {
         let kept = self.kept.get(&key).map_or(&[][..], Vec::as_slice);
         let decoded = kept.iter().enumerate().map(|(element, kept)| {
             let undecoded = |source| {
+                let source = Box::new(source);
                 let (operator, name) = (operator.clone(), key.0.clone());
                 OperatorStateError::Undecoded { operator, name, element, source }
             };

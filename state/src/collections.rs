@@ -94,6 +94,14 @@ pub struct Asking<'c, K> {
     pub now_ms: i64,
 }
 
+impl<K> Clone for Asking<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Asking<'_, K> {}
+
 impl<K: Key> Collections<K> {
     /// Without any.
     pub fn new(groups: KeyGroups, owned: Range<u16>) -> Self {
@@ -372,13 +380,12 @@ impl<K: Key> At<'_, K> {
         }
         let Collections { table, names, .. } = &mut *self.collections;
         let leaf: &mut Leaf<E> = decoded(names, id, table.entry_by(place, is, make).1);
-        match ttl {
-            None => leaf.times.clear(),
-            Some(_) => {
-                // What was kept without times begins its life now.
-                leaf.times.resize(leaf.items.len(), now_ms);
-                leaf.newest_ms = now_ms;
-            }
+        if ttl.is_some() {
+            // What was kept without times begins its life now.
+            leaf.times.resize(leaf.items.len(), now_ms);
+            leaf.newest_ms = now_ms;
+        } else {
+            leaf.times.clear();
         }
         leaf
     }

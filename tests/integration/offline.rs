@@ -475,7 +475,9 @@ fn collections_are_written_and_read_and_stay_when_states_are_transformed() {
     let before = |visitor: u32| (0..u64::from(visitor) * 7).map(page).collect::<Vec<_>>();
     let counted = |pages: &[String]| {
         let mut counts = BTreeMap::<String, u64>::new();
-        pages.iter().for_each(|page| *counts.entry(page.clone()).or_default() += 1);
+        for page in pages {
+            *counts.entry(page.clone()).or_default() += 1;
+        }
         counts
     };
     let disk = SimulatedDisk::new(1);

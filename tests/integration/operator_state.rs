@@ -35,7 +35,7 @@ fn expected() -> Vec<String> {
 /// The elements of an operator state in the newest checkpoint, in the order of the instances.
 fn remembered<T: serde::de::DeserializeOwned>(disk: &SimulatedDisk, operator: &str, name: &str) -> Vec<T> {
     let objects = FolderStore::open(&disk.fs(), "/checkpoints");
-    let store = CheckpointStore::open(objects.clone()).unwrap();
+    let store = CheckpointStore::open(std::sync::Arc::clone(&objects)).unwrap();
     let (_, manifest) = store.scan().unwrap().into_iter().next().unwrap();
     let manifest = manifest.unwrap();
     let part = manifest.operators.iter().find(|part| part.name == operator).unwrap();

@@ -21,7 +21,7 @@ fn over_a_database() -> StateBackend {
 
 /// How many instances an operator has.
 fn width(tree: &Tree, operator: &str) -> usize {
-    (0..).take_while(|instance| tree.instance(operator, *instance).is_some()).count()
+    (0..4_096).take_while(|instance| tree.instance(operator, *instance).is_some()).count()
 }
 
 /// Lets each record wait for a moment of processing time, or for the end of event time if that comes first.

@@ -215,12 +215,12 @@ impl<Of: Key, K: Key, V: Data> OpenMap<'_, Of, K, V> {
     /// Puts an entry where it belongs. Returns the value there was, and where that is.
     fn put(&mut self, key: K, value: V) -> (Option<V>, (u32, usize)) {
         let (hash, now_ms, expired) = (hash_key(&key) as u32, self.at.now_ms, self.at.expired());
-        let expires = self.at.ttl.is_some();
+        let has_times = self.at.ttl.is_some();
         let page = page_of(hash, self.at.pages::<(K, V)>().max(1));
         let leaf = self.at.change::<(K, V)>(page);
         if let Some(index) = search(leaf, hash, &key) {
             let was_gone = gone(leaf, index, &expired);
-            if expires {
+            if has_times {
                 leaf.times[index] = now_ms;
             }
             let before = std::mem::replace(&mut leaf.items[index].1, value);
@@ -228,7 +228,7 @@ impl<Of: Key, K: Key, V: Data> OpenMap<'_, Of, K, V> {
         }
         leaf.items.push((key, value));
         leaf.tags.push(hash);
-        if expires {
+        if has_times {
             leaf.times.push(now_ms);
         }
         let at = (page, leaf.items.len() - 1);
@@ -237,7 +237,7 @@ impl<Of: Key, K: Key, V: Data> OpenMap<'_, Of, K, V> {
         let is_full = |len: u64, pages: u32| len > u64::from(pages) * PER_PAGE;
         let (len, pages) = (first.len, first.pages);
         // A page with so few entries tells that many have expired that are still counted.
-        let is_doubtful = expires && (at.1 as u64) < PER_PAGE / 4;
+        let is_doubtful = has_times && (at.1 as u64) < PER_PAGE / 4;
         if is_full(len, pages) && (!is_doubtful || is_full(self.count_anew(), pages)) {
             return (None, self.grow(at));
         }
@@ -332,8 +332,7 @@ fn tag<K: Key, V>(leaf: &mut Leaf<(K, V)>) {
 
 fn search<K: Key, V>(leaf: &mut Leaf<(K, V)>, hash: u32, key: &K) -> Option<usize> {
     tag(leaf);
-    let found = leaf.tags.iter().zip(&leaf.items).position(|(tag, (other, _))| *tag == hash && other == key);
-    found
+    leaf.tags.iter().zip(&leaf.items).position(|(tag, (other, _))| *tag == hash && other == key)
 }
 
 fn take<K, V>(leaf: &mut Leaf<(K, V)>, index: usize) -> (K, V) {

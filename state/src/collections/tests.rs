@@ -43,8 +43,11 @@ enum Step {
 impl Step {
     fn key(&self) -> Option<u8> {
         match self {
-            Self::Insert(of, ..) | Self::AddTo(of, _) | Self::Remove(of, _) | Self::ClearMap(of) => Some(*of),
-            Self::Push(of, _)
+            Self::Insert(of, ..)
+            | Self::AddTo(of, _)
+            | Self::Remove(of, _)
+            | Self::ClearMap(of)
+            | Self::Push(of, _)
             | Self::Update(of, _)
             | Self::ClearList(of)
             | Self::Set(of, _)
@@ -422,6 +425,21 @@ fn a_collection_whose_type_has_changed_says_which_it_is() {
     assert!(error.contains("serde(default)"), "{error}");
 }
 
+/// The mean of numbers.
+struct Mean;
+impl Aggregate for Mean {
+    type In = u32;
+    type Accumulator = (u32, u32);
+    type Out = f64;
+    fn add(&self, (sum, count): &mut (u32, u32), record: u32) {
+        *sum += record;
+        *count += 1;
+    }
+    fn result(&self, (sum, count): &(u32, u32)) -> f64 {
+        f64::from(*sum) / f64::from(*count)
+    }
+}
+
 #[test]
 fn values_are_folded() {
     let largest = ReducingState::new("largest", |one: u32, two: u32| one.max(two));
@@ -432,19 +450,6 @@ fn values_are_folded() {
     assert_eq!(largest.open(&mut collections, asking(&1)).get(), Some(&9));
     assert_eq!(largest.open(&mut collections, asking(&2)).get(), None);
 
-    struct Mean;
-    impl Aggregate for Mean {
-        type In = u32;
-        type Accumulator = (u32, u32);
-        type Out = f64;
-        fn add(&self, (sum, count): &mut (u32, u32), record: u32) {
-            *sum += record;
-            *count += 1;
-        }
-        fn result(&self, (sum, count): &(u32, u32)) -> f64 {
-            f64::from(*sum) / f64::from(*count)
-        }
-    }
     let mean = AggregatingState::new("mean", Mean);
     for value in [1, 2] {
         mean.open(&mut collections, asking(&1)).add(value);
@@ -492,7 +497,7 @@ fn what_a_database_forgets_by_itself_is_missed_by_nobody() {
             let mut open = map.open(&mut collections, at(&of, now_ms));
             let known = open.get(&key).copied();
             let alive = |used: &&i64| now_ms - **used < 100;
-            assert_eq!(known.is_some(), last_used.get(&(of, key)).filter(alive).is_some(), "at {now_ms}");
+            assert_eq!(known.is_some(), last_used.get(&(of, key)).as_ref().is_some_and(alive), "at {now_ms}");
             open.insert(key, now_ms);
             last_used.insert((of, key), now_ms);
             list.open(&mut collections, at(&of, now_ms)).push(now_ms);

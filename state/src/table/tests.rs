@@ -250,7 +250,9 @@ impl Bench {
         let mut restored = table(self.count);
         if let (Some(copy), Some(below)) = (copy, &self.below) {
             restored = over(self.count, (below.open_copy)(&copy), 1_000);
-            layers.iter().for_each(|layer| restored.restore_changes(&layer.iter()).unwrap());
+            for layer in &layers {
+                restored.restore_changes(&layer.iter()).unwrap();
+            }
         } else {
             layers[0].iter().for_each(|section| restored.restore(section).unwrap());
             layers[1..].iter().for_each(|layer| restored.restore_changes(&layer.iter()).unwrap());

@@ -37,7 +37,8 @@ impl Process for Letters {
         }
         let mut counts = context.map(&self.counts).entries();
         counts.sort_unstable();
-        let counts: String = counts.iter().map(|(letter, count)| format!("{letter}{count}")).collect();
+        let counts: Vec<_> = counts.iter().map(|(letter, count)| format!("{letter}{count}")).collect();
+        let counts = counts.concat();
         context.list(&self.words).push(word.clone());
         let words = context.list(&self.words).to_vec().join("+");
         let before = context.value(&self.before).get().cloned().unwrap_or_default();
