@@ -114,7 +114,7 @@ fn a_removal_that_is_cut_short_anywhere_is_taken_up_by_the_next_and_by_a_new_sav
         match read_savepoint(&to) {
             Ok(found) => assert!(found == manifest && removed.is_err(), "{seed}, {dies_at}"),
             Err(error) => {
-                assert!(matches!(error, StoreError::NoSavepoint { .. }), "{seed}, {dies_at}: {error}")
+                assert!(matches!(error, StoreError::NoSavepoint { .. }), "{seed}, {dies_at}: {error}");
             }
         }
         cut_short += u64::from(removed.is_err() && fs.exists(Path::new("/savepoints/1")).unwrap());
