@@ -242,11 +242,12 @@ fn a_reader_who_has_had_enough_is_no_error() {
 #[test]
 fn the_state_of_a_key_is_shown_as_json() {
     let running = Running::new();
-    // Until the first of these words has come.
+    // Until the job is at work, and the first of these words has come.
     let shown = loop {
-        let shown = printed(&["query", running.dir(), "count", "word7"]);
-        if !shown.is_empty() {
-            break shown;
+        let output = watershed(&["query", running.dir(), "count", "word7"]).output().unwrap();
+        assert!(output.status.success() || complaint(&output).contains("ask again later"), "{output:?}");
+        if !output.stdout.is_empty() {
+            break String::from_utf8(output.stdout).unwrap();
         }
     };
     assert_eq!(shown, "{\"key\":\"word7\",\"state\":{\"Value\":\"word7\"}}\n");

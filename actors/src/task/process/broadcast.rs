@@ -145,8 +145,8 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> Logic for BroadcastLogic<B, S>
     type In = InputOf<B>;
 
     fn run(&mut self, batch: &mut Batch<InputOf<B>>) -> Result<Flow, Failure> {
-        // A channel carries records of one input only.
-        if !matches!(batch.values.first(), Some(BroadcastInput::Broadcast(_))) {
+        // A channel carries records of one input only, as a rule.
+        if !batch.values.iter().any(|input| matches!(input, BroadcastInput::Broadcast(_))) {
             return self.inner.run(batch);
         }
         let mut failed = None;
