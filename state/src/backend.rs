@@ -96,6 +96,7 @@ impl StateBackend {
 pub struct OpenBackend {
     groups: KeyGroups,
     owned: Range<u16>,
+    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "it is that of a database"))]
     scratch: PathBuf,
     below: Option<Below>,
     /// Tables that share the memory.
@@ -130,9 +131,11 @@ impl OpenBackend {
     /// # Errors
     /// If a database cannot be read.
     pub fn table<K: TableKey, S: TableState>(&self) -> Result<KeyedTable<K, S>, StoreError> {
-        let Self { groups, owned, scratch, below, sharers, .. } = self;
-        match below {
+        let Self { groups, owned, .. } = self;
+        match &self.below {
             None => Ok(KeyedTable::new(*groups, owned.clone())),
+            #[cfg(not(feature = "rocksdb"))]
+            Some(below) => match *below {},
             #[cfg(feature = "rocksdb")]
             Some(Below::ToRead(database)) => {
                 let mut table = KeyedTable::new(*groups, owned.clone());
@@ -143,12 +146,12 @@ impl OpenBackend {
                     }
                     read.is_ok()
                 })?;
-                read.map_err(|source| StoreError::Codec { path: scratch.clone(), source })?;
+                read.map_err(|source| StoreError::Codec { path: self.scratch.clone(), source })?;
                 Ok(table)
             }
             #[cfg(feature = "rocksdb")]
             Some(Below::Over(buffer, config)) => {
-                let (config, sharers) = (config.clone(), Arc::clone(sharers));
+                let (config, sharers) = (config.clone(), Arc::clone(&self.sharers));
                 let limit = move |bytes| config.limit(bytes) / sharers.load(Ordering::Relaxed).max(1);
                 Ok(KeyedTable::over(*groups, owned.clone(), buffer.clone(), limit))
             }

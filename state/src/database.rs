@@ -99,6 +99,10 @@ const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl WriteBuffer {
     /// Over a database that was opened from this copy.
+    #[cfg_attr(
+        not(any(test, feature = "rocksdb")),
+        expect(dead_code, reason = "without RocksDB there is no database")
+    )]
     pub(crate) fn new(database: Arc<dyn Database>, complete: DatabaseCopy) -> Self {
         let (waiting, latch, complete) = (BTreeMap::new(), Arc::default(), Arc::new(complete));
         Self {
@@ -117,6 +121,10 @@ impl WriteBuffer {
     }
 
     /// The database is empty, and so is the copy that it was opened from.
+    #[cfg_attr(
+        not(any(test, feature = "rocksdb")),
+        expect(dead_code, reason = "without RocksDB there is no database")
+    )]
     pub(crate) fn empty(self) -> Self {
         Self { complete_writes: Some(0), has_nothing: true, ..self }
     }
@@ -215,6 +223,10 @@ impl WriteBuffer {
 pub(crate) struct SharedBuffer(Arc<Mutex<WriteBuffer>>);
 
 impl SharedBuffer {
+    #[cfg_attr(
+        not(any(test, feature = "rocksdb")),
+        expect(dead_code, reason = "without RocksDB there is no database")
+    )]
     pub(crate) fn new(buffer: WriteBuffer) -> Self {
         Self(Arc::new(Mutex::new(buffer)))
     }
