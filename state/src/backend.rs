@@ -98,6 +98,7 @@ pub struct OpenBackend {
     owned: Range<u16>,
     #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "it is that of a database"))]
     scratch: PathBuf,
+    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "there is none without a database"))]
     below: Option<Below>,
     /// Tables that share the memory.
     sharers: Arc<AtomicUsize>,
@@ -131,31 +132,32 @@ impl OpenBackend {
     /// # Errors
     /// If a database cannot be read.
     pub fn table<K: TableKey, S: TableState>(&self) -> Result<KeyedTable<K, S>, StoreError> {
-        let Self { groups, owned, .. } = self;
-        match &self.below {
-            None => Ok(KeyedTable::new(*groups, owned.clone())),
-            #[cfg(not(feature = "rocksdb"))]
-            Some(below) => match *below {},
-            #[cfg(feature = "rocksdb")]
-            Some(Below::ToRead(database)) => {
-                let mut table = KeyedTable::new(*groups, owned.clone());
-                let mut read = Ok(());
-                database.scan(owned, &mut |key, value| {
-                    if split_key(key).is_some_and(|(_, space, _)| space == K::SPACE) {
-                        read = table.restore_entry(key, value);
-                    }
-                    read.is_ok()
-                })?;
-                read.map_err(|source| StoreError::Codec { path: self.scratch.clone(), source })?;
-                Ok(table)
-            }
-            #[cfg(feature = "rocksdb")]
-            Some(Below::Over(buffer, config)) => {
-                let (config, sharers) = (config.clone(), Arc::clone(&self.sharers));
-                let limit = move |bytes| config.limit(bytes) / sharers.load(Ordering::Relaxed).max(1);
-                Ok(KeyedTable::over(*groups, owned.clone(), buffer.clone(), limit))
-            }
+        #[cfg_attr(not(feature = "rocksdb"), expect(unused_mut, reason = "there is nothing to read"))]
+        let mut table = self.fresh_table();
+        #[cfg(feature = "rocksdb")]
+        if let Some(Below::ToRead(database)) = &self.below {
+            let mut read = Ok(());
+            database.scan(&self.owned, &mut |key, value| {
+                if split_key(key).is_some_and(|(_, space, _)| space == K::SPACE) {
+                    read = table.restore_entry(key, value);
+                }
+                read.is_ok()
+            })?;
+            read.map_err(|source| StoreError::Codec { path: self.scratch.clone(), source })?;
         }
+        Ok(table)
+    }
+
+    /// A table of this instance that has nothing to begin with.
+    pub(crate) fn fresh_table<K: TableKey, S: TableState>(&self) -> KeyedTable<K, S> {
+        let Self { groups, owned, .. } = self;
+        #[cfg(feature = "rocksdb")]
+        if let Some(Below::Over(buffer, config)) = &self.below {
+            let (config, sharers) = (config.clone(), Arc::clone(&self.sharers));
+            let limit = move |bytes| config.limit(bytes) / sharers.load(Ordering::Relaxed).max(1);
+            return KeyedTable::over(*groups, owned.clone(), buffer.clone(), limit);
+        }
+        KeyedTable::new(*groups, owned.clone())
     }
 
     /// What the database may forget.

@@ -25,7 +25,7 @@ use std::ops::Range;
 pub use aggregating::{Aggregate, AggregatingState, OpenAggregating};
 pub use any::Collection;
 pub(crate) use key::split_numbers;
-use key::{PageKey, place};
+use key::{PageKey, id_of, place};
 pub use list::{ListState, OpenList};
 pub use map::{MapState, OpenMap};
 pub use names::{CollectionKind, CollectionName, names_in};
@@ -79,28 +79,9 @@ struct Declared {
 
 impl Declared {
     fn new(name: &str, kind: CollectionKind) -> Self {
-        Self { name: name.to_owned(), id: names::number(name), kind, ttl: None }
+        Self { name: name.to_owned(), id: id_of(name), kind, ttl: None }
     }
 }
-
-/// Who asks for a collection: the key, its hash, and the time in milliseconds.
-#[derive(Debug)]
-pub struct Asking<'c, K> {
-    /// The key.
-    pub key: &'c K,
-    /// Its [`hash_key`](crate::hash_key).
-    pub hash: u64,
-    /// Processing time, which is only looked at where something expires.
-    pub now_ms: i64,
-}
-
-impl<K> Clone for Asking<'_, K> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K> Copy for Asking<'_, K> {}
 
 impl<K: Key> Collections<K> {
     /// Without any.
@@ -121,13 +102,14 @@ impl<K: Key> Collections<K> {
     /// # Errors
     /// If the database cannot be read, or something does not decode.
     pub fn restore(&mut self, saved: &[SavedInstance], backend: OpenBackend) -> Result<(), StateFault> {
-        self.table = backend.table()?;
-        self.backend = backend;
         for section in saved.iter().flat_map(|saved| &saved.sections) {
             if section.kind == SectionKind::CollectionNames {
                 self.names.restore(section)?;
             }
         }
+        // Where nothing has a name, there is nothing to be found.
+        self.table = if self.names.is_empty() { backend.fresh_table() } else { backend.table()? };
+        self.backend = backend;
         if !self.names.is_empty() {
             self.backend.shared_by(2);
         }
@@ -309,7 +291,12 @@ impl<K: Key> Collections<K> {
 
     /// What a key has in a collection.
     #[inline]
-    fn at<'c, E: Data>(&'c mut self, declared: &Declared, asking: Asking<'c, K>) -> At<'c, K> {
+    fn at<'c, E: Data>(
+        &'c mut self,
+        declared: &Declared,
+        (key, hash): (&'c K, u64),
+        now_ms: impl FnOnce() -> i64,
+    ) -> At<'c, K> {
         let Declared { name, id, kind, ttl } = declared;
         let used = Used {
             item: TypeId::of::<E>(),
@@ -325,7 +312,7 @@ impl<K: Key> Collections<K> {
             }
             Err(error) => StateFault::from(error).throw(),
         }
-        let Asking { key, hash, now_ms } = asking;
+        let now_ms = ttl.map_or(0, |_| now_ms());
         At { collections: self, key, hash, collection: *id, ttl: *ttl, now_ms }
     }
 }

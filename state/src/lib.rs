@@ -78,7 +78,7 @@ mod uri;
 pub use backend::{OpenBackend, StateBackend};
 pub use codec::{decode, encode};
 pub use collections::{
-    Aggregate, AggregatingState, Asking, Collection, CollectionKind, CollectionName, Collections, ListState,
+    Aggregate, AggregatingState, Collection, CollectionKind, CollectionName, Collections, ListState,
     MapState, OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState, ValueState,
     names_in,
 };

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use watershed_state::{
-    Aggregate, AggregatingState, Asking, Collections, Data, Key, KeyGroups, ListState, MapState,
-    OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState, SectionKind, TimerQueue,
-    ValueState,
+    Aggregate, AggregatingState, Collections, Data, Key, KeyGroups, ListState, MapState, OpenAggregating,
+    OpenList, OpenMap, OpenReducing, OpenValue, ReducingState, SectionKind, TimerQueue, ValueState,
 };
 
 use crate::batch::Batch;
@@ -98,29 +97,29 @@ impl<P: Process + ?Sized> Context<'_, P> {
     /// The map of this key that the behaviour declares.
     #[inline]
     pub fn map<'c, K: Key, V: Data>(&'c mut self, map: &MapState<K, V>) -> OpenMap<'c, P::Key, K, V> {
-        let asking = asking(self.key, self.hash, map.expires(), self.clock);
-        map.open(self.collections, asking)
+        let clock = self.clock;
+        map.open(self.collections, self.key, self.hash, || clock.wall_ms())
     }
 
     /// The list of this key that the behaviour declares.
     #[inline]
     pub fn list<'c, T: Data>(&'c mut self, list: &ListState<T>) -> OpenList<'c, P::Key, T> {
-        let asking = asking(self.key, self.hash, list.expires(), self.clock);
-        list.open(self.collections, asking)
+        let clock = self.clock;
+        list.open(self.collections, self.key, self.hash, || clock.wall_ms())
     }
 
     /// The value of this key that the behaviour declares, besides the state.
     #[inline]
     pub fn value<'c, T: Data>(&'c mut self, value: &ValueState<T>) -> OpenValue<'c, P::Key, T> {
-        let asking = asking(self.key, self.hash, value.expires(), self.clock);
-        value.open(self.collections, asking)
+        let clock = self.clock;
+        value.open(self.collections, self.key, self.hash, || clock.wall_ms())
     }
 
     /// What the behaviour folds values of this key into.
     #[inline]
     pub fn reducing<'c, T: Data>(&'c mut self, state: &'c ReducingState<T>) -> OpenReducing<'c, P::Key, T> {
-        let asking = asking(self.key, self.hash, state.expires(), self.clock);
-        state.open(self.collections, asking)
+        let clock = self.clock;
+        state.open(self.collections, self.key, self.hash, || clock.wall_ms())
     }
 
     /// The accumulator of this key that the behaviour declares.
@@ -129,8 +128,8 @@ impl<P: Process + ?Sized> Context<'_, P> {
         &'c mut self,
         state: &'c AggregatingState<A>,
     ) -> OpenAggregating<'c, P::Key, A> {
-        let asking = asking(self.key, self.hash, state.expires(), self.clock);
-        state.open(self.collections, asking)
+        let clock = self.clock;
+        state.open(self.collections, self.key, self.hash, || clock.wall_ms())
     }
 
     /// Forgets the state of this key when the call returns. Its collections stay; each has a `clear` of its own.
@@ -138,12 +137,6 @@ impl<P: Process + ?Sized> Context<'_, P> {
     pub fn clear(&mut self) {
         self.cleared = true;
     }
-}
-
-/// Who asks for a collection. The clock is only looked at where something expires.
-#[inline]
-fn asking<'c, K>(key: &'c K, hash: u64, expires: bool, clock: &dyn Clock) -> Asking<'c, K> {
-    Asking { key, hash, now_ms: if expires { clock.wall_ms() } else { 0 } }
 }
 
 /// A timer that has come due.

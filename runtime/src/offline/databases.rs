@@ -2,11 +2,12 @@
 
 use watershed_actors::guard;
 use watershed_state::{
-    Asking, Collection, Collections, DatabaseCopy, Key, KeyGroups, KeyedTable, SliceProgress, SnapshotPlace,
-    State, StateBackend, StateFault, chain_of, hash_key,
+    Collection, Collections, DatabaseCopy, Key, KeyGroups, KeyedTable, SliceProgress, SnapshotPlace, State,
+    StateBackend, StateFault, chain_of, hash_key,
 };
 
 use crate::error::{Error, Result};
+use crate::offline::operator::now_ms;
 use crate::offline::parts::Parts;
 use crate::scratch::Scratch;
 
@@ -78,13 +79,13 @@ impl<K: Key, S: State> Databases<K, S> {
     pub(super) fn put_all<C: Collection>(
         &mut self,
         instance: usize,
-        asking: Asking<'_, K>,
+        key: &K,
         collection: &C,
         items: impl IntoIterator<Item = C::Item>,
     ) -> Result<()> {
         let collections = &mut self.tables[instance].collections;
         let put = guard(|| {
-            collection.add(collections, asking, items);
+            collection.add(collections, (key, hash_key(key)), now_ms, items);
             true
         });
         put.map(drop).map_err(|failure| Error::state(format!("`{}`: {}", self.operator, failure.cause)))

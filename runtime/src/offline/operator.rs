@@ -2,8 +2,8 @@
 
 use watershed_actors::{Clock, SystemClock, TimerKind, guard};
 use watershed_state::{
-    Asking, Collection, Collections, Key, KeyGroups, Section, SectionKind, SliceProgress, State, chain_of,
-    encode, hash_key,
+    Collection, Collections, Key, KeyGroups, Section, SectionKind, SliceProgress, State, chain_of, encode,
+    hash_key,
 };
 
 use crate::error::{Error, Result};
@@ -102,16 +102,16 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         collection: &C,
         items: impl IntoIterator<Item = C::Item>,
     ) -> Result<()> {
-        let asking = Asking { key, hash: hash_key(key), now_ms: SystemClock::new().wall_ms() };
+        let hash = hash_key(key);
         if let Some(databases) = &mut self.databases {
-            let instance = self.parts.instance_of(self.groups.group_of(asking.hash));
-            return databases.put_all(instance, asking, collection, items);
+            let instance = self.parts.instance_of(self.groups.group_of(hash));
+            return databases.put_all(instance, key, collection, items);
         }
         let (collections, count) = &mut self.collections;
         let mut added = 0;
         let items = items.into_iter().inspect(|_| added += 1);
         let put = guard(|| {
-            collection.add(collections, asking, items);
+            collection.add(collections, (key, hash), now_ms, items);
             true
         });
         put.map_err(|failure| Error::state(format!("`{}`: {}", self.operator, failure.cause)))?;
@@ -185,4 +185,9 @@ const ITEMS_TOGETHER: usize = 100_000;
 
 fn fresh<K: Key>(groups: KeyGroups) -> Collections<K> {
     Collections::new(groups, 0..groups.count())
+}
+
+/// When what is written has been used last.
+pub(super) fn now_ms() -> i64 {
+    SystemClock::new().wall_ms()
 }

@@ -1,6 +1,6 @@
 //! Values that go into an accumulator.
 
-use super::{Asking, Collections, OpenValue, ValueState};
+use super::{Collections, OpenValue, ValueState};
 use crate::{Data, Key, State, Ttl};
 
 /// An aggregate: an accumulator per key, and what it says.
@@ -37,18 +37,15 @@ impl<A: Aggregate> AggregatingState<A> {
         Self { value: self.value.ttl(ttl), ..self }
     }
 
-    /// Whether it expires.
-    pub fn expires(&self) -> bool {
-        self.value.expires()
-    }
-
-    /// That of one key.
+    /// That of one key, as [`ValueState::open`] says.
     pub fn open<'c, Of: Key>(
         &'c self,
         collections: &'c mut Collections<Of>,
-        asking: Asking<'c, Of>,
+        key: &'c Of,
+        hash: u64,
+        now_ms: impl FnOnce() -> i64,
     ) -> OpenAggregating<'c, Of, A> {
-        OpenAggregating { value: self.value.open(collections, asking), aggregate: &self.aggregate }
+        OpenAggregating { value: self.value.open(collections, key, hash, now_ms), aggregate: &self.aggregate }
     }
 }
 

@@ -2,21 +2,15 @@
 
 use std::marker::PhantomData;
 
-use super::{Asking, At, CollectionKind, Collections, Declared};
+use super::{At, CollectionKind, Collections, Declared};
 use crate::{Data, Key, Ttl};
 
 /// Declares a list that each key of an operator has, besides its state: a field of the behaviour, opened through the context.
 /// It may be large: to add to it is to change its last page.
 #[derive(Debug)]
 pub struct ListState<T> {
-    declared: Declared,
+    pub(super) declared: Declared,
     item: PhantomData<fn() -> T>,
-}
-
-impl<T> ListState<T> {
-    pub(super) fn declared(&self) -> &Declared {
-        &self.declared
-    }
 }
 
 impl<T: Data> ListState<T> {
@@ -32,18 +26,16 @@ impl<T: Data> ListState<T> {
         self
     }
 
-    /// Whether its items expire.
-    pub fn expires(&self) -> bool {
-        self.declared.ttl.is_some()
-    }
-
-    /// The list of one key.
+    /// The list of one key, whose [`hash_key`](crate::hash_key) this is. The time, in milliseconds, is only asked for if it
+    /// expires.
     pub fn open<'c, Of: Key>(
         &self,
         collections: &'c mut Collections<Of>,
-        asking: Asking<'c, Of>,
+        key: &'c Of,
+        hash: u64,
+        now_ms: impl FnOnce() -> i64,
     ) -> OpenList<'c, Of, T> {
-        OpenList { at: collections.at::<T>(&self.declared, asking), item: PhantomData }
+        OpenList { at: collections.at::<T>(&self.declared, (key, hash), now_ms), item: PhantomData }
     }
 }
 

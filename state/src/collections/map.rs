@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::page::Leaf;
-use super::{Asking, At, CollectionKind, Collections, Declared};
+use super::{At, CollectionKind, Collections, Declared};
 use crate::{Data, Key, Ttl, hash_key};
 
 /// Declares a map that each key of an operator has, besides its state: a field of the behaviour, opened through the context.
@@ -11,14 +11,8 @@ use crate::{Data, Key, Ttl, hash_key};
 /// without keys has all of it in memory.)
 #[derive(Debug)]
 pub struct MapState<K, V> {
-    declared: Declared,
+    pub(super) declared: Declared,
     types: PhantomData<fn() -> (K, V)>,
-}
-
-impl<K, V> MapState<K, V> {
-    pub(super) fn declared(&self) -> &Declared {
-        &self.declared
-    }
 }
 
 impl<K: Key, V: Data> MapState<K, V> {
@@ -34,18 +28,16 @@ impl<K: Key, V: Data> MapState<K, V> {
         self
     }
 
-    /// Whether its entries expire.
-    pub fn expires(&self) -> bool {
-        self.declared.ttl.is_some()
-    }
-
-    /// The map of one key.
+    /// The map of one key, whose [`hash_key`](crate::hash_key) this is. The time, in milliseconds, is only asked for if it
+    /// expires.
     pub fn open<'c, Of: Key>(
         &self,
         collections: &'c mut Collections<Of>,
-        asking: Asking<'c, Of>,
+        key: &'c Of,
+        hash: u64,
+        now_ms: impl FnOnce() -> i64,
     ) -> OpenMap<'c, Of, K, V> {
-        OpenMap { at: collections.at::<(K, V)>(&self.declared, asking), types: PhantomData }
+        OpenMap { at: collections.at::<(K, V)>(&self.declared, (key, hash), now_ms), types: PhantomData }
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::key::id_of;
 use super::page::Open;
 use crate::{CodecError, Section, SectionKind, Ttl, decode, encode};
 
@@ -158,9 +157,4 @@ fn lives(ttl: Option<Ttl>) -> String {
 /// If it does not decode.
 pub fn names_in(section: &Section) -> Result<Vec<CollectionName>, CodecError> {
     decode(&mut section.bytes.as_slice())
-}
-
-/// The number of a collection with this name.
-pub(super) fn number(name: &str) -> u32 {
-    id_of(name)
 }

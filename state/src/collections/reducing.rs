@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Asking, Collections, OpenValue, ValueState};
+use super::{Collections, OpenValue, ValueState};
 use crate::{Data, Key, Ttl};
 
 /// Declares what the values of each key of an operator are folded into: a field of the behaviour, opened through the context.
@@ -13,7 +13,7 @@ pub struct ReducingState<T> {
 
 impl<T> std::fmt::Debug for ReducingState<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReducingState").field("value", &self.value.declared().name).finish_non_exhaustive()
+        f.debug_struct("ReducingState").field("value", &self.value.declared.name).finish_non_exhaustive()
     }
 }
 
@@ -29,18 +29,15 @@ impl<T: Data> ReducingState<T> {
         Self { value: self.value.ttl(ttl), ..self }
     }
 
-    /// Whether it expires.
-    pub fn expires(&self) -> bool {
-        self.value.expires()
-    }
-
-    /// That of one key.
+    /// That of one key, as [`ValueState::open`] says.
     pub fn open<'c, Of: Key>(
         &'c self,
         collections: &'c mut Collections<Of>,
-        asking: Asking<'c, Of>,
+        key: &'c Of,
+        hash: u64,
+        now_ms: impl FnOnce() -> i64,
     ) -> OpenReducing<'c, Of, T> {
-        OpenReducing { value: self.value.open(collections, asking), reduce: &*self.reduce }
+        OpenReducing { value: self.value.open(collections, key, hash, now_ms), reduce: &*self.reduce }
     }
 }
 

@@ -100,10 +100,6 @@ fn groups() -> KeyGroups {
     KeyGroups::new(5).unwrap()
 }
 
-fn asking(key: &u8) -> Asking<'_, u8> {
-    Asking { key, hash: hash_key(key), now_ms: 0 }
-}
-
 impl Bench {
     fn new(limit: Option<usize>) -> Self {
         let mut collections = Collections::new(groups(), 0..5);
@@ -141,12 +137,12 @@ impl Bench {
         match step {
             Step::Insert(of, key, to) => {
                 let key = format!("key {key}");
-                let before = map.open(collections, asking(&of)).insert(key.clone(), to);
+                let before = map.open(collections, &of, hash_key(&of), || 0).insert(key.clone(), to);
                 assert_eq!(before, model.map.insert((of, key), to));
             }
             Step::AddTo(of, key) => {
                 let key = format!("key {key}");
-                let mut open = map.open(collections, asking(&of));
+                let mut open = map.open(collections, &of, hash_key(&of), || 0);
                 let count = open.get_or_default(key.clone());
                 *count = count.wrapping_add(1);
                 let expected = model.map.entry((of, key)).or_default();
@@ -154,30 +150,33 @@ impl Bench {
             }
             Step::Remove(of, key) => {
                 let key = format!("key {key}");
-                assert_eq!(map.open(collections, asking(&of)).remove(&key), model.map.remove(&(of, key)));
+                assert_eq!(
+                    map.open(collections, &of, hash_key(&of), || 0).remove(&key),
+                    model.map.remove(&(of, key))
+                );
             }
             Step::ClearMap(of) => {
-                map.open(collections, asking(&of)).clear();
+                map.open(collections, &of, hash_key(&of), || 0).clear();
                 model.map.retain(|(key, _), _| *key != of);
             }
             Step::Push(of, item) => {
-                list.open(collections, asking(&of)).push(item);
+                list.open(collections, &of, hash_key(&of), || 0).push(item);
                 model.list.entry(of).or_default().push(item);
             }
             Step::Update(of, items) => {
-                list.open(collections, asking(&of)).update(items.clone());
+                list.open(collections, &of, hash_key(&of), || 0).update(items.clone());
                 model.list.insert(of, items);
             }
             Step::ClearList(of) => {
-                list.open(collections, asking(&of)).clear();
+                list.open(collections, &of, hash_key(&of), || 0).clear();
                 model.list.remove(&of);
             }
             Step::Set(of, to) => {
-                value.open(collections, asking(&of)).set(to.clone());
+                value.open(collections, &of, hash_key(&of), || 0).set(to.clone());
                 model.value.insert(of, to);
             }
             Step::Take(of) => {
-                assert_eq!(value.open(collections, asking(&of)).take(), model.value.remove(&of));
+                assert_eq!(value.open(collections, &of, hash_key(&of), || 0).take(), model.value.remove(&of));
             }
             Step::BeginRecord => {
                 collections.begin_record();
@@ -255,7 +254,7 @@ impl Bench {
 
     fn check(&self, collections: &mut Collections<u8>, expected: &Model) {
         for of in 0..KEYS {
-            let mut map = self.map.open(collections, asking(&of));
+            let mut map = self.map.open(collections, &of, hash_key(&of), || 0);
             let mine = expected.map.iter().filter(|((key, _), _)| *key == of);
             let mine: BTreeMap<String, u32> = mine.map(|((_, key), value)| (key.clone(), *value)).collect();
             assert_eq!(map.entries().into_iter().collect::<BTreeMap<_, _>>(), mine);
@@ -263,10 +262,10 @@ impl Bench {
             for (key, value) in &mine {
                 assert_eq!(map.get(key), Some(value));
             }
-            let mut list = self.list.open(collections, asking(&of));
+            let mut list = self.list.open(collections, &of, hash_key(&of), || 0);
             let items = expected.list.get(&of).cloned().unwrap_or_default();
             assert_eq!((list.len(), list.to_vec()), (items.len(), items));
-            assert_eq!(self.value.open(collections, asking(&of)).get(), expected.value.get(&of));
+            assert_eq!(self.value.open(collections, &of, hash_key(&of), || 0).get(), expected.value.get(&of));
         }
     }
 }
@@ -293,9 +292,9 @@ proptest! {
         bench.check(&mut collections, &expected);
         // Nothing is left of what was removed.
         for of in 0..KEYS {
-            bench.map.open(&mut collections, asking(&of)).clear();
-            bench.list.open(&mut collections, asking(&of)).clear();
-            bench.value.open(&mut collections, asking(&of)).clear();
+            bench.map.open(&mut collections, &of, hash_key(&of), || 0).clear();
+            bench.list.open(&mut collections, &of, hash_key(&of), || 0).clear();
+            bench.value.open(&mut collections, &of, hash_key(&of), || 0).clear();
         }
         prop_assert_eq!(collections.table.len(), 0);
     }
@@ -303,10 +302,6 @@ proptest! {
 
 fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
-}
-
-fn at(key: &u8, now_ms: i64) -> Asking<'_, u8> {
-    Asking { now_ms, ..asking(key) }
 }
 
 fn empty() -> Collections<u8> {
@@ -318,9 +313,9 @@ fn an_entry_is_gone_when_its_time_has_come_and_its_memory_later() {
     let map: MapState<u32, u32> = MapState::new("map").ttl(Ttl::after_write(ms(100)));
     let mut collections = empty();
     for key in 0..500 {
-        map.open(&mut collections, at(&1, i64::from(key))).insert(key, key);
+        map.open(&mut collections, &1, hash_key(&1_u8), || i64::from(key)).insert(key, key);
     }
-    let mut open = map.open(&mut collections, at(&1, 499));
+    let mut open = map.open(&mut collections, &1, hash_key(&1_u8), || 499);
     // Those of the last 100 ms are there, whichever page they are on.
     assert_eq!((open.len(), open.entries().len()), (100, 100));
     assert_eq!(open.get(&399), None);
@@ -328,10 +323,10 @@ fn an_entry_is_gone_when_its_time_has_come_and_its_memory_later() {
     // Written again, it begins another life; reading does not renew it.
     assert_eq!(open.insert(399, 1), None);
     assert_eq!(open.insert(400, 1), Some(400));
-    let mut open = map.open(&mut collections, at(&1, 598));
+    let mut open = map.open(&mut collections, &1, hash_key(&1_u8), || 598);
     assert_eq!(open.len(), 3);
     assert!(open.contains_key(&499));
-    assert!(!map.open(&mut collections, at(&1, 599)).contains_key(&499));
+    assert!(!map.open(&mut collections, &1, hash_key(&1_u8), || 599).contains_key(&499));
 
     assert!(collections.table.len() > 1);
     for now_ms in 600..700 {
@@ -346,17 +341,17 @@ fn what_is_read_lives_on_if_reading_counts() {
     let list: ListState<u32> = ListState::new("list").ttl(Ttl::after_access(ms(100)));
     let value: ValueState<u32> = ValueState::new("value").ttl(Ttl::after_access(ms(100)));
     let mut collections = empty();
-    map.open(&mut collections, at(&1, 0)).insert(7, 7);
-    list.open(&mut collections, at(&1, 0)).push(7);
-    value.open(&mut collections, at(&1, 0)).set(7);
+    map.open(&mut collections, &1, hash_key(&1_u8), || 0).insert(7, 7);
+    list.open(&mut collections, &1, hash_key(&1_u8), || 0).push(7);
+    value.open(&mut collections, &1, hash_key(&1_u8), || 0).set(7);
     for now_ms in [99, 198, 297] {
-        assert_eq!(map.open(&mut collections, at(&1, now_ms)).get(&7), Some(&7));
-        assert_eq!(list.open(&mut collections, at(&1, now_ms)).to_vec(), [7]);
-        assert_eq!(value.open(&mut collections, at(&1, now_ms)).get(), Some(&7));
+        assert_eq!(map.open(&mut collections, &1, hash_key(&1_u8), || now_ms).get(&7), Some(&7));
+        assert_eq!(list.open(&mut collections, &1, hash_key(&1_u8), || now_ms).to_vec(), [7]);
+        assert_eq!(value.open(&mut collections, &1, hash_key(&1_u8), || now_ms).get(), Some(&7));
     }
-    assert_eq!(map.open(&mut collections, at(&1, 397)).get(&7), None);
-    assert!(list.open(&mut collections, at(&1, 397)).is_empty());
-    assert_eq!(value.open(&mut collections, at(&1, 397)).get(), None);
+    assert_eq!(map.open(&mut collections, &1, hash_key(&1_u8), || 397).get(&7), None);
+    assert!(list.open(&mut collections, &1, hash_key(&1_u8), || 397).is_empty());
+    assert_eq!(value.open(&mut collections, &1, hash_key(&1_u8), || 397).get(), None);
 }
 
 #[test]
@@ -364,11 +359,11 @@ fn a_list_loses_its_oldest_pages_and_goes_on_at_the_end() {
     let list: ListState<i64> = ListState::new("list").ttl(Ttl::after_write(ms(50)));
     let mut collections = empty();
     for now_ms in 0..5_000 {
-        list.open(&mut collections, at(&1, now_ms)).push(now_ms);
+        list.open(&mut collections, &1, hash_key(&1_u8), || now_ms).push(now_ms);
         collections.work_on(100, || now_ms);
         if now_ms % 100 == 99 {
             let expected: Vec<_> = (now_ms - 49..=now_ms).collect();
-            assert_eq!(list.open(&mut collections, at(&1, now_ms)).to_vec(), expected);
+            assert_eq!(list.open(&mut collections, &1, hash_key(&1_u8), || now_ms).to_vec(), expected);
         }
     }
     assert!(collections.table.len() < 10, "{} pages", collections.table.len());
@@ -378,12 +373,12 @@ fn a_list_loses_its_oldest_pages_and_goes_on_at_the_end() {
 fn what_was_kept_without_a_time_begins_its_life_when_it_is_first_used_with_one() {
     let forever: MapState<u32, u32> = MapState::new("map");
     let mut collections = empty();
-    forever.open(&mut collections, at(&1, 0)).insert(7, 7);
+    forever.open(&mut collections, &1, hash_key(&1_u8), || 0).insert(7, 7);
     let mut collections = restarted(collections);
     let expiring: MapState<u32, u32> = MapState::new("map").ttl(Ttl::after_write(ms(100)));
-    assert_eq!(expiring.open(&mut collections, at(&1, 1_000)).get(&7), Some(&7));
-    assert_eq!(expiring.open(&mut collections, at(&1, 1_099)).get(&7), Some(&7));
-    assert_eq!(expiring.open(&mut collections, at(&1, 1_100)).get(&7), None);
+    assert_eq!(expiring.open(&mut collections, &1, hash_key(&1_u8), || 1_000).get(&7), Some(&7));
+    assert_eq!(expiring.open(&mut collections, &1, hash_key(&1_u8), || 1_099).get(&7), Some(&7));
+    assert_eq!(expiring.open(&mut collections, &1, hash_key(&1_u8), || 1_100).get(&7), None);
 }
 
 /// What another process makes of what this one has saved.
@@ -404,11 +399,12 @@ fn fault(work: impl FnOnce()) -> String {
 #[test]
 fn a_collection_that_is_used_as_another_is_refused_by_name() {
     let mut collections = empty();
-    MapState::<u32, u32>::new("seen").open(&mut collections, asking(&1)).insert(1, 1);
-    let kind = fault(|| ListState::<u32>::new("seen").open(&mut collections, asking(&1)).push(1));
+    MapState::<u32, u32>::new("seen").open(&mut collections, &1, hash_key(&1_u8), || 0).insert(1, 1);
+    let kind =
+        fault(|| ListState::<u32>::new("seen").open(&mut collections, &1, hash_key(&1_u8), || 0).push(1));
     assert!(kind.contains("`seen` holds a map, and is used as one of a list"), "{kind}");
     let types = fault(|| {
-        MapState::<u32, String>::new("seen").open(&mut collections, asking(&1)).clear();
+        MapState::<u32, String>::new("seen").open(&mut collections, &1, hash_key(&1_u8), || 0).clear();
     });
     assert!(types.contains("(u32, u32)") && types.contains("String"), "{types}");
 }
@@ -416,10 +412,12 @@ fn a_collection_that_is_used_as_another_is_refused_by_name() {
 #[test]
 fn a_collection_whose_type_has_changed_says_which_it_is() {
     let mut collections = empty();
-    ValueState::<String>::new("name").open(&mut collections, asking(&1)).set(String::from("a"));
+    ValueState::<String>::new("name")
+        .open(&mut collections, &1, hash_key(&1_u8), || 0)
+        .set(String::from("a"));
     let mut restored = restarted(collections);
     let error = fault(|| {
-        ValueState::<u64>::new("name").open(&mut restored, asking(&1)).get();
+        ValueState::<u64>::new("name").open(&mut restored, &1, hash_key(&1_u8), || 0).get();
     });
     assert!(error.contains("the collection `name` of this operator cannot be read"), "{error}");
     assert!(error.contains("serde(default)"), "{error}");
@@ -445,16 +443,16 @@ fn values_are_folded() {
     let largest = ReducingState::new("largest", |one: u32, two: u32| one.max(two));
     let mut collections = empty();
     for value in [3, 9, 4] {
-        largest.open(&mut collections, asking(&1)).add(value);
+        largest.open(&mut collections, &1, hash_key(&1_u8), || 0).add(value);
     }
-    assert_eq!(largest.open(&mut collections, asking(&1)).get(), Some(&9));
-    assert_eq!(largest.open(&mut collections, asking(&2)).get(), None);
+    assert_eq!(largest.open(&mut collections, &1, hash_key(&1_u8), || 0).get(), Some(&9));
+    assert_eq!(largest.open(&mut collections, &2, hash_key(&2_u8), || 0).get(), None);
 
     let mean = AggregatingState::new("mean", Mean);
     for value in [1, 2] {
-        mean.open(&mut collections, asking(&1)).add(value);
+        mean.open(&mut collections, &1, hash_key(&1_u8), || 0).add(value);
     }
-    let mut open = mean.open(&mut collections, asking(&1));
+    let mut open = mean.open(&mut collections, &1, hash_key(&1_u8), || 0);
     assert_eq!(open.get(), Some(1.5));
     open.clear();
     assert_eq!(open.get(), None);
@@ -467,7 +465,7 @@ fn a_map_whose_pages_have_the_same_age_goes_altogether() {
         let mut collections = empty();
         for of in 0..50_u8 {
             for key in 0..keys {
-                map.open(&mut collections, at(&of, 0)).insert(key, key);
+                map.open(&mut collections, &of, hash_key(&of), || 0).insert(key, key);
             }
         }
         for now_ms in 100..140 {
@@ -494,20 +492,20 @@ fn what_a_database_forgets_by_itself_is_missed_by_nobody() {
             collections.work_on(8, || now_ms);
         } else {
             let (of, key) = ((now_ms % 3) as u8, (now_ms * 7919 % 211) as u32);
-            let mut open = map.open(&mut collections, at(&of, now_ms));
+            let mut open = map.open(&mut collections, &of, hash_key(&of), || now_ms);
             let known = open.get(&key).copied();
             let alive = |used: &&i64| now_ms - **used < 100;
             assert_eq!(known.is_some(), last_used.get(&(of, key)).as_ref().is_some_and(alive), "at {now_ms}");
             open.insert(key, now_ms);
             last_used.insert((of, key), now_ms);
-            list.open(&mut collections, at(&of, now_ms)).push(now_ms);
+            list.open(&mut collections, &of, hash_key(&of), || now_ms).push(now_ms);
             pushed.push((of, now_ms));
             if now_ms % 50 == 0 {
                 let expected = pushed.iter().filter(|(key, used)| *key == of && now_ms - used < 100);
                 let expected: Vec<i64> = expected.map(|(_, used)| *used).collect();
-                assert_eq!(list.open(&mut collections, at(&of, now_ms)).to_vec(), expected);
+                assert_eq!(list.open(&mut collections, &of, hash_key(&of), || now_ms).to_vec(), expected);
                 let alive = last_used.iter().filter(|((key, _), used)| *key == of && now_ms - **used < 100);
-                assert_eq!(map.open(&mut collections, at(&of, now_ms)).len(), alive.count());
+                assert_eq!(map.open(&mut collections, &of, hash_key(&of), || now_ms).len(), alive.count());
             }
         }
         if now_ms % 20 == 0 {
@@ -527,8 +525,9 @@ fn two_declarations_of_a_collection_let_it_live_as_long() {
     let mut collections = empty();
     MapState::<u32, u32>::new("seen")
         .ttl(Ttl::after_write(ms(10)))
-        .open(&mut collections, asking(&1))
+        .open(&mut collections, &1, hash_key(&1_u8), || 0)
         .insert(1, 1);
-    let said = fault(|| MapState::<u32, u32>::new("seen").open(&mut collections, asking(&1)).clear());
+    let said =
+        fault(|| MapState::<u32, u32>::new("seen").open(&mut collections, &1, hash_key(&1_u8), || 0).clear());
     assert!(said.contains("live for 10 ms") && said.contains("live for ever"), "{said}");
 }

@@ -2,21 +2,15 @@
 
 use std::marker::PhantomData;
 
-use super::{Asking, At, CollectionKind, Collections, Declared};
+use super::{At, CollectionKind, Collections, Declared};
 use crate::{Data, Key, Ttl};
 
 /// Declares a value that each key of an operator may have, besides its state: a field of the behaviour, opened through the
 /// context. It is for what is rarely used, or expires; what is used with each record belongs into the state.
 #[derive(Debug)]
 pub struct ValueState<T> {
-    declared: Declared,
+    pub(super) declared: Declared,
     value: PhantomData<fn() -> T>,
-}
-
-impl<T> ValueState<T> {
-    pub(super) fn declared(&self) -> &Declared {
-        &self.declared
-    }
 }
 
 impl<T: Data> ValueState<T> {
@@ -32,18 +26,16 @@ impl<T: Data> ValueState<T> {
         self
     }
 
-    /// Whether it expires.
-    pub fn expires(&self) -> bool {
-        self.declared.ttl.is_some()
-    }
-
-    /// The value of one key.
+    /// The value of one key, whose [`hash_key`](crate::hash_key) this is. The time, in milliseconds, is only asked for if it
+    /// expires.
     pub fn open<'c, Of: Key>(
         &self,
         collections: &'c mut Collections<Of>,
-        asking: Asking<'c, Of>,
+        key: &'c Of,
+        hash: u64,
+        now_ms: impl FnOnce() -> i64,
     ) -> OpenValue<'c, Of, T> {
-        OpenValue { at: collections.at::<T>(&self.declared, asking), value: PhantomData }
+        OpenValue { at: collections.at::<T>(&self.declared, (key, hash), now_ms), value: PhantomData }
     }
 }
 

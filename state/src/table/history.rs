@@ -41,7 +41,8 @@ pub struct Additions {
 }
 
 impl Additions {
-    /// Whether it is better if the next snapshot, of all these tables together, holds everything.
+    /// Whether there are so many, of all these tables together, that the next snapshot had better hold everything. So it has to
+    /// if one of them has none.
     pub fn are_enough<const TABLES: usize>(tables: [Option<Additions>; TABLES]) -> bool {
         let (mut changes_bytes, mut full_bytes, mut always) = (0_u64, 0_u64, false);
         for table in tables {
