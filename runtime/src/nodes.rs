@@ -12,7 +12,7 @@ use watershed_actors::{
     RelayLogic, Restored, Sink, SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic,
     TwoPhaseSink,
 };
-use watershed_state::{Data, Fs};
+use watershed_state::{Data, Fs, SectionKind};
 
 use crate::build::Launch;
 use crate::error::{Error, ErrorKind};
@@ -70,6 +70,10 @@ where
     M: Fn(&Env) -> L + Send + Sync + 'static,
     L: Life,
 {
+    fn check_restored(&self, restored: &Restored, _parallelism: usize) -> Result<(), Error> {
+        without_operator_state(restored)
+    }
+
     fn launch(&self, launch: Launch<'_>) {
         let (key_of, groups) = (Arc::clone(&self.key_of), launch.build.settings.key_groups);
         let (instance, life) = (launch.env.instance.clone(), (self.life)(&launch.env));
@@ -84,12 +88,24 @@ pub(crate) struct InstanceNode<P> {
 
 impl<P: Process<Key = ()>> NodeBuild for InstanceNode<P> {
     fn check_restored(&self, restored: &Restored, parallelism: usize) -> Result<(), Error> {
+        without_operator_state(restored)?;
         let checked = InstanceStore::<P>::check_parallelism(restored, parallelism);
         checked.map_err(|failure| Error::config(failure.cause))
     }
 
     fn launch(&self, launch: Launch<'_>) {
         launch_process(launch, &self.process, InstanceStore::new);
+    }
+}
+
+/// A process has no operator state, so that it could only lose what was saved.
+fn without_operator_state(restored: &Restored) -> Result<(), Error> {
+    match restored.sections(SectionKind::OperatorState).next() {
+        None => Ok(()),
+        Some(_) => Err(Error::config(
+            "it was saved with operator state, like the replica of `connect_broadcast`, which it does not have any more; give \
+             it another name, and allow that the state is dropped (`Config::drop_state_of`)",
+        )),
     }
 }
 

@@ -6,7 +6,7 @@ mod keyed;
 
 pub(crate) use chain::{AnyChain, Output, Point};
 pub use chain::{Boxed, Chain};
-pub use keyed::{ExpiringStates, KeyedStream};
+pub use keyed::{ExpiringStates, KeyedStream, Reduced};
 
 use std::hash::Hash;
 use std::marker::PhantomData;

@@ -107,7 +107,7 @@ pub use savepoint::{
 pub use section::{Section, SectionKind};
 pub use snapshot::SliceProgress;
 pub use store::{CheckpointStore, Collected, Identity, RescaledOperator, Scanned, durable_skips};
-pub use table::{Additions, KeyedTable, SnapshotBegun, Sweep, TableKey, TableState, Timed};
+pub use table::{Additions, KeyedTable, SnapshotBegun, Sweep, TableKey, TableState, Timed, write_time};
 pub use timers::TimerQueue;
 pub use ttl::Ttl;
 pub use uri::SnapshotPlace;

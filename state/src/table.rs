@@ -33,8 +33,8 @@ use snapshot::Running;
 pub use snapshot::SnapshotBegun;
 use span::Span;
 use stamp::Stamp;
-pub use timed::Timed;
 pub(crate) use timed::split_time;
+pub use timed::{Timed, write_time};
 
 use crate::database::SharedBuffer;
 use crate::snapshot::SectionWriter;

@@ -543,3 +543,53 @@ fn collections_are_written_and_read_and_stay_when_states_are_transformed() {
         }
     }
 }
+
+/// Counts the records of a key.
+struct Counts;
+
+impl Process for Counts {
+    type Key = u32;
+    type In = u32;
+    type Out = (u32, u64);
+    type State = u64;
+
+    fn on_record(&self, key: u32, count: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+        *count += 1;
+        context.emit((key, *count));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_state_that_is_transformed_was_used_when_it_was_used() {
+    for backend in [StateBackend::Memory, over_a_database()] {
+        let disk = SimulatedDisk::new(1);
+        let topology = Topology::new("counts");
+        topology
+            .source("numbers", Generator::bounded(2_000, |n| (n % 40) as u32).splits(2))
+            .key_by(|key| *key)
+            .state_ttl(minutes(60))
+            .actor("counts", Counts)
+            .sink_exactly_once("shown", Collector::new().sink());
+        let stop = seeded(1).on_disk(&disk).stop_with_savepoint_at(60, SAVEPOINT, Drain::No);
+        let outcome = topology.run(simulated(stop).checkpoints("/first").state_backend(backend)).unwrap();
+        assert_eq!(outcome.end, End::Stopped);
+        let mut changed = SavepointWriter::change_on(&open(&disk, SAVEPOINT), CHANGED, &disk.fs()).unwrap();
+        assert!(changed.transform("counts", |_: &u32, count: u64| Ok(Some(count))).unwrap() > 10);
+        changed.finish().unwrap();
+        let [before, after] = [SAVEPOINT, CHANGED].map(|uri| {
+            let place = watershed_state::SnapshotPlace::parse_on(uri, &disk.fs()).unwrap();
+            let snapshots = watershed_state::Snapshots::open(place).unwrap();
+            let manifest = snapshots.all().unwrap().remove(0).manifest.unwrap();
+            let operator = manifest.operators.iter().find(|operator| operator.name == "counts").unwrap();
+            let (scratch, mut times) = (TempDir::new().unwrap(), BTreeMap::new());
+            let read = snapshots.keyed_state(operator, scratch.path(), &mut |entry| {
+                times.insert(entry.key.to_vec(), (entry.used_ms.unwrap(), entry.state.to_vec()));
+                true
+            });
+            read.unwrap();
+            times
+        });
+        assert!(before.len() > 10 && before == after);
+    }
+}

@@ -240,3 +240,56 @@ fn who_asks_an_operator_that_hangs_is_not_kept_waiting_for_ever() {
     job.cancel().unwrap();
     job.wait().unwrap();
 }
+
+/// Counts the records of each key, and how many were broadcast.
+struct Beside;
+
+impl BroadcastProcess for Beside {
+    type Key = String;
+    type In = u64;
+    type Broadcast = u64;
+    type Out = u64;
+    type State = u64;
+    type Shared = u64;
+
+    fn on_record(
+        &self,
+        n: u64,
+        count: &mut u64,
+        _shared: &u64,
+        context: &mut ConnectedContext<'_, Self>,
+    ) -> UserResult {
+        *count += 1;
+        context.emit(n);
+        Ok(())
+    }
+
+    fn on_broadcast(
+        &self,
+        _n: u64,
+        shared: &mut u64,
+        _context: &mut BroadcastContext<'_, Self::Out>,
+    ) -> UserResult {
+        *shared += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn an_operator_with_a_broadcast_input_is_asked_like_any_other() {
+    let topology = Topology::new("asked");
+    let (door, latch) = door(20);
+    let all = topology.source("all", Generator::bounded(5, |n| n)).parallelism(1);
+    let numbers = topology.source("numbers", Generator::bounded(20, |n| n)).parallelism(1);
+    let counted = numbers.key_by(|n| key(*n, 4)).connect_broadcast("count", &all, Beside);
+    counted.key_by(|_| 0_u8).partition("door").parallelism(1).for_each(move |_| door.pass());
+    let job = topology.start(Config::local().slots(8).ignore_signals()).unwrap();
+    latch.arrived.recv().unwrap();
+    for n in 0..4 {
+        let expected = (0..20).filter(|other| key(*other, 4) == key(n, 4)).count() as u64;
+        assert_eq!(job.query::<String, u64>("count", &key(n, 4)).unwrap(), Some(expected));
+    }
+    assert_eq!(job.query::<String, u64>("count", &"nobody".to_string()).unwrap(), None);
+    latch.let_go();
+    job.wait().unwrap();
+}

@@ -179,3 +179,53 @@ fn a_struct_that_cannot_read_what_was_saved_ends_the_job_and_the_error_says_wher
         assert!(demanding.contains("missing field `city`"), "{when}: {demanding}");
     }
 }
+
+/// Counts what was broadcast, in each instance.
+struct Heard;
+
+impl BroadcastProcess for Heard {
+    type Key = u64;
+    type In = u64;
+    type Broadcast = u64;
+    type Out = (u64, u64, String);
+    type State = Old;
+    type Shared = u64;
+
+    fn on_record(
+        &self,
+        n: u64,
+        state: &mut Old,
+        _shared: &u64,
+        context: &mut ConnectedContext<'_, Self>,
+    ) -> UserResult {
+        let (count, last) = state.visit(n);
+        context.emit((*context.key(), count, last));
+        Ok(())
+    }
+
+    fn on_broadcast(
+        &self,
+        _n: u64,
+        shared: &mut u64,
+        _context: &mut BroadcastContext<'_, Self::Out>,
+    ) -> UserResult {
+        *shared += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn an_operator_that_has_no_broadcast_input_any_more_does_not_lose_its_replica_without_a_word() {
+    let (disk, shown) = (SimulatedDisk::new(5), Collector::new());
+    let topology = Topology::new("visits");
+    let numbers = topology.source("numbers", Generator::bounded(RECORDS, |n| n)).parallelism(1);
+    let heard = numbers.key_by(|n| n % KEYS).connect_broadcast("visits", &numbers, Heard);
+    heard.sink_exactly_once("shown", shown.sink());
+    let stop = seeded(5).on_disk(&disk).stop_with_savepoint_at(60, SAVEPOINT, watershed::Drain::No);
+    assert_eq!(topology.run(simulated(stop).checkpoints("/first")).unwrap().end, End::Stopped);
+    let config = simulated(seeded(5).on_disk(&disk)).checkpoints("/second").start_from(SAVEPOINT, Claim::No);
+    let error = visits::<Old>(&shown).run(config).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config);
+    let said = error.to_string();
+    assert!(said.contains("`visits`") && said.contains("drop_state_of"), "{said}");
+}

@@ -97,9 +97,7 @@ pub trait Logic: Send {
     ///
     /// # Errors
     /// Why it does not say.
-    fn read_state(&self, _key: &QueryKey) -> Result<Reading, QueryError> {
-        Err(QueryError::NoState)
-    }
+    fn read_state(&self, key: &QueryKey) -> Result<Reading, QueryError>;
 
     /// The key of a record, as JSON, for whoever looks at it; `None` without keys.
     fn key_of(&self, _record: &Self::In) -> Option<String> {

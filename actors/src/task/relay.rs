@@ -11,6 +11,7 @@ use crate::error::{Blame, Failure};
 use crate::inbox::ValveChange;
 use crate::message::{Signal, Status};
 use crate::process::SideOutputs;
+use crate::query::{QueryError, QueryKey, Reading};
 use crate::supervision::Stage;
 use crate::task::operator::{Logic, Tick};
 use crate::task::process::{restore_chain, small_section};
@@ -87,6 +88,10 @@ impl<T: Data> Logic for RelayLogic<T> {
         }
         let flow = self.outlet.batch(batch);
         Ok(flow.and(self.aside.flush(None)?))
+    }
+
+    fn read_state(&self, _key: &QueryKey) -> Result<Reading, QueryError> {
+        Err(QueryError::NoState)
     }
 
     fn comes_on(&mut self, channel: Option<u32>) {

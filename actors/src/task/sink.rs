@@ -16,6 +16,7 @@ use crate::inbox::ValveChange;
 use crate::message::Signal;
 use crate::operator_state::OperatorStates;
 use crate::process::SideOutputs;
+use crate::query::{QueryError, QueryKey, Reading};
 use crate::sink::{Prepare, Sink, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
 use crate::task::cell::guard;
 use crate::task::operator::{Logic, Tick};
@@ -62,6 +63,10 @@ impl<S: Sink> Logic for SinkLogic<S> {
     fn run(&mut self, batch: &mut Batch<S::In>) -> Result<Flow, Failure> {
         self.dirty |= !batch.is_empty();
         self.desk.write(batch, |record| self.writer.write(record))
+    }
+
+    fn read_state(&self, _key: &QueryKey) -> Result<Reading, QueryError> {
+        Err(QueryError::NoState)
     }
 
     fn comes_on(&mut self, channel: Option<u32>) {
@@ -269,6 +274,10 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
 
     fn run(&mut self, batch: &mut Batch<S::In>) -> Result<Flow, Failure> {
         self.desk.write(batch, |record| self.writer.write(record))
+    }
+
+    fn read_state(&self, _key: &QueryKey) -> Result<Reading, QueryError> {
+        Err(QueryError::NoState)
     }
 
     fn comes_on(&mut self, channel: Option<u32>) {

@@ -29,7 +29,7 @@ pub(super) enum Stored {
 pub(super) type Names = BTreeMap<u32, CollectionName>;
 
 impl From<KeyedEntry<'_>> for Entry {
-    fn from(KeyedEntry { group, key, state }: KeyedEntry<'_>) -> Self {
+    fn from(KeyedEntry { group, key, state, .. }: KeyedEntry<'_>) -> Self {
         Self { group, key: key.to_vec(), value: Stored::State(state.to_vec()) }
     }
 }

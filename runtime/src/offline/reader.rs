@@ -140,7 +140,7 @@ impl SavepointReader {
         })
     }
 
-    /// All keys of an operator with their state, in the order of key groups and of encoded keys. Entries are read ahead on a
+    /// All keys of an operator with their state, some of which may have expired, in the order of key groups and of encoded keys. Entries are read ahead on a
     /// thread of their own, which ends when the iterator is dropped. Of an operator that was saved in memory, what one
     /// instance has saved is in memory at a time; of a database, some of it, and a copy of it is in the system's folder for
     /// temporary files.

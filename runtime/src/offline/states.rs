@@ -87,7 +87,7 @@ fn hand_over(
 ) -> Result<(), StoreError> {
     let scratch = Scratch::temporary();
     let mut entries = Vec::with_capacity(CHUNK);
-    snapshots.keyed_state(part, scratch.folder(), &mut |KeyedEntry { group, key, state }| {
+    snapshots.keyed_state(part, scratch.folder(), &mut |KeyedEntry { group, key, state, .. }| {
         entries.push(Entry { group, key: key.to_vec(), state: state.to_vec() });
         if entries.len() < CHUNK {
             return true;
@@ -104,7 +104,7 @@ impl<K: Key, S: DeserializeOwned> Iterator for KeyedStates<K, S> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(Entry { group, key, state }) = self.entries.next() {
-                let entry = KeyedEntry { group, key: &key, state: &state };
+                let entry = KeyedEntry { group, key: &key, state: &state, used_ms: None };
                 return Some(self.checked(decoded_entry(&self.operator, self.groups, entry)));
             }
             match self.chunks.as_ref()?.recv() {

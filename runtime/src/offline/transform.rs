@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use watershed_actors::{UserResult, chain_of};
-use watershed_state::{Key, KeyGroups, KeyedEntry, OperatorPart, Section, SectionKind, encode, read_saved};
+use watershed_state::{
+    Key, KeyGroups, KeyedEntry, OperatorPart, Section, SectionKind, encode, read_saved, write_time,
+};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::offline::parts::Parts;
@@ -78,6 +80,7 @@ fn copy_states<K: Key, Old: DeserializeOwned, New: Serialize>(
         keys += 1;
         let written = parts.entry(SectionKind::KeyedState, entry.group, |out| {
             encode(&key, out)?;
+            write_time(entry.used_ms, out);
             encode(&new, out)
         });
         written.map_err(|error| store_error(name, &error))

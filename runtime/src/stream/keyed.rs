@@ -160,11 +160,14 @@ impl<K: Key, T: Data, R: Fn(T, T) -> T + Send + Sync + 'static> Process for Redu
     }
 }
 
-/// What the records of a key amount to so far. Not an `Option`: the codec cannot tell an option in an option from none.
+/// The state of [`KeyedStream::reduce`]: what the records of a key amount to so far. Not an `Option`: the codec cannot tell an
+/// option in an option from none.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-enum Reduced<T> {
+pub enum Reduced<T> {
+    /// None has come.
     #[default]
     Nothing,
+    /// This.
     Value(T),
 }
 

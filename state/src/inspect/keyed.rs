@@ -22,6 +22,8 @@ pub struct KeyedEntry<'e> {
     pub key: &'e [u8],
     /// The encoded state.
     pub state: &'e [u8],
+    /// When it was used last, in milliseconds, if it expires: it may have.
+    pub used_ms: Option<i64>,
 }
 
 /// A page of what a key has in a collection, as it is encoded.
@@ -62,9 +64,8 @@ pub(super) fn states(
     show: &mut dyn FnMut(KeyedEntry<'_>) -> bool,
 ) -> Result<(), StoreError> {
     visit(place, operator, scratch, &mut |group, space, key, mut state| {
-        // The time of its last use is nothing of the state's.
-        split_time(&mut state);
-        space != 0 || show(KeyedEntry { group, key, state })
+        let used_ms = split_time(&mut state);
+        space != 0 || show(KeyedEntry { group, key, state, used_ms })
     })
 }
 

@@ -40,16 +40,21 @@ impl<S: State> Timed<S> {
 impl<S: State> TableState for Timed<S> {
     fn write(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         let start = out.len();
-        if let Some(used_ms) = self.used_ms {
-            out.push(MARK);
-            out.extend_from_slice(&used_ms.to_be_bytes());
-        }
+        write_time(self.used_ms, out);
         encode(&self.state, out).inspect_err(|_| out.truncate(start))
     }
 
     fn read(input: &mut &[u8]) -> Result<Self, CodecError> {
         let used_ms = split_time(input);
         Ok(Self { used_ms, state: decode(input)? })
+    }
+}
+
+/// Appends the time of its last use, if it is known, that a state is written behind.
+pub fn write_time(used_ms: Option<i64>, out: &mut Vec<u8>) {
+    if let Some(used_ms) = used_ms {
+        out.push(MARK);
+        out.extend_from_slice(&used_ms.to_be_bytes());
     }
 }
 
