@@ -72,7 +72,7 @@ impl RocksDb {
     }
 
     /// How many keys and states are kept in memory as they are, instead of as many as have room in half of
-    /// [`memory_bytes`](Self::memory_bytes).
+    /// [`memory_bytes`](Self::memory_bytes). Where keys have collections, half of these are for pages of them.
     pub fn cache_entries(self, entries: usize) -> Self {
         Self { cache_entries: Some(entries), ..self }
     }
