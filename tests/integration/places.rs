@@ -43,6 +43,29 @@ impl Process for CountOnce {
     }
 }
 
+/// Counts 4,000 numbers of 100 keys, not at once, and what is shown of that.
+fn counting() -> (Topology, Collector<(u64, u64)>) {
+    static NEVER: AtomicBool = AtomicBool::new(true);
+    let (topology, seen) = (Topology::new("numbers"), Collector::new());
+    let numbers = topology.source("numbers", Generator::bounded(4_000, |n| n)).rate(20_000.0).parallelism(1);
+    numbers
+        .key_by(|n| n % 100)
+        .actor("count", CountOnce(&NEVER, u64::MAX))
+        .sink_exactly_once("out", seen.sink());
+    (topology, seen)
+}
+
+fn sorted(seen: &Collector<(u64, u64)>) -> Vec<(u64, u64)> {
+    let mut all = seen.take();
+    all.sort_unstable();
+    all
+}
+
+/// What is shown where each of 100 keys has come so often.
+fn each_key(times: u64) -> Vec<(u64, u64)> {
+    (0..100).flat_map(|key| (1..=times).map(move |nth| (key, nth))).collect()
+}
+
 #[test]
 fn a_job_that_is_started_again_in_the_same_process_goes_on_from_its_checkpoints_in_memory() {
     for (name, backend) in backends() {
@@ -153,24 +176,14 @@ fn savepoints_and_checkpoints_may_be_in_different_kinds_of_places() {
         assert_eq!(job.wait().unwrap().end, End::Stopped);
         let last = config().checkpoints(folder.path().join("last")).start_from(&in_memory, Claim::Yes);
         assert_eq!(counts(None).run(last).unwrap().end, End::Finished);
-        let mut all = seen.take();
-        all.sort_unstable();
-        let expected: Vec<(u64, u64)> =
-            (0..100).flat_map(|key| (1..=60).map(move |nth| (key, nth))).collect();
-        assert_eq!(all, expected, "{name}");
+        assert_eq!(sorted(&seen), each_key(60), "{name}");
     }
 }
 
 #[test]
 fn a_scratch_folder_of_a_running_job_is_refused_to_another() {
-    static NEVER: AtomicBool = AtomicBool::new(true);
     let folder = TempDir::new().unwrap();
-    let (topology, seen) = (Topology::new("numbers"), Collector::new());
-    let numbers = topology.source("numbers", Generator::bounded(4_000, |n| n)).rate(20_000.0).parallelism(1);
-    numbers
-        .key_by(|n| n % 100)
-        .actor("count", CountOnce(&NEVER, u64::MAX))
-        .sink_exactly_once("out", seen.sink());
+    let (topology, seen) = counting();
     let config = |checkpoints: &str| {
         let config = Config::local().checkpoints(folder.path().join(checkpoints)).ignore_signals();
         let config = config.scratch(folder.path().join("scratch")).checkpoint_interval(millis(20));
@@ -246,14 +259,8 @@ fn a_scratch_folder_that_cannot_be_used_is_refused_before_anything_is_read() {
 
 #[test]
 fn a_job_that_is_refused_leaves_the_databases_of_the_one_that_runs_alone() {
-    static NEVER: AtomicBool = AtomicBool::new(true);
     let folder = TempDir::new().unwrap();
-    let (topology, seen) = (Topology::new("numbers"), Collector::new());
-    let numbers = topology.source("numbers", Generator::bounded(4_000, |n| n)).rate(20_000.0).parallelism(1);
-    numbers
-        .key_by(|n| n % 100)
-        .actor("count", CountOnce(&NEVER, u64::MAX))
-        .sink_exactly_once("out", seen.sink());
+    let (topology, seen) = counting();
     let config =
         || Config::local().checkpoints(folder.path()).checkpoint_interval(millis(20)).ignore_signals();
     let over_a_database = || config().state_backend(RocksDb::new().cache_entries(10));
@@ -262,10 +269,7 @@ fn a_job_that_is_refused_leaves_the_databases_of_the_one_that_runs_alone() {
     assert!(refused.contains("in use by another job"), "{refused}");
     let outcome = job.wait().unwrap();
     assert_eq!((outcome.end, outcome.restarts), (End::Finished, 0));
-    let mut all = seen.take();
-    all.sort_unstable();
-    let expected: Vec<(u64, u64)> = (0..100).flat_map(|key| (1..=40).map(move |nth| (key, nth))).collect();
-    assert_eq!(all, expected);
+    assert_eq!(sorted(&seen), each_key(40));
 }
 
 #[test]

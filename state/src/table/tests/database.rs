@@ -1,0 +1,109 @@
+//! Tables over databases: what these are given, and what becomes of them when the disk refuses.
+
+use super::*;
+
+#[test]
+fn what_was_saved_in_memory_can_be_restored_over_a_database_that_has_less_room() {
+    let mut before = table(4);
+    (0..400).for_each(|key| set(&mut before, key, u64::from(key) + 1));
+    before.begin_snapshot(1);
+    let sections = finish(&mut before, 100);
+    let mut after = over(4, Below::map().database, 10);
+    for section in &sections {
+        after.restore(section).unwrap();
+    }
+    assert!(after.len() <= 10);
+    for key in 0..400 {
+        assert_eq!(after.get(hash_key(&key), &key), Some(&(u64::from(key) + 1)));
+    }
+    assert!(matches!(after.restore(&sections[0]), Err(CodecError::Duplicate { .. })));
+}
+
+/// A database on a disk that refuses everything.
+#[derive(Debug)]
+struct Refusing;
+
+impl Refusing {
+    fn refuse() -> Result<(), StoreError> {
+        Err(StoreError::Io { path: "db".into(), doing: "read", source: std::io::Error::other("refused") })
+    }
+}
+
+impl Database for Refusing {
+    fn get(&self, _: &[u8], _: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        Self::refuse()
+    }
+    fn write(&self, _: &crate::database::Changes) -> Result<(), StoreError> {
+        Self::refuse()
+    }
+    fn scan(&self, _: &Range<u16>, _: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError> {
+        Self::refuse()
+    }
+    fn copy_to(&self, _: &Path) -> Result<(), StoreError> {
+        Self::refuse()
+    }
+    fn scratch(&self) -> &Path {
+        Path::new("db")
+    }
+}
+
+#[test]
+fn where_the_disk_refuses_nobody_is_given_a_state_that_is_not_the_real_one() {
+    let mut table = over(4, Arc::new(Refusing), 10);
+    let looked =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| *table.entry(hash_key(&1_u32), 1).1));
+    let fault = looked.unwrap_err().downcast::<crate::StateFault>().unwrap();
+    assert!(matches!(*fault, crate::StateFault::Store(StoreError::Io { .. })), "{fault}");
+    assert!(table.is_empty());
+    let fault = table.peek(&1, |state| *state).unwrap_err();
+    assert!(matches!(fault, crate::StateFault::Store(StoreError::Io { .. })), "{fault}");
+}
+
+/// The entries of four snapshots that are complete each before the next begins, and what the database has after them.
+fn four_snapshots(bench: &mut Bench) -> ([u32; 4], usize) {
+    let entries = std::array::from_fn(|_| {
+        bench.run(Step::Begin);
+        bench.run(Step::Slice(usize::MAX));
+        let made = bench.made.as_ref().unwrap();
+        let entries = made.layers.last().unwrap().iter().map(|section| section.entries).sum::<u32>();
+        bench.run(Step::Complete);
+        while bench.table.write_back(100) {}
+        entries
+    });
+    let mut there = 0;
+    let count_it = &mut |_: &[u8], _: &[u8]| {
+        there += 1;
+        true
+    };
+    bench.below.as_ref().unwrap().database.scan(&(0..4), count_it).unwrap();
+    (entries, there)
+}
+
+#[test]
+fn as_long_as_all_has_room_the_database_is_given_nothing_and_snapshots_hold_changes() {
+    let mut bench = Bench::new(4, Some(1_000));
+    (0..400).for_each(|key| bench.run(Step::Set(key, 1)));
+    assert_eq!(four_snapshots(&mut bench), ([400, 0, 0, 0], 0));
+}
+
+#[test]
+fn once_there_was_no_room_the_database_is_given_what_does_not_change() {
+    let mut bench = Bench::new(4, Some(300));
+    (0..400).for_each(|key| bench.run(Step::Set(key, 1)));
+    let had_room = bench.table.len() as u32;
+    assert_eq!(four_snapshots(&mut bench), ([had_room, 0, 0, 0], 400));
+    // What changes then is given to it as well, when it has not changed again for a whole snapshot.
+    bench.run(Step::Set(399, 2));
+    assert_eq!(four_snapshots(&mut bench).0, [1, 1, 0, 0]);
+}
+
+#[test]
+fn a_table_over_a_database_takes_memory_as_it_needs_it_and_no_more_than_it_may() {
+    let mut table = over(1, Below::map().database, 1_000);
+    (0..10).for_each(|key| set(&mut table, key, 1));
+    assert!(table.entries.slots() < 100, "{}", table.entries.slots());
+    (0..100_000).for_each(|key| set(&mut table, key, 1));
+    // Several go at a time.
+    assert!((800..=1_000).contains(&table.len()), "{}", table.len());
+    assert!(table.entries.slots() < 1_000 * 8 / 5 + 200, "{}", table.entries.slots());
+}
