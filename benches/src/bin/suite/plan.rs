@@ -35,20 +35,25 @@ pub(crate) struct Case {
 pub(crate) struct Results(pub(crate) Vec<Case>);
 
 /// Rows whose rate is compared.
-pub(crate) const RATES: [&str; 4] = ["W0", "W1", "W2", "W4"];
-const OTHERS: [&str; 9] = ["C1", "L1", "R1-100K", "R1", "R1-10M", "REGIONS", "SUPERVISED", "S1", "STALL"];
+pub(crate) const RATES: [&str; 6] = ["W0", "W1", "W2", "W3", "W3-QUARTER", "W4"];
+/// Rows in which a panic is recovered from.
+pub(crate) const RECOVERIES: [&str; 3] = ["R1-100K", "R1", "R1-10M"];
+/// Rows in which an operator is rescaled.
+pub(crate) const RESCALES: [&str; 3] = ["RESCALE-100K", "RESCALE", "RESCALE-10M"];
+const OTHERS: [&str; 7] = ["C1", "L1", "TOUCHED", "REGIONS", "SUPERVISED", "S1", "STALL"];
 /// Rows that are run with and without checkpoints.
-const WITH_CHECKPOINTS: [&str; 2] = ["W1", "W2"];
+const WITH_CHECKPOINTS: [&str; 5] = ["W1", "W2", "W3", "TENTH", "TENTH-ROCKSDB"];
 /// How long the runs of C1 last at least, so that there are some checkpoints.
 const C1_SECONDS: f64 = 11.0;
 
 /// The names of this project's programs.
 pub(crate) const OWN: &str = "watershed";
 pub(crate) const OWN_CHECKPOINTED: &str = "watershed, a checkpoint every second";
+pub(crate) const OWN_ROCKSDB: &str = "watershed, RocksDB";
 
 /// The rows asked for, or all.
 pub(crate) fn rows(asked: &[String]) -> Result<Vec<&'static str>, String> {
-    let all = || RATES.into_iter().chain(OTHERS);
+    let all = || RATES.into_iter().chain(RECOVERIES).chain(RESCALES).chain(OTHERS);
     if asked.is_empty() {
         return Ok(all().collect());
     }
@@ -84,14 +89,17 @@ impl Plan {
         if row == "L1" {
             programs.push(checkpointed(&own));
         }
+        if row == "TOUCHED" || RECOVERIES.contains(&row) || RESCALES.contains(&row) {
+            programs.push(own.with(&["--state", "rocksdb"]).named(OWN_ROCKSDB));
+        }
+        let own = programs.len();
         let agreeing = match row {
             // What a record adds depends on the order in which records of two sources come.
             "L1" => 0,
-            "R1-100K" | "R1" | "R1-10M" | "REGIONS" | "SUPERVISED" | "S1" | "STALL" => 1,
-            _ => usize::MAX,
+            _ if RATES.contains(&row) => usize::MAX,
+            _ => own,
         };
-        let own = programs.len();
-        if !["REGIONS", "SUPERVISED", "STALL"].contains(&row) {
+        if RATES.contains(&row) || RECOVERIES.contains(&row) || ["L1", "S1"].contains(&row) {
             programs.extend(self.peers.iter().cloned());
         }
         let series = rounds::run(&programs, own, self.rounds, &self.values(row, parallelism, self.records))?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::machine;
-use crate::plan::{Case, OWN_CHECKPOINTED, RATES, Results};
+use crate::plan::{Case, OWN_CHECKPOINTED, RATES, RESCALES, Results};
 use crate::rounds::Series;
 
 /// Tables of all rows that were run.
@@ -21,6 +21,8 @@ pub(crate) fn write(results: &Results, rounds: usize) -> String {
         latency(results),
         stalls(results),
         times(results),
+        rescales(results),
+        touched(results),
         regions(results),
         supervised(results),
         notes(results),
@@ -161,6 +163,53 @@ fn times(results: &Results) -> String {
         }
     }
     table("Milliseconds", &names(&["row", "what", "p", "program", "ms"]), &lines)
+}
+
+/// For how long an operator stands still when it is rescaled.
+fn rescales(results: &Results) -> String {
+    let steps = |row: &str| match row {
+        "RESCALE-100K" => "100,000",
+        "RESCALE-10M" => "ten million",
+        _ => "a million",
+    };
+    let line = |case: &Case, series: &Series| {
+        let from = [case.parallelism, 5, 1];
+        let mut line = vec![steps(case.row).to_string(), case.parallelism.to_string(), series.name.clone()];
+        for figure in ["stopped_ms", "checkpoint_ms"] {
+            line.extend(
+                from.into_iter()
+                    .zip([5, 1, 3])
+                    .map(|(from, to)| number(series.median(&format!("{figure}_{from}_{to}")))),
+            );
+        }
+        line
+    };
+    let cases = RESCALES.iter().flat_map(|row| cases(results, row));
+    let lines: Vec<_> =
+        cases.flat_map(|case| case.series.iter().map(move |series| line(case, series))).collect();
+    let columns =
+        ["keys", "p", "program", "p to 5", "5 to 1", "1 to 3", "checkpoint: p to 5", "5 to 1", "1 to 3"];
+    table(
+        "RESCALE: milliseconds that records stand still, and those of the checkpoint before",
+        &names(&columns),
+        &lines,
+    )
+}
+
+/// What checkpoints of a large state write of which a hundredth changes.
+fn touched(results: &Results) -> String {
+    let line = |case: &Case, series: &Series| {
+        let mut line = vec![case.parallelism.to_string(), series.name.clone()];
+        let figures = ["state_mb", "new_mb", "checkpoints", "peak_rss_mb"];
+        line.extend(figures.map(|figure| number(series.median(figure))));
+        line
+    };
+    let cases = cases(results, "TOUCHED");
+    let lines: Vec<_> =
+        cases.flat_map(|case| case.series.iter().map(move |series| line(case, series))).collect();
+    let columns =
+        ["p", "program", "MB of the last checkpoint", "of these new", "checkpoints", "MB of memory"];
+    table("TOUCHED: ten million keys, of which one in a hundred changes", &names(&columns), &lines)
 }
 
 /// A region beside one that crashes.

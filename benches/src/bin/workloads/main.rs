@@ -13,6 +13,7 @@ mod latency;
 mod marked;
 mod recovery;
 mod regions;
+mod rescale;
 mod rows;
 mod stall;
 mod sums;
@@ -26,13 +27,13 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde::Serialize;
 use watershed::{Config, millis};
 use watershed_bench::generate;
 use watershed_bench::stopwatch::Stopwatch;
 
-use crate::rows::{Figures, NAMES, Setup};
+use crate::rows::{Backend, Figures, NAMES, Row, Setup};
 
 /// What can be said on the command line.
 #[derive(Parser, Debug)]
@@ -49,13 +50,14 @@ struct Options {
     /// The text of W4.
     #[arg(long, default_value = "words.txt")]
     words: PathBuf,
-    /// Where the state of keys is kept; in RocksDB for W3, else in memory, if not given.
+    /// Where the state of keys is kept; where the workload has it if not given.
     #[arg(long, value_enum)]
     state: Option<Backend>,
     /// With RocksDB, the memory of each instance in MiB.
     #[arg(long, default_value_t = 256)]
     memory_mib: usize,
-    /// With RocksDB, the keys that each instance has in memory; as many as have room if not given.
+    /// With RocksDB, the keys that each instance has in memory; the workload's own number, or as many as have room, if not
+    /// given.
     #[arg(long)]
     cache_entries: Option<usize>,
     /// Milliseconds between two checkpoints; the workload's own number, or no checkpoints, if not given.
@@ -64,13 +66,6 @@ struct Options {
     /// Folder for the checkpoints; a temporary one if not given.
     #[arg(long)]
     checkpoints: Option<PathBuf>,
-}
-
-/// A state backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    Memory,
-    Rocksdb,
 }
 
 /// The result.
@@ -118,8 +113,8 @@ fn run(options: Options, since_start: Stopwatch) -> Result<String, Box<dyn Error
     let parallelism = options.parallelism;
     // A run that is cut short measures nothing.
     let mut config = Config::local().parallelism(parallelism).ignore_signals();
-    if options.state.map_or(options.workload == "W3", |state| state == Backend::Rocksdb) {
-        config = config.state_backend(rocksdb(&options)?);
+    if options.state.unwrap_or(row.state) == Backend::Rocksdb {
+        config = config.state_backend(rocksdb(&options, &row)?);
     }
     let scratch = tempfile::tempdir()?;
     if let Some(interval_ms) = options.checkpoint_interval_ms.or(row.checkpoint_interval_ms) {
@@ -149,16 +144,16 @@ fn run(options: Options, since_start: Stopwatch) -> Result<String, Box<dyn Error
 /// State in RocksDB, as the options say.
 #[cfg(feature = "rocksdb")]
 #[expect(clippy::unnecessary_wraps, reason = "without the feature it is an error")]
-fn rocksdb(options: &Options) -> Result<watershed::StateBackend, Box<dyn Error>> {
+fn rocksdb(options: &Options, row: &Row) -> Result<watershed::StateBackend, Box<dyn Error>> {
     let config = watershed::RocksDb::new().memory_bytes(options.memory_mib << 20);
-    Ok(match options.cache_entries {
+    Ok(match options.cache_entries.or(row.cache_entries) {
         Some(entries) => config.cache_entries(entries).into(),
         None => config.into(),
     })
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn rocksdb(_: &Options) -> Result<watershed::StateBackend, Box<dyn Error>> {
+fn rocksdb(_: &Options, _: &Row) -> Result<watershed::StateBackend, Box<dyn Error>> {
     Err("this build has no RocksDB; build it with the feature `rocksdb`".into())
 }
 

@@ -3,17 +3,30 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use watershed::{Config, Outcome};
 use watershed_bench::stopwatch::Stopwatch;
 
 use crate::sums::KEYS;
-use crate::{chain, exchange, latency, recovery, regions, stall, sums, supervised, tenth, touched, words};
+use crate::{
+    chain, exchange, latency, recovery, regions, rescale, stall, sums, supervised, tenth, touched, words,
+};
 
 /// A workload, with what it does unless told otherwise.
 pub(crate) struct Row {
     pub(crate) records: u64,
     pub(crate) checkpoint_interval_ms: Option<u64>,
+    pub(crate) state: Backend,
+    /// With RocksDB, the keys that each instance has in memory; as many as have room if not given.
+    pub(crate) cache_entries: Option<usize>,
     pub(crate) run: fn(Setup) -> watershed::Result<Measured>,
+}
+
+/// A state backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    Memory,
+    Rocksdb,
 }
 
 /// How a workload is run.
@@ -51,33 +64,58 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-pub(crate) const NAMES: &str =
-    "W0, W1, W2, W3, W4, L1, R1, R1-100K, R1-10M, REGIONS, SUPERVISED, S1, STALL, TENTH and TOUCHED";
+pub(crate) const NAMES: &str = "W0, W1, W2, W3, W3-QUARTER, W4, L1, R1, R1-100K, R1-10M, RESCALE, RESCALE-100K, RESCALE-10M, \
+                                REGIONS, SUPERVISED, S1, STALL, TENTH, TENTH-ROCKSDB and TOUCHED";
 
 pub(crate) fn find(name: &str) -> Option<Row> {
-    let (records, checkpoint_interval_ms, run): (_, _, fn(Setup) -> watershed::Result<Measured>) = match name
-    {
-        "W0" => (100_000_000, None, chain::w0),
-        "W1" => (20_000_000, None, exchange::w1),
-        "W2" => (20_000_000, None, sums::w2),
-        // The same with its state in RocksDB.
-        "W3" => (4_000_000, None, sums::w2),
-        // So many that there are some checkpoints after all keys are there.
-        "TOUCHED" => (200_000_000, Some(1000), touched::touched),
-        "TENTH" => (200_000_000, None, tenth::tenth),
+    let row = Row::new;
+    Some(match name {
+        "W0" => row(100_000_000, chain::w0),
+        "W1" => row(20_000_000, exchange::w1),
+        "W2" => row(20_000_000, sums::w2),
+        "W3" => row(4_000_000, sums::w2).in_rocksdb(),
+        "W3-QUARTER" => row(4_000_000, sums::w2).in_rocksdb().cached(QUARTER_ENTRIES),
         // As many as there are words.
-        "W4" => (0, None, words::w4),
-        "L1" => (2_000_000, None, latency::l1),
+        "W4" => row(0, words::w4),
+        "L1" => row(2_000_000, latency::l1),
         // So many that there are checkpoints before the panic in the middle.
-        "R1" => (200_000_000, Some(1000), recovery::r1::<KEYS>),
-        "R1-100K" => (200_000_000, Some(1000), recovery::r1::<100_000>),
-        "R1-10M" => (200_000_000, Some(1000), recovery::r1::<10_000_000>),
-        "REGIONS" => (100_000_000, Some(100), regions::regions),
+        "R1" => row(200_000_000, recovery::r1::<KEYS>).every(1000),
+        "R1-100K" => row(200_000_000, recovery::r1::<100_000>).every(1000),
+        "R1-10M" => row(200_000_000, recovery::r1::<10_000_000>).every(1000),
+        "RESCALE" => row(60_000_000, rescale::rescale::<KEYS>).every(1000),
+        "RESCALE-100K" => row(60_000_000, rescale::rescale::<100_000>).every(1000),
+        "RESCALE-10M" => row(60_000_000, rescale::rescale::<10_000_000>).every(1000),
+        "REGIONS" => row(100_000_000, regions::regions).every(100),
         // Dead letters need a place; a checkpoint is not what is measured.
-        "SUPERVISED" => (40_000_000, Some(60_000), supervised::supervised),
-        "S1" => (1, None, exchange::s1),
-        "STALL" => (400_000_000, Some(500), stall::stall),
+        "SUPERVISED" => row(40_000_000, supervised::supervised).every(60_000),
+        "S1" => row(1, exchange::s1),
+        "STALL" => row(400_000_000, stall::stall).every(500),
+        "TENTH" => row(200_000_000, tenth::tenth),
+        "TENTH-ROCKSDB" => row(200_000_000, tenth::tenth).in_rocksdb(),
+        // So many that there are some checkpoints after all keys are there.
+        "TOUCHED" => row(200_000_000, touched::touched).every(1000),
         _ => return None,
-    };
-    Some(Row { records, checkpoint_interval_ms, run })
+    })
+}
+
+/// The keys that W3-QUARTER has in memory.
+const QUARTER_ENTRIES: usize = 1 << 18;
+
+impl Row {
+    /// In memory, without checkpoints.
+    fn new(records: u64, run: fn(Setup) -> watershed::Result<Measured>) -> Self {
+        Self { records, checkpoint_interval_ms: None, state: Backend::Memory, cache_entries: None, run }
+    }
+
+    fn every(self, checkpoint_interval_ms: u64) -> Self {
+        Self { checkpoint_interval_ms: Some(checkpoint_interval_ms), ..self }
+    }
+
+    fn in_rocksdb(self) -> Self {
+        Self { state: Backend::Rocksdb, ..self }
+    }
+
+    fn cached(self, entries: usize) -> Self {
+        Self { cache_entries: Some(entries), ..self }
+    }
 }
