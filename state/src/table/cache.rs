@@ -2,7 +2,9 @@
 //!
 //! An entry that is asked for and not there is loaded. When there are as many as may be, a hand goes round, as in the
 //! second-chance algorithm: what was used since it came by last stays, the rest goes. What the database does not have
-//! yet is written to it then, in batches.
+//! yet is written to it then, in batches. Each time round the hand looks at an eighth of the entries only, and at the others the
+//! next times: it goes through slots in their order, and would else leave a half of the table empty and the other so full that
+//! it takes forever to find anything.
 //!
 //! As long as everything has room, the database is given nothing, and snapshots are additions to one another as they are in
 //! memory. Once it gets entries they cannot be: an older snapshot may have another state of the same key, and would be read
@@ -30,6 +32,8 @@ pub(super) struct Cache {
     encoded: Mean,
     /// Where the hand is that looks for entries that may go.
     hand: u64,
+    /// How often it has been round.
+    rounds: u32,
     /// Where the writing of what stays and has not changed is.
     sweep: u64,
     /// The epoch of the snapshot that the sweep writes what is older than; a sweep is over before the next begins.
@@ -74,6 +78,9 @@ impl Mean {
 /// Slots that the hand looks at before the next entry is inserted.
 const HAND_SLOTS: usize = 256;
 
+/// The classes that entries fall into by their tags, of which the hand looks at one each time round.
+const CLASSES: u32 = 8;
+
 /// How often the hand does so for one entry at most.
 const ROUNDS_AT_MOST: usize = 64;
 
@@ -94,6 +101,7 @@ impl Cache {
             limit,
             encoded: Mean::default(),
             hand: 0,
+            rounds: 0,
             sweep: TAGS,
             sweeps_before: 0,
             written: 0,
@@ -254,8 +262,11 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         let mut rounds = 0;
         while entries.len() >= cache.limit && rounds < ROUNDS_AT_MOST {
             rounds += 1;
-            let hand = cache.hand;
+            let (hand, class) = (cache.hand, cache.rounds % CLASSES);
             let may_go = |entry: &mut Entry<K, S>| {
+                if entry.tag % CLASSES != class {
+                    return false;
+                }
                 let goes = !entry.stamp.is_used();
                 entry.stamp = entry.stamp.unused();
                 goes
@@ -270,7 +281,11 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                 }
             };
             let next = entries.remove_some(hand, HAND_SLOTS, may_go, gone);
-            cache.hand = if next == TAGS { 0 } else { next };
+            cache.hand = next;
+            if next == TAGS {
+                cache.hand = 0;
+                cache.rounds = cache.rounds.wrapping_add(1);
+            }
         }
     }
 }

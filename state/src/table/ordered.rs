@@ -288,6 +288,13 @@ impl<E: Tagged> OrderedTable<E> {
         self.run.slots.len() + self.moving.as_ref().map_or(0, |moving| moving.from.slots.len())
     }
 
+    /// The most slots that are occupied without a vacant one between them.
+    #[cfg(test)]
+    pub(crate) fn longest_run(&self) -> usize {
+        let runs = self.run.slots.split(Option::is_none);
+        runs.map(<[_]>::len).max().unwrap_or(0)
+    }
+
     /// The entries in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
         let moving = self.moving.iter().filter_map(|moving| moving.from.slots.get(moving.next..)).flatten();

@@ -107,3 +107,18 @@ fn a_table_over_a_database_takes_memory_as_it_needs_it_and_no_more_than_it_may()
     assert!((800..=1_000).contains(&table.len()), "{}", table.len());
     assert!(table.entries.slots() < 1_000 * 8 / 5 + 200, "{}", table.entries.slots());
 }
+
+#[test]
+fn those_that_go_leave_the_others_spread_evenly() {
+    let mut table = over(1, Below::map().database, 100_000);
+    let mut longest = 0;
+    for key in 0..500_000 {
+        set(&mut table, key, 1);
+        if key % 5_000 == 0 {
+            longest = longest.max(table.entries.longest_run());
+        }
+    }
+    assert!((99_000..=100_000).contains(&table.len()), "{}", table.len());
+    // Of 160,000 slots five in eight are occupied.
+    assert!(longest < 400, "{longest}");
+}
