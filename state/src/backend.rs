@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(feature = "rocksdb")]
-use crate::database::{SharedBuffer, WriteBuffer, split_key};
+use crate::database::{ScratchFolder, SharedBuffer, WriteBuffer, split_key};
 use crate::expiry::Expiry;
 #[cfg(feature = "rocksdb")]
 use crate::rocks::{RocksDatabase, RocksDb};
@@ -179,13 +179,14 @@ pub(crate) fn open(
     scratch: &Path,
     databases: &[&SavedDatabase],
 ) -> Result<RocksDatabase, StoreError> {
-    RocksDatabase::open(scratch, config, owned, fetch(databases, scratch)?)
+    let folder = ScratchFolder::take(scratch)?;
+    let copies = fetch(databases, scratch)?;
+    RocksDatabase::open(folder, config, owned, copies)
 }
 
 /// Makes folders within `scratch` from which the databases can be opened, after checking each file.
 #[cfg(feature = "rocksdb")]
 fn fetch(databases: &[&SavedDatabase], scratch: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    crate::database::remove_folder(scratch)?;
     let fetch = |(index, database): (usize, &&SavedDatabase)| {
         let folder = scratch.join(format!("fetched-{index}"));
         database.copy.fetch(&database.objects, &folder)?;

@@ -1,6 +1,8 @@
 //! The database below tables that do not fit into memory: what is asked of one, and what is on its way to it.
 
 mod copy;
+#[cfg(feature = "rocksdb")]
+mod scratch;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -12,6 +14,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use copy::remove_folder;
 pub use copy::{DatabaseCopy, DatabaseFile};
+#[cfg(feature = "rocksdb")]
+pub(crate) use scratch::ScratchFolder;
 
 use crate::bug::{self, Bug};
 use crate::{Objects, StoreError};

@@ -152,7 +152,7 @@ pub enum StoreError {
         /// The checkpoint folder.
         path: PathBuf,
     },
-    /// Somebody has opened the database in the scratch folder.
+    /// Somebody is using the scratch folder.
     #[error(
         "the database in {} is in use by another job, here or in another process; stop that one, or give this job a scratch \
          folder of its own", path.display()
@@ -160,8 +160,6 @@ pub enum StoreError {
     DatabaseLocked {
         /// The folder of the database.
         path: PathBuf,
-        /// What the database says.
-        source: io::Error,
     },
     /// A place for snapshots is not written as one.
     #[error("`{uri}` is no place for snapshots: {why}")]

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::compaction_filter::Decision;
@@ -19,7 +19,7 @@ use rocksdb::{
 };
 
 use crate::StoreError;
-use crate::database::{Changes, Database, WRITE_AT};
+use crate::database::{Changes, Database, ScratchFolder, WRITE_AT};
 use crate::expiry::Expiry;
 use crate::part::failed;
 
@@ -162,14 +162,16 @@ impl RocksDb {
     }
 }
 
-/// An open database, in a folder that goes with it.
+/// A database, in a folder that goes with it. One that has nothing to begin with is made when it is first written to: as long
+/// as all keys have room in memory it costs nothing, also where an instance begins again.
 pub(crate) struct RocksDatabase {
-    // Dropped before its folder is removed.
-    db: Option<DB>,
+    db: OnceLock<DB>,
+    options: Options,
     write: WriteOptions,
-    folder: PathBuf,
-    path: PathBuf,
     worth_a_write: usize,
+    path: PathBuf,
+    // Dropped after the database is closed.
+    folder: ScratchFolder,
 }
 
 impl fmt::Debug for RocksDatabase {
@@ -184,40 +186,50 @@ pub(crate) fn bounds(groups: &Range<u16>) -> (Vec<u8>, Vec<u8>) {
 }
 
 impl RocksDatabase {
-    /// A database in a folder that does not exist yet. It begins with what the copies have for the key groups `owned`;
-    /// they are folders within `folder`, and gone when this returns.
+    /// A database in this folder. It begins with what the copies have for the key groups `owned`; they are folders on the same
+    /// disk, and gone when this returns.
     pub(crate) fn open(
-        folder: &Path,
+        folder: ScratchFolder,
         config: &RocksDb,
         owned: &Range<u16>,
         mut copies: Vec<PathBuf>,
     ) -> Result<Self, StoreError> {
-        let path = folder.join("db");
-        let first = if copies.is_empty() { None } else { Some(copies.remove(0)) };
-        fs::create_dir_all(folder).map_err(failed(folder, "create"))?;
-        if let Some(first) = &first {
-            fs::rename(first, &path).map_err(failed(first, "rename"))?;
-        }
-        let options = config.options();
-        let db = DB::open(&options, &path).map_err(|error| refused(&path, "open", error))?;
         let mut write = WriteOptions::default();
         // What is not in a snapshot is made again from the input: a log of it would be written for nothing.
         write.disable_wal(true);
-        // In a simulation there are few changes, and much is to happen between two writes.
-        let worth_a_write = if config.compacts { WRITE_AT } else { 2 };
-        let database = Self { db: Some(db), write, folder: folder.to_owned(), path, worth_a_write };
-        if first.is_some() {
+        let database = Self {
+            db: OnceLock::new(),
+            options: config.options(),
+            write,
+            // In a simulation there are few changes, and much is to happen between two writes.
+            worth_a_write: if config.compacts { WRITE_AT } else { 2 },
+            path: folder.path().join("db"),
+            folder,
+        };
+        if !copies.is_empty() {
+            let first = copies.remove(0);
+            fs::rename(&first, &database.path).map_err(failed(&first, "rename"))?;
             database.keep_only(owned)?;
         }
         for copy in copies {
-            database.merge(&options, owned, &copy)?;
+            database.merge(owned, &copy)?;
             fs::remove_dir_all(&copy).map_err(failed(&copy, "remove"))?;
         }
         Ok(database)
     }
 
-    fn db(&self) -> &DB {
-        self.db.as_ref().expect("it is only taken out when it is dropped")
+    /// The database, if something was ever written to it.
+    fn written(&self) -> Option<&DB> {
+        self.db.get()
+    }
+
+    /// The database to be written to. That is done by one thread at a time.
+    fn db(&self) -> Result<&DB, StoreError> {
+        if let Some(db) = self.db.get() {
+            return Ok(db);
+        }
+        let db = DB::open(&self.options, &self.path).map_err(self.refused("open"))?;
+        Ok(self.db.get_or_init(|| db))
     }
 
     fn refused(&self, doing: &'static str) -> impl Fn(Error) -> StoreError + '_ {
@@ -231,23 +243,23 @@ impl RocksDatabase {
         for (from, to) in [(&lowest, &from), (&to, &highest)] {
             if from < to {
                 // Whole files go at once; a marker hides the rest until it is compacted away.
-                self.db().delete_file_in_range(from, to).map_err(self.refused("clear"))?;
+                self.db()?.delete_file_in_range(from, to).map_err(self.refused("clear"))?;
                 let mut batch = WriteBatch::default();
                 batch.delete_range(from, to);
-                self.db().write_opt(batch, &self.write).map_err(self.refused("clear"))?;
+                self.db()?.write_opt(batch, &self.write).map_err(self.refused("clear"))?;
             }
         }
         Ok(())
     }
 
     /// Adds what a copy has for these groups, sorted as it is.
-    fn merge(&self, options: &Options, owned: &Range<u16>, copy: &Path) -> Result<(), StoreError> {
+    fn merge(&self, owned: &Range<u16>, copy: &Path) -> Result<(), StoreError> {
         let refused = |error| refused(copy, "read", error);
-        let other = DB::open_for_read_only(options, copy, false).map_err(refused)?;
+        let other = DB::open_for_read_only(&self.options, copy, false).map_err(refused)?;
         let mut iterator = other.raw_iterator_opt(range_options(owned));
         iterator.seek_to_first();
-        let path = self.folder.join("merged.sst");
-        let mut writer = SstFileWriter::create(options);
+        let path = self.folder.path().join("merged.sst");
+        let mut writer = SstFileWriter::create(&self.options);
         writer.open(&path).map_err(refused)?;
         let mut any = false;
         while let Some((key, value)) = iterator.item() {
@@ -260,7 +272,7 @@ impl RocksDatabase {
             writer.finish().map_err(refused)?;
             let mut how = IngestExternalFileOptions::default();
             how.set_move_files(true);
-            self.db().ingest_external_file_opts(&how, vec![path]).map_err(self.refused("write"))?;
+            self.db()?.ingest_external_file_opts(&how, vec![path]).map_err(self.refused("write"))?;
         } else {
             drop(writer);
             let _ = fs::remove_file(path);
@@ -279,18 +291,10 @@ fn range_options(owned: &Range<u16>) -> ReadOptions {
     options
 }
 
-impl Drop for RocksDatabase {
-    fn drop(&mut self) {
-        self.db = None;
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            tracing::debug!(folder = %self.folder.display(), %error, "a scratch folder stays until the next start");
-        }
-    }
-}
-
 impl Database for RocksDatabase {
     fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
-        if let Some(value) = self.db().get_pinned(key).map_err(self.refused("read"))? {
+        let Some(db) = self.written() else { return Ok(()) };
+        if let Some(value) = db.get_pinned(key).map_err(self.refused("read"))? {
             found(&value);
         }
         Ok(())
@@ -304,7 +308,7 @@ impl Database for RocksDatabase {
                 None => batch.delete(key),
             }
         }
-        self.db().write_opt(batch, &self.write).map_err(self.refused("write"))
+        self.db()?.write_opt(batch, &self.write).map_err(self.refused("write"))
     }
 
     fn scan(
@@ -312,7 +316,8 @@ impl Database for RocksDatabase {
         groups: &Range<u16>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
-        let mut iterator = self.db().raw_iterator_opt(range_options(groups));
+        let Some(db) = self.written() else { return Ok(()) };
+        let mut iterator = db.raw_iterator_opt(range_options(groups));
         iterator.seek_to_first();
         while let Some((key, value)) = iterator.item() {
             if !visit(key, value) {
@@ -324,12 +329,12 @@ impl Database for RocksDatabase {
     }
 
     fn copy_to(&self, folder: &Path) -> Result<(), StoreError> {
-        let checkpoint = Checkpoint::new(self.db()).map_err(self.refused("copy"))?;
+        let checkpoint = Checkpoint::new(self.db()?).map_err(self.refused("copy"))?;
         checkpoint.create_checkpoint(folder).map_err(self.refused("copy"))
     }
 
     fn scratch(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     fn worth_a_write(&self) -> usize {
@@ -340,9 +345,6 @@ impl Database for RocksDatabase {
 /// What RocksDB says, as an error of the file system if it is one.
 fn refused(path: &Path, doing: &'static str, error: Error) -> StoreError {
     let text = error.to_string();
-    if text.contains("lock") && error.kind() == ErrorKind::IOError && doing == "open" {
-        return StoreError::DatabaseLocked { path: path.to_owned(), source: io::Error::other(error) };
-    }
     let kind = match error.kind() {
         _ if text.contains("No space left") => io::ErrorKind::StorageFull,
         _ if text.contains("Permission denied") => io::ErrorKind::PermissionDenied,

@@ -14,7 +14,7 @@ fn table(scratch: &std::path::Path) -> Result<KeyedTable<u64, u64>, StoreError> 
 }
 
 #[test]
-fn a_database_that_somebody_has_open_is_refused_by_its_folder() {
+fn a_scratch_folder_that_somebody_uses_is_refused_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let scratch = folder.path().join("count-0-r1");
     let _first = table(&scratch).unwrap();
@@ -22,6 +22,28 @@ fn a_database_that_somebody_has_open_is_refused_by_its_folder() {
     assert!(matches!(error, StoreError::DatabaseLocked { .. }), "{error:?}");
     let said = error.to_string();
     assert!(said.contains(scratch.to_str().unwrap()) && said.contains("scratch folder of its own"), "{said}");
+}
+
+#[test]
+fn a_database_is_made_when_something_has_no_room_above_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = folder.path().join("count-0-r1");
+    std::fs::create_dir_all(scratch.join("db")).unwrap();
+    std::fs::write(scratch.join("db/CURRENT"), b"left by a process that was killed").unwrap();
+    let mut counts = table(&scratch).unwrap();
+    for key in 0..2_u64 {
+        *counts.entry(hash_key(&key), key).1 = key + 1;
+    }
+    assert!(!scratch.join("db").exists());
+    for key in 2..1_000_u64 {
+        *counts.entry(hash_key(&key), key).1 = key + 1;
+    }
+    assert!(scratch.join("db").exists());
+    for key in 0..1_000_u64 {
+        assert_eq!(counts.entry(hash_key(&key), key).1, &(key + 1));
+    }
+    drop(counts);
+    assert!(!scratch.exists());
 }
 
 #[test]
@@ -73,7 +95,8 @@ fn a_compaction_leaves_out_what_has_expired() {
     let ttl = Ttl::after_access(Duration::from_millis(100));
     expiry.set_state(ttl);
     let config = RocksDb::new().expiring(&expiry);
-    let database = RocksDatabase::open(&folder.path().join("state"), &config, &(0..5), vec![]).unwrap();
+    let state = ScratchFolder::take(&folder.path().join("state")).unwrap();
+    let database = RocksDatabase::open(state, &config, &(0..5), vec![]).unwrap();
     let state = |used_ms: i64| {
         let (mut state, mut bytes) = (Timed::<u64>::default(), Vec::new());
         state.at(ttl, used_ms);
@@ -84,8 +107,8 @@ fn a_compaction_leaves_out_what_has_expired() {
     let changes = (0..100).map(|number| (key(number), state(i64::from(number))));
     database.write(&changes.collect()).unwrap();
     let there = || {
-        database.db().flush().unwrap();
-        database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        database.db().unwrap().flush().unwrap();
+        database.db().unwrap().compact_range(None::<&[u8]>, None::<&[u8]>);
         let mut there = Vec::new();
         let visited = database.scan(&(0..5), &mut |key, _| {
             there.push(key[3]);

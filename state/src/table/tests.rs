@@ -109,16 +109,18 @@ impl Below {
 
     #[cfg(feature = "rocksdb")]
     fn rocks(folder: &Path, count: u16) -> Self {
+        use crate::database::ScratchFolder;
         use crate::rocks::{RocksDatabase, RocksDb};
 
         let config = RocksDb::new().memory_bytes(0).deterministic();
-        let database = RocksDatabase::open(&folder.join("first"), &config, &(0..count), vec![]).unwrap();
+        let database = ScratchFolder::take(&folder.join("first")).unwrap();
+        let database = RocksDatabase::open(database, &config, &(0..count), vec![]).unwrap();
         let (folder, made) = (folder.to_owned(), std::sync::atomic::AtomicU32::new(0));
         let open_copy = move |copy: &Path| -> Arc<dyn Database> {
             let made = made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let folder = folder.join(format!("copy-{made}"));
+            let folder = ScratchFolder::take(&folder.join(format!("copy-{made}"))).unwrap();
             let copies = vec![copy.to_owned()];
-            Arc::new(RocksDatabase::open(&folder, &config, &(0..count), copies).unwrap())
+            Arc::new(RocksDatabase::open(folder, &config, &(0..count), copies).unwrap())
         };
         Self { database: Arc::new(database), open_copy: Arc::new(open_copy) }
     }
