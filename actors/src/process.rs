@@ -3,11 +3,13 @@
 mod broadcast;
 mod context;
 mod side;
+mod timers;
 
 pub use broadcast::{BroadcastContext, BroadcastInput, BroadcastProcess, Connected, ConnectedContext};
+pub(crate) use context::Emitted;
 pub use context::{Context, Timer, TimerKind};
-pub(crate) use context::{Emitted, TimerService};
 pub use side::{SideOutput, SideOutputs};
+pub(crate) use timers::TimerService;
 
 use watershed_state::{Data, Key, State};
 

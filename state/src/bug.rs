@@ -34,6 +34,7 @@ bugs! {
     DatabaseWrittenDuringCopy,
     EvictedEntryNotWrittenBefore,
     RemovedTimerNotWrittenBefore,
+    RemovedTimersNotSaved,
     TimersNotSaved,
     WatermarkNotRestored,
     TimersOfOthersRestored,

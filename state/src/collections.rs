@@ -35,7 +35,8 @@ pub(crate) use page::{header_of, items_of};
 pub use reducing::{OpenReducing, ReducingState};
 pub use value::{OpenValue, ValueState};
 
-use crate::table::{Additions, Sweep};
+use crate::history::Additions;
+use crate::table::Sweep;
 use crate::{
     CodecError, Data, Key, KeyGroups, KeyedTable, OpenBackend, SavedInstance, Section, SectionKind,
     SliceProgress, SnapshotBegun, StateFault, TableKey, Ttl,

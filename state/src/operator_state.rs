@@ -43,6 +43,9 @@ pub struct SavedState {
 }
 
 impl SavedState {
+    /// The name of what all instances of a broadcast process share.
+    pub const REPLICA: &str = "shared";
+
     /// What is saved of a state with so many elements, which `elements` holds one after the other.
     ///
     /// # Errors

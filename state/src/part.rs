@@ -17,7 +17,10 @@ use crate::frame::{Format, Reader};
 use crate::objects::get_if_exists;
 use crate::{Damage, ObjectWriter, Objects, Section, SectionKind, StoreError};
 
-const FORMAT: Format = Format { magic: *b"wshdpart", version: 1 };
+const FORMAT: Format = Format { magic: *b"wshdpart", version: 2 };
+
+/// The version since which additions hold changes of timers. Those before hold all timers.
+pub(crate) const TIMERS_ADD_UP: u32 = 2;
 
 /// Small sections are gathered up to this many bytes before the file system sees them.
 const WRITE_AT: usize = 256 * 1024;
@@ -117,6 +120,11 @@ impl fmt::Debug for PartWriter {
 /// # Errors
 /// If the file is missing, has another length or checksum than recorded, or was written by a newer version.
 pub fn read_part(objects: &Objects, part: &PartFile) -> Result<Vec<Section>, StoreError> {
+    read_versioned(objects, part).map(|(_, sections)| sections)
+}
+
+/// The same with the version of the file's format.
+pub(crate) fn read_versioned(objects: &Objects, part: &PartFile) -> Result<(u32, Vec<Section>), StoreError> {
     let bytes = read_verified(objects, part)?;
     let path = objects.location(&part.path);
     let damaged = |what| StoreError::Damaged { path: path.clone(), what };
@@ -134,7 +142,7 @@ pub fn read_part(objects: &Objects, part: &PartFile) -> Result<Vec<Section>, Sto
     while !rest.0.is_empty() {
         sections.push(read_section(&mut rest).map_err(damaged)?);
     }
-    Ok(sections)
+    Ok((found, sections))
 }
 
 /// Checks that a part file has the length and checksum recorded.

@@ -1,6 +1,8 @@
 //! What one instance has saved for one checkpoint: its file, and what that builds on.
 
-use crate::part::read_part;
+use std::iter;
+
+use crate::part::{TIMERS_ADD_UP, read_versioned};
 use crate::{DatabaseCopy, InstancePart, Objects, PartFile, Section, SectionKind, StoreError};
 
 /// What an instance acknowledges: everything that it has written for a checkpoint.
@@ -8,7 +10,7 @@ use crate::{DatabaseCopy, InstancePart, Objects, PartFile, Section, SectionKind,
 pub struct SavedPart {
     /// The file with its sections.
     pub file: PartFile,
-    /// The checkpoint whose keyed state the file only adds changes to; `None` if it holds all of it.
+    /// The checkpoint whose keyed state and timers the file only adds changes to; `None` if it holds all of it.
     pub base: Option<u64>,
     /// The database that has the keys that the file does not hold.
     pub database: Option<DatabaseCopy>,
@@ -54,12 +56,19 @@ pub struct SavedDatabase {
 /// What an instance has saved, as far as it is read at once.
 #[derive(Clone, Debug, Default)]
 pub struct SavedInstance {
-    /// All sections; those of the keyed state as they were when all of it was written last.
+    /// All sections; those of keyed state and timers as they were when all of that was written last.
     pub sections: Vec<Section>,
-    /// The sections of the keyed state that changed it since, oldest first.
+    /// The sections of keyed state and timers that changed it since, oldest first.
     pub changes: Vec<Vec<Section>>,
     /// The database with the keys that are not in the sections, which are changes to it then.
     pub database: Option<SavedDatabase>,
+}
+
+impl SavedInstance {
+    /// What was written when everything was written last, and then each change of it.
+    pub fn layers(&self) -> impl Iterator<Item = &[Section]> {
+        iter::once(&self.sections).chain(&self.changes).map(Vec::as_slice)
+    }
 }
 
 impl From<Vec<Section>> for SavedInstance {
@@ -73,6 +82,8 @@ impl From<Vec<Section>> for SavedInstance {
 /// # Errors
 /// If a file is missing, damaged, or of a newer version. Those of a database are only looked at when it is opened.
 pub fn read_saved(objects: &Objects, part: &InstancePart) -> Result<SavedInstance, StoreError> {
+    use SectionKind::{EventTimers, ProcessingTimers};
+
     let database = part.database.as_ref().map(|copy| SavedDatabase {
         objects: Objects::clone(objects),
         copy: copy.clone(),
@@ -80,23 +91,22 @@ pub fn read_saved(objects: &Objects, part: &InstancePart) -> Result<SavedInstanc
     });
     let mut saved = SavedInstance { database, ..SavedInstance::default() };
     let Some(newest) = &part.file else { return Ok(saved) };
-    let mut newest = read_part(objects, newest)?;
-    for (layer, file) in part.changes_of.iter().enumerate() {
-        // Of older files only the keyed state still counts.
-        let keyed = read_part(objects, file)?.into_iter().filter(is_keyed).collect();
-        if layer == 0 { saved.sections = keyed } else { saved.changes.push(keyed) }
+    let mut layers: Vec<Vec<Section>> = Vec::new();
+    // Of older files only what adds up still counts.
+    let mut others = Vec::new();
+    for file in part.changes_of.iter().chain([newest]) {
+        let (version, mut sections) = read_versioned(objects, file)?;
+        others = sections.extract_if(.., |section| !section.kind.adds_up()).collect();
+        if version < TIMERS_ADD_UP {
+            for before in &mut layers {
+                before.retain(|section| !matches!(section.kind, EventTimers | ProcessingTimers));
+            }
+        }
+        layers.push(sections);
     }
-    if part.changes_of.is_empty() {
-        saved.sections = newest;
-    } else {
-        let changes = newest.extract_if(.., |section| is_keyed(section)).collect();
-        saved.changes.push(changes);
-        saved.sections.extend(newest);
-    }
+    let mut layers = layers.into_iter();
+    saved.sections = layers.next().unwrap_or_default();
+    saved.sections.extend(others);
+    saved.changes = layers.collect();
     Ok(saved)
-}
-
-fn is_keyed(section: &Section) -> bool {
-    use SectionKind::{Collections, KeyedState, RemovedKeys, RemovedPages};
-    matches!(section.kind, KeyedState | RemovedKeys | Collections | RemovedPages)
 }

@@ -34,11 +34,15 @@ pub enum SectionKind {
     OperatorState = 14,
     /// The names of an operator's collections.
     CollectionNames = 15,
+    /// Timers by event time that are gone, in a snapshot that is an addition to another.
+    RemovedEventTimers = 16,
+    /// Timers by processing time that are gone, in a snapshot that is an addition to another.
+    RemovedProcessingTimers = 17,
 }
 
 impl SectionKind {
     /// All kinds, by number.
-    pub const ALL: [SectionKind; 15] = [
+    pub const ALL: [SectionKind; 17] = [
         SectionKind::KeyedState,
         SectionKind::EventTimers,
         SectionKind::ProcessingTimers,
@@ -54,7 +58,28 @@ impl SectionKind {
         SectionKind::RemovedPages,
         SectionKind::OperatorState,
         SectionKind::CollectionNames,
+        SectionKind::RemovedEventTimers,
+        SectionKind::RemovedProcessingTimers,
     ];
+
+    /// Whether it is of what an addition to a snapshot holds the changes of. Of all other kinds a snapshot holds everything.
+    pub fn adds_up(self) -> bool {
+        use SectionKind::{
+            Collections, EventTimers, KeyedState, ProcessingTimers, RemovedEventTimers, RemovedKeys,
+            RemovedPages, RemovedProcessingTimers,
+        };
+        matches!(
+            self,
+            KeyedState
+                | RemovedKeys
+                | Collections
+                | RemovedPages
+                | EventTimers
+                | RemovedEventTimers
+                | ProcessingTimers
+                | RemovedProcessingTimers
+        )
+    }
 
     /// The kind with this number in a file, if there is one.
     pub fn from_number(number: u8) -> Option<SectionKind> {

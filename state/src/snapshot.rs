@@ -1,7 +1,5 @@
 //! What the snapshots of tables and timers share: progress, and sections in the making.
 
-use std::num::NonZeroU32;
-
 use crate::{CodecError, Section, SectionKind};
 
 /// Whether a snapshot needs further slices.
@@ -19,11 +17,6 @@ const CLOSE_AT: usize = 64 * 1024;
 
 /// A slice is asked for in slots, and its time is mostly encoding: so many bytes written count as one more slot.
 const BYTES_PER_SLOT: usize = 128;
-
-/// The epoch after `epoch`. Epochs are only compared for being equal, so that they may wrap.
-pub(crate) fn next_epoch(epoch: NonZeroU32) -> NonZeroU32 {
-    epoch.checked_add(1).unwrap_or(NonZeroU32::MIN)
-}
 
 /// Collects the entries of a running snapshot into sections.
 #[derive(Debug)]

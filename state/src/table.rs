@@ -8,10 +8,8 @@
 mod cache;
 mod entry;
 mod expire;
-mod history;
 mod ordered;
 mod peek;
-mod removed;
 mod snapshot;
 mod span;
 mod stamp;
@@ -25,10 +23,7 @@ use std::ops::Range;
 use cache::Cache;
 pub use entry::{TableKey, TableState};
 pub use expire::Sweep;
-pub use history::Additions;
-use history::History;
 pub(crate) use ordered::{OrderedTable, Slot, Tagged};
-use removed::Removed;
 use snapshot::Running;
 pub use snapshot::SnapshotBegun;
 use span::Span;
@@ -37,6 +32,8 @@ pub(crate) use timed::split_time;
 pub use timed::{Timed, write_time};
 
 use crate::database::SharedBuffer;
+use crate::history::{self, History};
+use crate::removed::Removed;
 use crate::snapshot::SectionWriter;
 use crate::{CodecError, KeyGroups, SavedInstance, Section, SectionKind};
 
@@ -87,8 +84,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             span: Span::new(groups, &owned),
             owned,
             entries: OrderedTable::default(),
-            epoch: stamp::FIRST,
-            touched: Stamp::changed(stamp::FIRST),
+            epoch: history::FIRST,
+            touched: Stamp::changed(history::FIRST),
             births: 0,
             running: None,
             history: History::default(),

@@ -1,21 +1,26 @@
 //! Timers: a set of (timestamp, key) that fires in a fixed order and is part of every snapshot.
 //!
 //! A timer lives in a place that doesn't change until it is removed. An ordered map from when it fires to
-//! its place says what is next; a hash table finds the place of a timer that is registered again or deleted. A snapshot visits the places one after the other, as a
-//! [`KeyedTable`](crate::KeyedTable) visits its slots.
+//! its place says what is next; a hash table finds the place of a timer that is registered again or deleted. A snapshot
+//! visits the places one after the other, as a [`KeyedTable`](crate::KeyedTable) visits its slots.
 
+mod saved;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::any::type_name;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use crate::bug::{self, Bug};
+pub use saved::{SavedTimer, saved_timers};
+use snapshot::Running;
+
 use crate::hash::mix;
-use crate::snapshot::{SectionWriter, next_epoch};
+use crate::history::{self, History};
+use crate::removed::Removed;
+use crate::snapshot::SectionWriter;
 use crate::table::{OrderedTable, Slot, Tagged};
-use crate::{CodecError, Key, KeyGroups, Section, SectionKind, SliceProgress, decode, encode, hash_key};
+use crate::{Key, KeyGroups, SectionKind};
 
 /// The timers of an operator instance, of one kind. Timestamps are milliseconds, hashes those of [`hash_key`].
 ///
@@ -30,10 +35,13 @@ pub struct TimerQueue<K> {
     free: Vec<u32>,
     index: OrderedTable<Place>,
     next_sequence: u64,
-    epoch: NonZeroU32,
-    /// The places the running snapshot has still to visit; `None` if none is running.
-    unvisited: Option<std::ops::Range<usize>>,
+    epoch: u32,
+    /// The snapshot that is being written.
+    running: Option<Running>,
+    history: History,
+    removed: Removed<Due>,
     sections: SectionWriter,
+    removals: SectionWriter,
 }
 
 /// When a timer fires, relative to others. The field order is the firing order.
@@ -48,8 +56,8 @@ struct Due {
 struct Timer<K> {
     due: Due,
     hash: u64,
-    /// The epoch of the last snapshot this timer is in, or in which it was registered.
-    epoch: NonZeroU32,
+    /// The epoch in which it was registered.
+    epoch: u32,
     key: K,
 }
 
@@ -79,7 +87,7 @@ impl Tagged for Place {
 }
 
 impl<K: Key> TimerQueue<K> {
-    /// An empty queue whose snapshots are sections of `kind`.
+    /// An empty queue whose snapshots are sections of `kind`, which is that of timers.
     pub fn new(kind: SectionKind, groups: KeyGroups) -> Self {
         Self {
             kind,
@@ -89,9 +97,12 @@ impl<K: Key> TimerQueue<K> {
             free: Vec::new(),
             index: OrderedTable::default(),
             next_sequence: 0,
-            epoch: NonZeroU32::MIN,
-            unvisited: None,
+            epoch: history::FIRST,
+            running: None,
+            history: History::default(),
+            removed: Removed::default(),
             sections: SectionWriter::new(kind),
+            removals: SectionWriter::new(removals_of(kind)),
         }
     }
 
@@ -126,11 +137,8 @@ impl<K: Key> TimerQueue<K> {
         if due.at > now {
             return None;
         }
-        let hash = self.timer(place).hash;
-        let slot = self.index.find(mix(due.at, hash), |other| other.get() == place);
-        // The index and the order name the same timers, so that there always is a slot.
-        let timer = self.remove(slot.ok()?);
-        Some((due.at, hash, timer.key))
+        let timer = self.remove(self.slot_of(place)?);
+        Some((due.at, timer.hash, timer.key))
     }
 
     /// The number of timers.
@@ -143,88 +151,6 @@ impl<K: Key> TimerQueue<K> {
         self.order.is_empty()
     }
 
-    /// Begins a snapshot of the timers as they are now. One that is still running is aborted.
-    pub fn begin_snapshot(&mut self) {
-        self.abort_snapshot();
-        self.epoch = next_epoch(self.epoch);
-        self.unvisited = Some(0..self.places.len());
-    }
-
-    /// Visits up to `timers` places of timers (at least one) and writes those not written yet.
-    ///
-    /// # Errors
-    /// If a key could not be encoded, now or when its timer was removed. The snapshot is over then.
-    pub fn snapshot_slice(&mut self, timers: usize) -> Result<SliceProgress, CodecError> {
-        let Some(unvisited) = self.unvisited.clone() else {
-            return Ok(SliceProgress::Done);
-        };
-        let mut budget = timers.max(1);
-        let mut next = unvisited.start;
-        while budget > 0 && next < unvisited.end {
-            let cost = match &mut self.places[next] {
-                Some(timer) => write_once(&mut self.sections, self.epoch, timer),
-                None => 0,
-            };
-            next += 1;
-            budget = budget.saturating_sub(1 + cost);
-        }
-        if let Err(error) = self.sections.check() {
-            self.abort_snapshot();
-            return Err(error);
-        }
-        if next < unvisited.end {
-            self.unvisited = Some(next..unvisited.end);
-            return Ok(SliceProgress::More);
-        }
-        self.unvisited = None;
-        self.sections.close_all();
-        Ok(SliceProgress::Done)
-    }
-
-    /// What the running snapshot has written and nobody has taken yet, and all of it once the snapshot is done.
-    /// Sections that may still grow are held back until then.
-    pub fn take_sections(&mut self) -> Vec<Section> {
-        self.sections.take()
-    }
-
-    /// Gives up the running snapshot, if there is one, and what it has written.
-    pub fn abort_snapshot(&mut self) {
-        self.unvisited = None;
-        self.sections.clear();
-    }
-
-    /// Adds the timers of a section that a snapshot has written. Not to be called while a snapshot is running.
-    ///
-    /// # Errors
-    /// If the section is of another kind or of a group that doesn't exist, does not decode, or holds a timer whose
-    /// key hashes into another group or that is there already. The queue is to be thrown away then.
-    pub fn restore(&mut self, section: &Section) -> Result<(), CodecError> {
-        let Section { kind, group, entries, ref bytes } = *section;
-        if kind != self.kind {
-            return Err(CodecError::WrongKind { expected: self.kind, found: kind });
-        }
-        if group >= self.groups.count() {
-            return Err(CodecError::GroupNotOwned { group });
-        }
-        let mut input = bytes.as_slice();
-        for _ in 0..entries {
-            let (at, sequence): (i64, u64) = decode(&mut input)?;
-            let key: K = decode(&mut input)?;
-            let hash = hash_key(&key);
-            let found = self.groups.group_of(hash);
-            if found != group {
-                return Err(CodecError::WrongGroup { type_name: type_name::<K>(), expected: group, found });
-            }
-            let due = Due { at, group, sequence };
-            if self.order.contains_key(&due) || self.find(at, hash, &key).is_some() {
-                return Err(CodecError::Duplicate { kind, group });
-            }
-            self.insert(Timer { due, hash, epoch: self.epoch, key });
-            self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
-        }
-        if input.is_empty() { Ok(()) } else { Err(CodecError::Trailing { bytes: input.len() }) }
-    }
-
     /// The slot of a timer in the index, if it is there.
     #[inline]
     fn find(&self, at: i64, hash: u64, key: &K) -> Option<Slot> {
@@ -233,6 +159,13 @@ impl<K: Key> TimerQueue<K> {
             timer.due.at == at && timer.hash == hash && timer.key == *key
         });
         found.ok()
+    }
+
+    /// The slot in the index that names this place, which is occupied.
+    fn slot_of(&self, place: u32) -> Option<Slot> {
+        let Timer { due, hash, .. } = self.timer(place);
+        // The index and the order name the same timers, so that there always is one.
+        self.index.find(mix(due.at, *hash), |other| other.get() == place).ok()
     }
 
     #[inline]
@@ -255,27 +188,22 @@ impl<K: Key> TimerQueue<K> {
         self.order.insert(due, place);
     }
 
-    /// Removes the timer that is in `slot` of the index, and writes it first if a running snapshot doesn't have it yet.
+    /// Removes the timer that is in `slot` of the index.
     fn remove(&mut self, slot: Slot) -> Timer<K> {
         let place = self.index.remove(slot).get();
-        let mut timer = self.places[place as usize].take().expect("the index names occupied places");
+        let timer = self.places[place as usize].take().expect("the index names occupied places");
         self.free.push(place);
         self.order.remove(&timer.due);
-        if self.unvisited.is_some() && !bug::is(Bug::RemovedTimerNotWrittenBefore) {
-            write_once(&mut self.sections, self.epoch, &mut timer);
-        }
+        self.is_gone(place, &timer);
         timer
     }
 }
 
-/// Writes a timer unless this snapshot has it already, and returns what that costs of a slice's budget.
-fn write_once<K: Key>(sections: &mut SectionWriter, epoch: NonZeroU32, timer: &mut Timer<K>) -> usize {
-    if timer.epoch == epoch {
-        return 0;
+/// What the sections are that name timers of this kind that are gone.
+fn removals_of(kind: SectionKind) -> SectionKind {
+    if kind == SectionKind::EventTimers {
+        SectionKind::RemovedEventTimers
+    } else {
+        SectionKind::RemovedProcessingTimers
     }
-    timer.epoch = epoch;
-    sections.write(timer.due.group, |out| {
-        encode(&(timer.due.at, timer.due.sequence), out)?;
-        encode(&timer.key, out)
-    })
 }

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 
 use watershed::prelude::*;
 use watershed::{
-    ErrorKind, OperatorState, SimulatedDisk, Simulation, Sink, SinkContext, SinkWriter, StateBackend,
+    Claim, Data, ErrorKind, OperatorState, SavepointReader, SavepointWriter, SimulatedDisk, Simulation, Sink,
+    SinkContext, SinkWriter, StateBackend,
 };
-use watershed_state::{CheckpointStore, FolderStore, SavedState, SectionKind, decode, read_saved};
 
 use crate::fixture::{json, lines_in, seeded, simulated};
 use crate::poison::letters;
 use crate::topologies::both_backends;
-use crate::topologies::limits::{ACCOUNTS, Checked, KINDS, LIMITS, RECORDS, SPLITS, limit, limits};
+use crate::topologies::limits::{ACCOUNTS, Checked, KINDS, LIMITS, Limits, RECORDS, SPLITS, limit, limits};
 
 /// What [`limits`] shows in the end, computed without the engine.
 fn expected() -> Vec<String> {
+    expected_after(&Limits::default())
+}
+
+/// The same where some limits were in force before.
+fn expected_after(before: &Limits) -> Vec<String> {
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     let mut lines = Vec::new();
     for n in 0..SPLITS * RECORDS {
@@ -23,33 +28,24 @@ fn expected() -> Vec<String> {
         lines.push(json(&Checked::Payment { account: n % ACCOUNTS, nth: *nth }));
     }
     let good = || (0..LIMITS).map(limit).filter(|limit| limit.at_least % 2 == 0 && limit.at_least <= 1_000);
-    let taken = good().count() as u64;
+    let taken = before.taken + good().count() as u64;
     lines.extend((0..ACCOUNTS).map(|account| {
-        let of_kind = good().filter(|limit| limit.kind == account % KINDS);
-        json(&Checked::Closed { account, limit: of_kind.map(|limit| limit.at_least).max(), taken })
+        let of_kind = good().filter(|limit| limit.kind == account % KINDS).map(|limit| limit.at_least);
+        let highest = of_kind.chain(before.highest.get(&(account % KINDS)).copied()).max();
+        json(&Checked::Closed { account, limit: highest, taken })
     }));
     lines.sort();
     lines
 }
 
+/// The newest checkpoint.
+fn newest(disk: &SimulatedDisk) -> SavepointReader {
+    SavepointReader::open_on("file:///checkpoints", None, &disk.fs()).unwrap()
+}
+
 /// The elements of an operator state in the newest checkpoint, in the order of the instances.
-fn remembered<T: serde::de::DeserializeOwned>(disk: &SimulatedDisk, operator: &str, name: &str) -> Vec<T> {
-    let objects = FolderStore::open(&disk.fs(), "/checkpoints");
-    let store = CheckpointStore::open(std::sync::Arc::clone(&objects)).unwrap();
-    let (_, manifest) = store.scan().unwrap().into_iter().next().unwrap();
-    let manifest = manifest.unwrap();
-    let part = manifest.operators.iter().find(|part| part.name == operator).unwrap();
-    let mut elements = Vec::new();
-    for instance in &part.instances {
-        for section in read_saved(&objects, instance).unwrap().sections {
-            if section.kind == SectionKind::OperatorState {
-                let state = SavedState::read(&section).unwrap();
-                let of_name = state.elements.iter().filter(|_| state.name == name);
-                elements.extend(of_name.map(|bytes| decode::<T>(&mut bytes.as_slice()).unwrap()));
-            }
-        }
-    }
-    elements
+fn remembered<T: Data>(disk: &SimulatedDisk, operator: &str, name: &str) -> Vec<T> {
+    newest(disk).operator_state(operator, name).unwrap()
 }
 
 fn sorted<T: Ord>(mut elements: Vec<T>) -> Vec<T> {
@@ -125,6 +121,44 @@ fn each_instance_leaves_a_broadcast_record_out_with_a_letter_of_its_own() {
         let each = |instance| [(instance, "2000".to_string()), (instance, "7".to_string())];
         assert_eq!(left_out, [each(0), each(1)].concat(), "after a panic at step {step}");
     }
+}
+
+#[test]
+fn what_is_broadcast_is_written_and_read_without_a_job() {
+    let topology = limits(Supervision::skip(), limit, true);
+    for backend in both_backends() {
+        let disk = SimulatedDisk::new(1);
+        let before = Limits { highest: [(0, 998), (1, 0)].into(), taken: 100 };
+        let mut writer = SavepointWriter::create_on("limits", "file:///savepoint", &disk.fs()).unwrap();
+        writer.state_backend(backend.clone());
+        let mut check = writer.operator::<u64, u64>("check").unwrap();
+        check.broadcast_state(&before).unwrap();
+        check.finish().unwrap();
+        writer.finish().unwrap();
+
+        let config = simulated(seeded(1).on_disk(&disk)).start_from("file:///savepoint", Claim::No);
+        let end = topology.run(config.parallelism(2).state_backend(backend)).unwrap().end;
+        assert_eq!(end, End::Finished);
+        let expected = expected_after(&before);
+        assert_eq!(lines_in(&disk, "/out/checked"), expected);
+        let shared: Limits = newest(&disk).broadcast_state("check").unwrap().unwrap();
+        assert!(expected.iter().any(|line| line.contains(&format!("\"taken\":{}", shared.taken))));
+        assert_eq!(shared.highest[&0], 998);
+    }
+}
+
+#[test]
+fn who_reads_an_operator_state_that_is_not_there_or_of_another_type_is_told_so() {
+    let disk = SimulatedDisk::new(2);
+    run(&limits(Supervision::skip(), limit, true), seeded(2).on_disk(&disk), 1, StateBackend::Memory);
+    let reader = newest(&disk);
+    let other = reader.operator_state::<u64>("payments", "giving").unwrap_err().to_string();
+    assert!(other.contains("no list or union `giving`") && other.contains("`given` (list)"), "{other}");
+    let broadcast = reader.operator_state::<Limits>("check", "shared").unwrap_err().to_string();
+    assert!(broadcast.contains("it has: `shared` (broadcast)"), "{broadcast}");
+    let number = reader.operator_state::<String>("payments", "given").unwrap_err().to_string();
+    assert!(number.contains("`payments`") && number.contains("String"), "{number}");
+    assert!(reader.broadcast_state::<Limits>("payments").unwrap().is_none());
 }
 
 /// Remembers the numbers that it is given, if it asks for that at all.

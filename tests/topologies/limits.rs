@@ -109,8 +109,8 @@ pub(crate) struct Limit {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Limits {
     /// The highest that was broadcast for each kind: so it does not matter in which order they come.
-    highest: BTreeMap<u64, u64>,
-    taken: u64,
+    pub(crate) highest: BTreeMap<u64, u64>,
+    pub(crate) taken: u64,
 }
 
 /// What is said of a payment in the end does not depend on what had been broadcast when it came.

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use watershed_state::{
-    Aggregate, AggregatingState, Collections, Data, Key, KeyGroups, ListState, MapState, OpenAggregating,
-    OpenList, OpenMap, OpenReducing, OpenValue, ReducingState, SectionKind, TimerQueue, ValueState,
+    Aggregate, AggregatingState, Collections, Data, Key, ListState, MapState, OpenAggregating, OpenList,
+    OpenMap, OpenReducing, OpenValue, ReducingState, ValueState,
 };
 
 use crate::batch::Batch;
 use crate::clock::{Clock, NO_TIMESTAMP};
+use crate::process::timers::TimerService;
 use crate::process::{Process, SideOutput, SideOutputs};
 
 /// What an actor may do with the record or timer at hand.
@@ -156,79 +157,6 @@ pub enum TimerKind {
     EventTime,
     /// The clock of the machine.
     ProcessingTime,
-}
-
-/// The timers of an instance.
-#[derive(Debug)]
-pub(crate) struct TimerService<K> {
-    pub(crate) event: TimerQueue<K>,
-    pub(crate) processing: TimerQueue<K>,
-    /// What the record in process has changed, if it may have to be taken back.
-    changes: Vec<TimerChange>,
-    /// Whether it may.
-    keeps: bool,
-}
-
-/// A timer of the key at hand was set, or deleted.
-#[derive(Debug, Clone, Copy)]
-struct TimerChange {
-    kind: TimerKind,
-    at: i64,
-    was_set: bool,
-}
-
-impl<K: Key> TimerService<K> {
-    /// Without timers.
-    pub(crate) fn new(groups: KeyGroups) -> Self {
-        Self {
-            event: TimerQueue::new(SectionKind::EventTimers, groups),
-            processing: TimerQueue::new(SectionKind::ProcessingTimers, groups),
-            changes: Vec::new(),
-            keeps: false,
-        }
-    }
-
-    fn queue(&mut self, kind: TimerKind) -> &mut TimerQueue<K> {
-        match kind {
-            TimerKind::EventTime => &mut self.event,
-            TimerKind::ProcessingTime => &mut self.processing,
-        }
-    }
-
-    fn register(&mut self, kind: TimerKind, at: i64, hash: u64, key: &K) {
-        if self.queue(kind).register(at, hash, key) && self.keeps {
-            self.changes.push(TimerChange { kind, at, was_set: true });
-        }
-    }
-
-    fn delete(&mut self, kind: TimerKind, at: i64, hash: u64, key: &K) {
-        if self.queue(kind).delete(at, hash, key) && self.keeps {
-            self.changes.push(TimerChange { kind, at, was_set: false });
-        }
-    }
-
-    /// Says whether what the next records change may have to be taken back.
-    pub(crate) fn keep(&mut self, keeps: bool) {
-        self.keeps = keeps;
-        self.changes.clear();
-    }
-
-    /// From here on, changes belong to one record and can be taken back.
-    #[inline]
-    pub(crate) fn begin_record(&mut self) {
-        self.changes.clear();
-    }
-
-    /// Takes back what was changed since [`TimerService::begin_record`], the last change first.
-    pub(crate) fn take_back(&mut self, hash: u64, key: &K) {
-        while let Some(TimerChange { kind, at, was_set }) = self.changes.pop() {
-            if was_set {
-                self.queue(kind).delete(at, hash, key);
-            } else {
-                self.queue(kind).register(at, hash, key);
-            }
-        }
-    }
 }
 
 /// What user code has emitted and nobody has taken yet.

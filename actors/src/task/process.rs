@@ -122,15 +122,10 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         if self.env.state.always_save_changes {
             self.collections.always_save_changes();
         }
-        for (writer, section) in restored.sections(SectionKind::EventTimers) {
-            if self.store.takes(writer, section.group, &instance) {
-                self.timers.event.restore(section).map_err(broken)?;
-            }
-        }
-        for (writer, section) in restored.sections(SectionKind::ProcessingTimers) {
-            if self.store.takes(writer, section.group, &instance) {
-                self.timers.processing.restore(section).map_err(broken)?;
-            }
+        let takes = |writer, group| self.store.takes(writer, group, &instance);
+        self.timers.restore(&restored.instances, takes).map_err(broken)?;
+        if self.env.state.always_save_changes {
+            self.timers.always_save_changes();
         }
         let mut floors: Vec<(u16, i64)> = Vec::new();
         for (writer, section) in restored.sections(SectionKind::Watermarks) {
@@ -411,10 +406,11 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         items.extend(parked.into_iter().map(SnapshotItem::Section));
         // What is saved together is saved in the same way.
         let (states, collections) = (self.store.additions(), self.collections.additions());
+        let [event, processing] = self.timers.additions();
         let all = if self.store.is_keyed() {
-            Additions::are_enough([states, collections])
+            Additions::are_enough([states, collections, event, processing])
         } else {
-            self.collections.are_unused() || Additions::are_enough([collections])
+            self.collections.are_unused() || Additions::are_enough([collections, event, processing])
         };
         items.extend(self.store.begin_snapshot(checkpoint, all)?);
         let begun = self.collections.begin_snapshot(checkpoint, all);
@@ -424,8 +420,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             items.extend(base.map(SnapshotItem::ChangesOf));
         }
         items.extend(names.map(SnapshotItem::Section));
-        self.timers.event.begin_snapshot();
-        self.timers.processing.begin_snapshot();
+        self.timers.begin_snapshot(checkpoint, all);
         Ok(items)
     }
 
@@ -436,30 +431,24 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             progress = self.collections.snapshot_slice(slots).map_err(text)?;
         }
         if progress == SliceProgress::Done {
-            progress = self.timers.event.snapshot_slice(slots).map_err(text)?;
-        }
-        if progress == SliceProgress::Done {
-            progress = self.timers.processing.snapshot_slice(slots).map_err(text)?;
+            progress = self.timers.snapshot_slice(slots).map_err(text)?;
         }
         let mut sections = self.store.take_sections();
         sections.extend(self.collections.take_sections());
-        if progress == SliceProgress::Done && !bug::is(Bug::TimersNotSaved) {
-            sections.extend(self.timers.event.take_sections());
-            sections.extend(self.timers.processing.take_sections());
-        }
+        sections.extend(self.timers.take_sections());
         Ok((sections.into_iter().map(SnapshotItem::Section).collect(), progress))
     }
 
     fn abort_snapshot(&mut self) {
         self.store.abort_snapshot();
         self.collections.abort_snapshot();
-        self.timers.event.abort_snapshot();
-        self.timers.processing.abort_snapshot();
+        self.timers.abort_snapshot();
     }
 
     fn complete(&mut self, checkpoint: u64) {
         self.store.complete(checkpoint);
         self.collections.complete(checkpoint);
+        self.timers.complete(checkpoint);
         self.care.complete(checkpoint);
     }
 

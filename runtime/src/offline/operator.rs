@@ -2,15 +2,16 @@
 
 use watershed_actors::{Clock, SystemClock, TimerKind, guard};
 use watershed_state::{
-    Collection, Collections, Key, KeyGroups, Section, SectionKind, SliceProgress, State, chain_of, encode,
-    hash_key,
+    Collection, Collections, Data, Key, KeyGroups, Redistribution, SavedState, Section, SectionKind,
+    SliceProgress, State, chain_of, encode, hash_key,
 };
 
 use crate::error::{Error, Result};
 use crate::offline::SavepointWriter;
 use crate::offline::databases::Databases;
 use crate::offline::parts::Parts;
-use crate::offline::store_error;
+use crate::offline::reader::section_kind;
+use crate::offline::{codec_error, store_error};
 
 /// Writes the keys of one operator into a savepoint, in any order, as they come: no more than some megabytes of them are in
 /// memory at a time. See [`SavepointWriter::operator`].
@@ -28,6 +29,8 @@ pub struct OperatorWriter<'w, K, S> {
     /// Timers so far: those of the same time fire in the order in which they were set.
     timers: u64,
     watermark: Option<i64>,
+    /// What all instances share.
+    shared: Option<Section>,
 }
 
 impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
@@ -47,6 +50,7 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
             keys: 0,
             timers: 0,
             watermark: None,
+            shared: None,
         }
     }
 
@@ -77,11 +81,7 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
     pub fn timer(&mut self, key: &K, at: i64, kind: TimerKind) -> Result<()> {
         let group = self.groups.group_of(hash_key(key));
         let sequence = self.timers;
-        let kind = match kind {
-            TimerKind::EventTime => SectionKind::EventTimers,
-            TimerKind::ProcessingTime => SectionKind::ProcessingTimers,
-        };
-        let written = self.parts.entry(kind, group, |out| {
+        let written = self.parts.entry(section_kind(kind), group, |out| {
             encode(&(at, sequence), out)?;
             encode(key, out)
         });
@@ -142,6 +142,19 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         Ok(())
     }
 
+    /// Gives the operator what its instances share, if it has a broadcast input: the last one counts.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn broadcast_state<T: Data>(&mut self, shared: &T) -> Result<()> {
+        let mut bytes = Vec::new();
+        let encoded = encode(shared, &mut bytes)
+            .and_then(|()| SavedState::section(SavedState::REPLICA, Redistribution::Broadcast, 1, &bytes));
+        self.shared =
+            Some(encoded.map_err(|error| codec_error(&self.operator, "what is broadcast", &error))?);
+        Ok(())
+    }
+
     /// How far event time has come for the operator, in milliseconds: it does not go back behind that.
     pub fn watermark(&mut self, at: i64) {
         self.watermark = Some(at);
@@ -155,6 +168,12 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         self.write_collections()?;
         if let Some(at) = self.watermark {
             self.write_watermark(at)?;
+        }
+        if let Some(shared) = self.shared.take() {
+            for instance in 0..self.parts.instances() {
+                let written = self.parts.write(instance, &shared);
+                written.map_err(|error| store_error(&self.operator, &error))?;
+            }
         }
         let Self { writer, operator, mut parts, databases, keys, .. } = self;
         let copies = databases.map(|databases| databases.store(&writer.place, &mut parts)).transpose()?;

@@ -1,14 +1,15 @@
 //! Reading snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 use watershed_actors::{TimerKind, chain_of};
 use watershed_state::{
-    Collection, CollectionEntry, CollectionName, Fs, InstancePart, Key, KeyGroups, LocalFs, Manifest,
-    OperatorPart, Section, SectionKind, SnapshotPlace, Snapshots, State, StoreError, decode, names_in,
+    Collection, CollectionEntry, CollectionName, Data, Fs, InstancePart, Key, KeyGroups, LocalFs, Manifest,
+    OperatorPart, Redistribution, SavedInstance, SavedState, Section, SectionKind, SnapshotPlace, Snapshots,
+    State, StoreError, names_in, read_saved,
 };
 
 use crate::error::{Error, Result};
@@ -243,6 +244,56 @@ impl SavepointReader {
         Ok(states)
     }
 
+    /// The elements of an operator state of a source or a sink, a list or a union of this name: first those that the first
+    /// instance has saved, then those of the others. Empty if no instance has saved any.
+    ///
+    /// # Errors
+    /// If there is no such operator, a file is damaged, the operator has only states of other names, or an element is not of
+    /// this type.
+    pub fn operator_state<T: Data>(&self, operator: &str, name: &str) -> Result<Vec<T>> {
+        let states = self.operator_states(operator)?;
+        let is_named =
+            |state: &&SavedState| state.name == name && state.redistribution != Redistribution::Broadcast;
+        if !states.is_empty() && !states.iter().any(|state| is_named(&state)) {
+            let there: BTreeSet<String> =
+                states.iter().map(|state| format!("`{}` ({})", state.name, state.redistribution)).collect();
+            let there = there.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(Error::config(format!(
+                "`{operator}` has no list or union `{name}` in this snapshot; it has: {there}"
+            )));
+        }
+        let elements = states.iter().filter(is_named).flat_map(|state| &state.elements);
+        elements.map(|element| decoded(operator, "an element of an operator state", element)).collect()
+    }
+
+    /// What the instances of an operator with a broadcast input share; `None` if nothing was saved of it.
+    ///
+    /// # Errors
+    /// If there is no such operator, a file is damaged, or it is not of this type.
+    pub fn broadcast_state<T: Data>(&self, operator: &str) -> Result<Option<T>> {
+        let states = self.operator_states(operator)?;
+        let is_replica = |state: &&SavedState| {
+            state.redistribution == Redistribution::Broadcast && state.name == SavedState::REPLICA
+        };
+        let replica = states.iter().find(is_replica).and_then(|state| state.elements.first());
+        replica.map(|bytes| decoded(operator, "what is broadcast", bytes)).transpose()
+    }
+
+    /// All operator states of all instances.
+    fn operator_states(&self, operator: &str) -> Result<Vec<SavedState>> {
+        let part = self.operator(operator)?;
+        let mut states = Vec::new();
+        for instance in &part.instances {
+            for section in self.sections(part, instance)? {
+                if section.kind == SectionKind::OperatorState {
+                    let state = SavedState::read(&section);
+                    states.push(state.map_err(|error| codec_error(operator, "an operator state", &error))?);
+                }
+            }
+        }
+        Ok(states)
+    }
+
     /// The timers of an operator, by instance.
     ///
     /// # Errors
@@ -255,15 +306,11 @@ impl SavepointReader {
         // Without keys there is only one, which is in group 0 wherever it hashes to.
         let groups = KeyGroups::new(part.key_groups);
         let timers = part.instances.iter().map(move |instance| {
-            let sections = self.sections(part, instance)?;
+            let saved = read_saved(&self.snapshots.place().objects, instance)
+                .map_err(|error| self.why(&part.name, &error))?;
             let mut timers = Vec::new();
-            for section in sections {
-                let kind = match section.kind {
-                    SectionKind::EventTimers => TimerKind::EventTime,
-                    SectionKind::ProcessingTimers => TimerKind::ProcessingTime,
-                    _ => continue,
-                };
-                read_timers(&part.name, groups, &section, kind, &mut timers)?;
+            for kind in [TimerKind::EventTime, TimerKind::ProcessingTime] {
+                read_timers(&part.name, groups, &saved, kind, &mut timers)?;
             }
             Ok(timers)
         });
@@ -350,24 +397,27 @@ pub(super) fn why(snapshots: &Snapshots, checkpoint: u64, operator: &str, error:
 fn read_timers<K: Key>(
     operator: &str,
     groups: Option<KeyGroups>,
-    section: &Section,
+    saved: &SavedInstance,
     kind: TimerKind,
     timers: &mut Vec<SavedTimer<K>>,
 ) -> Result<()> {
-    let mut rest = section.bytes.as_slice();
-    for _ in 0..section.entries {
-        let (at, _): (i64, u64) =
-            decode(&mut rest).map_err(|error| codec_error(operator, "a timer", &error))?;
-        let before = rest;
-        decode::<K>(&mut rest).map_err(|error| codec_error(operator, "the key of a timer", &error))?;
-        let bytes = &before[..before.len() - rest.len()];
-        let key = match groups {
-            Some(groups) => decoded_key(operator, groups, section.group, bytes)?,
-            None => decoded(operator, "the key of a timer", bytes)?,
-        };
-        timers.push(SavedTimer { key, at, kind });
+    let encoded = watershed_state::saved_timers(saved, section_kind(kind));
+    for timer in encoded.map_err(|error| codec_error(operator, "a timer", &error))? {
+        let mut key: K = decoded(operator, "the key of a timer", &timer.key)?;
+        if let Some(groups) = groups {
+            key = decoded_key(operator, groups, timer.group, &timer.key)?;
+        }
+        timers.push(SavedTimer { key, at: timer.at, kind });
     }
     Ok(())
+}
+
+/// What the sections are that have timers of this kind.
+pub(super) fn section_kind(kind: TimerKind) -> SectionKind {
+    match kind {
+        TimerKind::EventTime => SectionKind::EventTimers,
+        TimerKind::ProcessingTime => SectionKind::ProcessingTimers,
+    }
 }
 
 impl From<Progress> for SplitPosition {

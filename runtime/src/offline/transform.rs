@@ -4,12 +4,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use watershed_actors::{UserResult, chain_of};
 use watershed_state::{
-    Key, KeyGroups, KeyedEntry, OperatorPart, Section, SectionKind, encode, read_saved, write_time,
+    Key, KeyGroups, KeyedEntry, OperatorPart, SavedInstance, SectionKind, encode, read_saved, saved_timers,
+    write_time,
 };
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::offline::parts::Parts;
-use crate::offline::{SavepointReader, SavepointWriter, decoded_entry, store_error};
+use crate::offline::{SavepointReader, SavepointWriter, codec_error, decoded_entry, store_error};
 use crate::scratch::Scratch;
 
 impl SavepointWriter {
@@ -44,10 +45,11 @@ impl SavepointWriter {
         let objects = &from.snapshots.place().objects;
         for instance in &part.instances {
             let saved = read_saved(objects, instance).map_err(|error| store_error(name, &error))?;
-            for section in saved.sections.iter().filter(|section| !is_state(section)) {
+            for section in saved.sections.iter().filter(|section| !section.kind.adds_up()) {
                 let written = parts.write(instance.instance as usize, section);
                 written.map_err(|error| store_error(name, &error))?;
             }
+            copy_timers(name, &saved, &mut parts)?;
         }
         let keys = copy_states(from, part, groups, &mut parts, change)?;
         let part = parts.finish(&part.kind).map_err(|error| store_error(name, &error))?;
@@ -56,9 +58,15 @@ impl SavepointWriter {
     }
 }
 
-fn is_state(section: &Section) -> bool {
-    use SectionKind::{Collections, KeyedState, RemovedKeys, RemovedPages};
-    matches!(section.kind, KeyedState | RemovedKeys | Collections | RemovedPages)
+fn copy_timers(operator: &str, saved: &SavedInstance, parts: &mut Parts) -> Result<()> {
+    for kind in [SectionKind::EventTimers, SectionKind::ProcessingTimers] {
+        let timers = saved_timers(saved, kind).map_err(|error| codec_error(operator, "a timer", &error))?;
+        for timer in timers {
+            let written = parts.entry(kind, timer.group, |out| timer.write(out));
+            written.map_err(|error| store_error(operator, &error))?;
+        }
+    }
+    Ok(())
 }
 
 fn copy_states<K: Key, Old: DeserializeOwned, New: Serialize>(

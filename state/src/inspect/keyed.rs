@@ -1,6 +1,5 @@
 //! The keyed state of an operator, from all that it was saved in.
 
-use std::iter;
 use std::path::Path;
 
 use serde::de::IgnoredAny;
@@ -127,7 +126,7 @@ fn gather(saved: &SavedInstance) -> Result<Changes, CodecError> {
     use SectionKind::{Collections, KeyedState, RemovedKeys, RemovedPages};
 
     let mut all = Changes::new();
-    for layer in iter::once(&saved.sections).chain(&saved.changes) {
+    for layer in saved.layers() {
         for kind in [RemovedKeys, RemovedPages, KeyedState, Collections] {
             for section in layer.iter().filter(|section| section.kind == kind) {
                 add(section, &mut all)?;

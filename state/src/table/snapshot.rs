@@ -1,15 +1,12 @@
 //! Writing a table out while it goes on changing.
 
-use super::history::Additions;
 use super::ordered::TAGS;
 use super::{Entry, KeyedTable, Slot, Stamp, TableKey, TableState};
 use crate::bug::{self, Bug};
 use crate::database::Link;
+use crate::history::Additions;
 use crate::snapshot::SectionWriter;
 use crate::{CodecError, KeyGroups, Section, SliceProgress};
-
-/// So many removed keys are told one by one in any case.
-const REMOVED_AT_LEAST: usize = 16 * 1024;
 
 /// How far a snapshot is.
 #[derive(Clone, Copy, Debug)]
@@ -201,8 +198,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         if bug::is(Bug::RemovedKeysNotSaved) {
             return;
         }
-        // To tell one by one would cost more than to write everything anew.
-        if self.running.is_none() && self.removed.len() > self.entries.len().max(REMOVED_AT_LEAST) {
+        if self.running.is_none() && self.removed.are_too_many(self.entries.len()) {
             self.history.forget();
             self.removed.clear();
             return;

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use crate::history::RESTORED;
+
 /// The epoch in which an entry was changed last, and what its table knows of the copy in the database below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp(NonZeroU32);
@@ -11,11 +13,6 @@ const USED: u32 = 1;
 /// The database below has another state for the key, or none.
 const DIRTY: u32 = 2;
 const FLAG_BITS: u32 = 2;
-
-/// The epoch of what was loaded or restored: changed before every snapshot that this table makes.
-pub(super) const RESTORED: u32 = 1;
-/// The epoch that a table begins with.
-pub(super) const FIRST: u32 = 2;
 
 impl Stamp {
     /// An entry that is changed in this epoch (at least [`RESTORED`]).

@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Redistribution, SliceProgress};
+use watershed_state::{Redistribution, SavedState, SliceProgress};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::Tee;
@@ -32,9 +32,6 @@ pub struct BroadcastLogic<B: BroadcastProcess, S: Store<Connected<B>>> {
 
 type InputOf<B> = BroadcastInput<<B as BroadcastProcess>::In, <B as BroadcastProcess>::Broadcast>;
 
-/// The name of the replica among the states of the operator.
-const SHARED: &str = "shared";
-
 impl<B: BroadcastProcess, S: Store<Connected<B>>> std::fmt::Debug for BroadcastLogic<B, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BroadcastLogic").field("inner", &self.inner).finish_non_exhaustive()
@@ -55,7 +52,9 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> BroadcastLogic<B, S> {
         restored: &Restored,
     ) -> Result<(Self, i64), Failure> {
         let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism)?;
-        let shared = states.open(SHARED, Redistribution::Broadcast).map_err(|error| Failure::user(&error))?;
+        let shared = states
+            .open(SavedState::REPLICA, Redistribution::Broadcast)
+            .map_err(|error| Failure::user(&error))?;
         let connected = Arc::new(Connected::new(process, shared));
         let mut inner = ProcessLogic::new(env, connected, store, outlet, sides);
         let watermark = inner.restore(restored)?;

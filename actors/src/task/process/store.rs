@@ -7,7 +7,7 @@ use std::sync::Arc;
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
     Additions, CodecError, Collections, KeyGroups, KeyedTable, OpenBackend, SavedInstance, Section,
-    SectionKind, SliceProgress, SnapshotBegun, decode, encode, hash_key,
+    SectionKind, SliceProgress, SnapshotBegun, decode, encode, hash_key, saved_timers,
 };
 
 use crate::error::{Failure, chain_of};
@@ -315,11 +315,8 @@ impl<P: Process<Key = ()>> InstanceStore<P> {
         let fresh = instance_section(&P::State::default());
         let fresh = fresh.map_err(|error| Failure::internal(chain_of(&error)))?.bytes;
         let mut states = restored.sections(SectionKind::InstanceState);
-        let mut timers = restored
-            .sections(SectionKind::EventTimers)
-            .chain(restored.sections(SectionKind::ProcessingTimers));
         if states.any(|(_, section)| section.bytes != fresh)
-            || timers.any(|(_, section)| section.entries > 0)
+            || has_timers(restored)?
             || has_collections(restored)?
         {
             return Err(Failure::state(format!(
@@ -335,6 +332,19 @@ impl<P: Process<Key = ()>> Default for InstanceStore<P> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether an instance has saved a timer.
+fn has_timers(restored: &Restored) -> Result<bool, Failure> {
+    for saved in &restored.instances {
+        for kind in [SectionKind::EventTimers, SectionKind::ProcessingTimers] {
+            let timers = saved_timers(saved, kind).map_err(|error| Failure::state(chain_of(&error)))?;
+            if !timers.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Whether an instance has saved something in a collection.

@@ -174,7 +174,9 @@ fn has_keys(kind: SectionKind) -> bool {
             | SectionKind::Collections
             | SectionKind::RemovedPages
             | SectionKind::EventTimers
+            | SectionKind::RemovedEventTimers
             | SectionKind::ProcessingTimers
+            | SectionKind::RemovedProcessingTimers
             | SectionKind::Watermarks
             | SectionKind::Parked
     )

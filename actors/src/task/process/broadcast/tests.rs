@@ -390,7 +390,7 @@ fn a_broadcast_record_that_panics_is_the_suspect_and_is_left_out_by_all_once_it_
 fn a_replica_that_cannot_be_restored_names_operator_and_type() {
     let mut bytes = Vec::new();
     watershed_state::encode("no map", &mut bytes).unwrap();
-    let section = watershed_state::SavedState::section(SHARED, Redistribution::Broadcast, 1, &bytes).unwrap();
+    let section = SavedState::section(SavedState::REPLICA, Redistribution::Broadcast, 1, &bytes).unwrap();
     let restored = Restored { instances: vec![vec![section].into()], ..Restored::default() };
     let world = World::new();
     let store = InstanceStore::<Connected<Total>>::new();

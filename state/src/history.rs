@@ -1,11 +1,14 @@
 //! Which snapshots there were, and so which changes the next one has to hold.
 
-use super::stamp;
+/// The epoch of what was loaded or restored: changed before every snapshot that is made of it.
+pub(crate) const RESTORED: u32 = 1;
+/// The epoch to begin with. The next one begins with each snapshot.
+pub(crate) const FIRST: u32 = 2;
 
-/// The snapshots of a table that is in memory altogether. The first one is full, the next ones hold what has changed
+/// The snapshots of a table, or of timers, that an addition can be made to. The first one is full, the next ones hold what has changed
 /// since the one before that is part of a complete checkpoint, until there are so many that a full one is cheaper.
 #[derive(Debug, Default)]
-pub(super) struct History {
+pub(crate) struct History {
     /// Begun last; whether its checkpoint was completed is not known.
     begun: Option<Begun>,
     /// The newest one whose checkpoint is complete.
@@ -59,11 +62,11 @@ impl Additions {
 
 /// What a snapshot has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
+pub(crate) struct Extent {
     /// Entries that were changed in this epoch or later.
-    pub(super) since: u32,
+    pub(crate) since: u32,
     /// The checkpoint whose snapshot has the others; `None` if this one is full.
-    pub(super) base: Option<u64>,
+    pub(crate) base: Option<u64>,
 }
 
 /// Files of changes on top of a full snapshot, before the next full one: each of them is read by a restore, and keeps
@@ -72,30 +75,30 @@ const CHANGES_AT_MOST: u32 = 32;
 
 impl History {
     /// What the next snapshot could add to; `None` if it has to hold everything.
-    pub(super) fn additions(&self) -> Option<Additions> {
+    pub(crate) fn additions(&self) -> Option<Additions> {
         let Base { full_bytes, changes_bytes, changes, .. } = self.base?;
         Some(Additions { changes, changes_bytes, full_bytes, always: self.always_changes })
     }
 
     /// A snapshot begins for this checkpoint, and with it this epoch. `all` says whether it holds everything.
-    pub(super) fn begin(&mut self, checkpoint: u64, epoch: u32, all: bool) -> Extent {
+    pub(crate) fn begin(&mut self, checkpoint: u64, epoch: u32, all: bool) -> Extent {
         let base = self.base.filter(|_| !all);
         self.begun = Some(Begun { checkpoint, epoch, bytes: 0, is_full: base.is_none() });
         match base {
             Some(base) => Extent { since: base.epoch, base: Some(base.checkpoint) },
-            None => Extent { since: stamp::RESTORED, base: None },
+            None => Extent { since: RESTORED, base: None },
         }
     }
 
     /// So much more of it has been written.
-    pub(super) fn wrote(&mut self, bytes: u64) {
+    pub(crate) fn wrote(&mut self, bytes: u64) {
         if let Some(begun) = &mut self.begun {
             begun.bytes += bytes;
         }
     }
 
     /// This checkpoint is complete. Returns the epoch since which changes count from now on, if it is news.
-    pub(super) fn complete(&mut self, checkpoint: u64) -> Option<u32> {
+    pub(crate) fn complete(&mut self, checkpoint: u64) -> Option<u32> {
         let begun = self.begun.take_if(|begun| begun.checkpoint == checkpoint)?;
         let Begun { epoch, bytes, .. } = begun;
         self.base = Some(match self.base {
@@ -112,23 +115,23 @@ impl History {
     }
 
     /// The snapshot that was begun is given up.
-    pub(super) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.begun = None;
     }
 
     /// The next snapshot has to be full, as not all changes are known.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         (self.begun, self.base) = (None, None);
     }
 
     /// Asks for no full snapshot because of the size of the changes.
-    pub(super) fn always_save_changes(&mut self) {
+    pub(crate) fn always_save_changes(&mut self) {
         self.always_changes = true;
     }
 
     /// Whether a later snapshot may have to tell which keys are gone.
     #[inline]
-    pub(super) fn needs_removals(&self) -> bool {
+    pub(crate) fn needs_removals(&self) -> bool {
         self.begun.is_some() || self.base.is_some()
     }
 }
@@ -140,7 +143,7 @@ mod tests {
     fn snapshot(history: &mut History, checkpoint: u64, bytes: u64) -> Option<u64> {
         let extent = history.begin(
             checkpoint,
-            checkpoint as u32 + stamp::FIRST,
+            checkpoint as u32 + FIRST,
             Additions::are_enough([history.additions()]),
         );
         history.wrote(bytes);
@@ -152,7 +155,7 @@ mod tests {
         let mut history = History::default();
         assert_eq!(
             history.begin(1, 3, Additions::are_enough([history.additions()])),
-            Extent { since: stamp::RESTORED, base: None }
+            Extent { since: RESTORED, base: None }
         );
         history.wrote(1_000);
         assert_eq!(history.complete(1), Some(3));

@@ -1,0 +1,147 @@
+//! Writing timers out while they come and go.
+//!
+//! A timer never changes, so that a snapshot has to hold those that were registered before it began, and an addition only
+//! those that were registered since the snapshot that it adds to, and which ones are gone.
+
+use std::ops::Range;
+
+use super::{Due, Timer, TimerQueue, saved};
+use crate::bug::{self, Bug};
+use crate::history::{Additions, Extent};
+use crate::snapshot::SectionWriter;
+use crate::{CodecError, Key, Section, SliceProgress};
+
+/// How far a snapshot is, and what it holds.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    /// The places that it has not visited.
+    places: Range<usize>,
+    /// It holds those that were registered in this epoch or later.
+    since: u32,
+    /// Those that are gone and not written yet.
+    removed: Range<usize>,
+}
+
+impl Running {
+    /// Whether a timer is part of the snapshot that began with `epoch` and was not written yet.
+    fn lacks<K>(&self, place: usize, timer: &Timer<K>, epoch: u32) -> bool {
+        place >= self.places.start && timer.epoch >= self.since && timer.epoch < epoch
+    }
+}
+
+impl<K: Key> TimerQueue<K> {
+    /// What the next snapshot could add to; `None` if it has to hold everything.
+    pub fn additions(&self) -> Option<Additions> {
+        self.history.additions()
+    }
+
+    /// Begins a snapshot of the timers as they are now, for this checkpoint; of all of them if `all` says so. One that is still
+    /// running is aborted. Returns the checkpoint whose snapshot it is an addition to; `None` if it is complete in itself.
+    pub fn begin_snapshot(&mut self, checkpoint: u64, all: bool) -> Option<u64> {
+        self.abort_snapshot();
+        self.epoch += 1;
+        let Extent { since, base } = self.history.begin(checkpoint, self.epoch, all);
+        let removed = if base.is_some() { 0..self.removed.len() } else { 0..0 };
+        self.running = Some(Running { places: 0..self.places.len(), since, removed });
+        base
+    }
+
+    /// Visits up to `timers` places of timers (at least one) and writes those not written yet.
+    ///
+    /// # Errors
+    /// If a key could not be encoded, now or when its timer was removed. The snapshot is over then.
+    pub fn snapshot_slice(&mut self, timers: usize) -> Result<SliceProgress, CodecError> {
+        let Some(mut running) = self.running.take() else { return Ok(SliceProgress::Done) };
+        let mut budget = timers.max(1);
+        while budget > 0
+            && let Some(at) = running.removed.next()
+        {
+            let cost = self.removed.get(at).map_or(0, |due| write_removed(&mut self.removals, due));
+            budget = budget.saturating_sub(1 + cost);
+        }
+        while budget > 0 && running.places.start < running.places.end {
+            let place = running.places.start;
+            let cost = match &self.places[place] {
+                Some(timer) if running.lacks(place, timer, self.epoch) => write(&mut self.sections, timer),
+                _ => 0,
+            };
+            running.places.start += 1;
+            budget = budget.saturating_sub(1 + cost);
+        }
+        let is_done = running.removed.is_empty() && running.places.is_empty();
+        self.running = Some(running);
+        if let Err(error) = self.sections.check().and(self.removals.check()) {
+            self.abort_snapshot();
+            return Err(error);
+        }
+        if !is_done {
+            return Ok(SliceProgress::More);
+        }
+        self.running = None;
+        self.sections.close_all();
+        self.removals.close_all();
+        Ok(SliceProgress::Done)
+    }
+
+    /// What the running snapshot has written and nobody has taken yet, and all of it once the snapshot is done.
+    /// Sections that may still grow are held back until then.
+    pub fn take_sections(&mut self) -> Vec<Section> {
+        let mut sections = self.sections.take();
+        sections.extend(self.removals.take());
+        self.history.wrote(sections.iter().map(|section| section.bytes.len() as u64).sum());
+        sections
+    }
+
+    /// Gives up the running snapshot, if there is one, and what it has written.
+    pub fn abort_snapshot(&mut self) {
+        if self.running.take().is_some() {
+            self.history.give_up();
+        }
+        self.sections.clear();
+        self.removals.clear();
+    }
+
+    /// The checkpoint is complete: later snapshots may be additions to it.
+    pub fn complete(&mut self, checkpoint: u64) {
+        if let Some(epoch) = self.history.complete(checkpoint) {
+            self.removed.forget_before(epoch);
+        }
+    }
+
+    /// Saves changes however many they are, rather than everything when that is cheaper: for tests with few timers.
+    #[doc(hidden)]
+    pub fn always_save_changes(&mut self) {
+        self.history.always_save_changes();
+    }
+
+    /// A timer was removed: the running snapshot gets it if it has not got it yet, and the next addition has to tell.
+    pub(super) fn is_gone(&mut self, place: u32, timer: &Timer<K>) {
+        if let Some(running) = &self.running
+            && running.lacks(place as usize, timer, self.epoch)
+            && !bug::is(Bug::RemovedTimerNotWrittenBefore)
+        {
+            write(&mut self.sections, timer);
+        }
+        // No snapshot has one that was registered in this epoch.
+        if timer.epoch == self.epoch || !self.history.needs_removals() || bug::is(Bug::RemovedTimersNotSaved)
+        {
+            return;
+        }
+        if self.running.is_none() && self.removed.are_too_many(self.len()) {
+            self.history.forget();
+            self.removed.clear();
+            return;
+        }
+        self.removed.push(self.epoch, timer.due);
+    }
+}
+
+/// Writes a timer, and returns what that costs of a slice's budget.
+fn write<K: Key>(sections: &mut SectionWriter, timer: &Timer<K>) -> usize {
+    let Timer { due, key, .. } = timer;
+    sections.write(due.group, |out| saved::write(due.at, due.sequence, key, out))
+}
+
+fn write_removed(removals: &mut SectionWriter, due: &Due) -> usize {
+    removals.write(due.group, |out| saved::write_removed(due.at, due.sequence, out))
+}
