@@ -5,6 +5,7 @@ pub(crate) mod bugs;
 pub(crate) mod chains;
 mod collections;
 pub(crate) mod diamond;
+mod expiring;
 pub(crate) mod fan_out;
 pub(crate) mod limits;
 mod parking;
@@ -54,6 +55,7 @@ pub(crate) const ALL: &[Named] = &[
     rescaling("sessions", sessions::topology),
     rescaling("tallies", tallies::topology),
     rescaling("collections", collections::topology),
+    rescaling("expiring", expiring::topology),
     rescaling("poison", poison::topology),
     rescaling("parking", parking::topology),
     rescaling("limits", limits::refused),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use watershed_actors::{
-    BroadcastInput, BroadcastLogic, BroadcastProcess, Connected, Inbox, InstanceStore, KeyedStore,
+    BroadcastInput, BroadcastLogic, BroadcastProcess, Connected, Env, Inbox, InstanceStore, KeyedStore, Life,
     OperatorTask, Restored, Store,
 };
 
@@ -12,20 +12,24 @@ use crate::error::Error;
 use crate::graph::NodeBuild;
 
 /// An actor with state per key.
-pub(crate) struct ConnectedKeyedNode<B, F> {
+pub(crate) struct ConnectedKeyedNode<B, F, M> {
     pub(crate) process: Arc<B>,
     pub(crate) key_of: Arc<F>,
+    /// Says how long states live.
+    pub(crate) life: M,
 }
 
-impl<B, F> NodeBuild for ConnectedKeyedNode<B, F>
+impl<B, F, M, L> NodeBuild for ConnectedKeyedNode<B, F, M>
 where
     B: BroadcastProcess,
     F: Fn(&BroadcastInput<B::In, B::Broadcast>) -> B::Key + Send + Sync + 'static,
+    M: Fn(&Env) -> L + Send + Sync + 'static,
+    L: Life,
 {
     fn launch(&self, launch: Launch<'_>) {
         let (key_of, groups) = (Arc::clone(&self.key_of), launch.build.settings.key_groups);
-        let instance = launch.env.instance.clone();
-        launch_connected(launch, &self.process, move || KeyedStore::new(key_of, groups, &instance));
+        let (instance, life) = (launch.env.instance.clone(), (self.life)(&launch.env));
+        launch_connected(launch, &self.process, move || KeyedStore::living(life, key_of, groups, &instance));
     }
 }
 

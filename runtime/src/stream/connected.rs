@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use watershed_actors::{BroadcastInput, BroadcastProcess, Map};
+use watershed_actors::{BroadcastInput, BroadcastProcess, Env, Forever, Life, Map};
 use watershed_state::{Data, Key};
 
 use crate::graph::{NodeId, NodeKind};
 use crate::nodes::{ConnectedInstanceNode, ConnectedKeyedNode};
-use crate::stream::{Chain, KeyedStream, Stream};
+use crate::stream::{Chain, ExpiringStates, KeyedStream, Stream};
 
 impl<K, T, C, F> KeyedStream<K, T, C, F>
 where
@@ -29,16 +29,55 @@ where
         B: BroadcastProcess<Key = K, In = T>,
         D: Chain<Out = B::Broadcast>,
     {
+        self.connect_living(name, broadcast, process, |_: &Env| Forever)
+    }
+
+    /// The same with states that live as `life` says.
+    fn connect_living<B, D, L>(
+        &self,
+        name: &str,
+        broadcast: &Stream<B::Broadcast, D>,
+        process: B,
+        life: impl Fn(&Env) -> L + Send + Sync + 'static,
+    ) -> Stream<B::Out>
+    where
+        B: BroadcastProcess<Key = K, In = T>,
+        D: Chain<Out = B::Broadcast>,
+        L: Life,
+    {
         let key_of = Arc::clone(&self.key_of);
         let key_of = move |input: &BroadcastInput<T, B::Broadcast>| match input {
             BroadcastInput::Record(record) => key_of(record),
             BroadcastInput::Broadcast(_) => unreachable!("broadcast records are not asked for a key"),
         };
         let records = KeyedStream::new(self.stream.as_input(BroadcastInput::Record), key_of);
-        let build = ConnectedKeyedNode { process: Arc::new(process), key_of: Arc::clone(&records.key_of) };
+        let (process, key_of) = (Arc::new(process), Arc::clone(&records.key_of));
+        let build = ConnectedKeyedNode { process, key_of, life };
         let out = records.exchange(name, Arc::new(build), true);
         broadcast.connect_to_all::<T>(out.root());
         out
+    }
+}
+
+impl<K, T, C, F> ExpiringStates<'_, K, T, C, F>
+where
+    K: Key,
+    T: Data,
+    C: Chain<Out = T>,
+    F: Fn(&T) -> K + Send + Sync + 'static,
+{
+    /// As [`KeyedStream::connect_broadcast`]. What the instances share does not expire.
+    pub fn connect_broadcast<B, D>(
+        &self,
+        name: &str,
+        broadcast: &Stream<B::Broadcast, D>,
+        process: B,
+    ) -> Stream<B::Out>
+    where
+        B: BroadcastProcess<Key = K, In = T>,
+        D: Chain<Out = B::Broadcast>,
+    {
+        self.keyed.connect_living(name, broadcast, process, self.life())
     }
 }
 

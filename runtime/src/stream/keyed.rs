@@ -100,7 +100,7 @@ where
 
 /// A stream divided by a key, before an actor whose states expire.
 pub struct ExpiringStates<'s, K, T, C, F> {
-    keyed: &'s KeyedStream<K, T, C, F>,
+    pub(super) keyed: &'s KeyedStream<K, T, C, F>,
     ttl: Ttl,
 }
 
@@ -119,9 +119,14 @@ where
 {
     /// As [`KeyedStream::actor`].
     pub fn actor<P: Process<Key = K, In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
-        let (process, key_of, ttl) = (Arc::new(process), Arc::clone(&self.keyed.key_of), self.ttl);
-        let life = move |env: &Env| Expiring::new(ttl, Arc::clone(&env.clock));
-        self.keyed.exchange(name, Arc::new(KeyedNode { process, key_of, life }), true)
+        let (process, key_of) = (Arc::new(process), Arc::clone(&self.keyed.key_of));
+        self.keyed.exchange(name, Arc::new(KeyedNode { process, key_of, life: self.life() }), true)
+    }
+
+    /// What makes the lives of an instance's states.
+    pub(super) fn life(&self) -> impl Fn(&Env) -> Expiring + Send + Sync + use<K, T, C, F> {
+        let ttl = self.ttl;
+        move |env| Expiring::new(ttl, Arc::clone(&env.clock))
     }
 
     /// As [`KeyedStream::reduce`].
