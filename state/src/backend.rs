@@ -136,9 +136,15 @@ impl OpenBackend {
         let mut table = self.fresh_table();
         #[cfg(feature = "rocksdb")]
         if let Some(Below::ToRead(database)) = &self.below {
-            let mut read = Ok(());
+            let is_one = |key: &[u8]| split_key(key).is_some_and(|(_, space, _)| space == K::SPACE);
+            let (mut keys, mut read) = (0, Ok(()));
+            database.scan(&self.owned, &mut |key, _| {
+                keys += usize::from(is_one(key));
+                true
+            })?;
+            table.reserve(keys);
             database.scan(&self.owned, &mut |key, value| {
-                if split_key(key).is_some_and(|(_, space, _)| space == K::SPACE) {
+                if is_one(key) {
                     read = table.restore_entry(key, value);
                 }
                 read.is_ok()

@@ -10,6 +10,7 @@ mod entry;
 mod expire;
 mod ordered;
 mod peek;
+mod restore;
 mod snapshot;
 mod span;
 mod stamp;
@@ -17,7 +18,6 @@ mod stamp;
 mod tests;
 mod timed;
 
-use std::any::type_name;
 use std::ops::Range;
 
 use cache::Cache;
@@ -31,11 +31,11 @@ use stamp::Stamp;
 pub(crate) use timed::split_time;
 pub use timed::{Timed, write_time};
 
+use crate::KeyGroups;
 use crate::database::SharedBuffer;
 use crate::history::{self, History};
 use crate::removed::Removed;
 use crate::snapshot::SectionWriter;
-use crate::{CodecError, KeyGroups, SavedInstance, Section, SectionKind};
 
 /// The state of every key of some key groups. Hashes are passed in, because the caller has them already; they
 /// must be those of [`hash_key`](crate::hash_key).
@@ -125,11 +125,9 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.births
     }
 
-    /// Makes room for so many keys at once, if there are none yet and they may all be in memory.
+    /// Makes room for so many keys at once, or for as many as may be in memory, if there are none yet.
     pub fn reserve(&mut self, keys: usize) {
-        if self.below.is_none() {
-            self.entries.reserve(keys);
-        }
+        self.entries.reserve(self.below.as_ref().map_or(keys, |cache| keys.min(cache.limit())));
     }
 
     /// The state of `key`, which becomes `S::default()` if it has none yet, and the key as stored.
@@ -252,120 +250,6 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// All keys in memory and their states. The order follows from the hashes and the history of changes alone.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
         self.entries.iter().map(|entry| (&entry.key, &entry.state))
-    }
-
-    /// Adds the entries of a section of a full snapshot. Not to be called while a snapshot is running.
-    ///
-    /// # Errors
-    /// If the section is of another kind or of a group that is not owned, does not decode, holds a key that hashes
-    /// into another group, or one that is there already. The table is to be thrown away then.
-    pub fn restore(&mut self, section: &Section) -> Result<(), CodecError> {
-        let Section { kind, group, .. } = *section;
-        self.restore_with(section, K::KINDS.0, |table, tag, key, input| {
-            let state = S::read(input)?;
-            if table.find_or_load(key.place(), &key).is_some() {
-                return Err(CodecError::Duplicate { kind, group });
-            }
-            // A database does not have it.
-            let stamp = if table.below.is_some() { table.touched } else { Stamp::loaded() };
-            table.make_room();
-            table.entries.insert(Entry { key, state, stamp, tag });
-            Ok(())
-        })
-    }
-
-    /// Applies what has changed since the snapshots that were restored before: first the keys that are gone, then those
-    /// that have another state. Not to be called while a snapshot is running.
-    ///
-    /// # Errors
-    /// As [`restore`](Self::restore), only that keys may be there already.
-    ///
-    /// # Panics
-    /// As [`entry`](Self::entry).
-    pub fn restore_changes<'s>(
-        &mut self,
-        sections: &(impl Iterator<Item = &'s Section> + Clone),
-    ) -> Result<(), CodecError> {
-        let of_kind = |wanted| sections.clone().filter(move |section: &&Section| section.kind == wanted);
-        for section in of_kind(K::KINDS.1) {
-            self.restore_with(section, K::KINDS.1, |table, _, key, _| {
-                table.remove(key.place(), &key);
-                Ok(())
-            })?;
-        }
-        for section in of_kind(K::KINDS.0) {
-            self.restore_with(section, K::KINDS.0, |table, _, key, input| {
-                *table.entry(key.place(), key).1 = S::read(input)?;
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Adds what instances have saved for the key groups of this one. What their databases have is there already.
-    ///
-    /// # Errors
-    /// As [`restore`](Self::restore).
-    pub fn restore_saved(&mut self, saved: &[SavedInstance]) -> Result<(), CodecError> {
-        let owned = self.owned.clone();
-        let is_mine = |section: &&Section| owned.contains(&section.group);
-        let full = |saved: &SavedInstance| {
-            let of_kind = saved.sections.iter().filter(|section| section.kind == K::KINDS.0);
-            of_kind.filter(is_mine).map(|section| section.entries as usize).sum::<usize>()
-        };
-        self.reserve(saved.iter().map(full).sum());
-        for saved in saved {
-            let mine = saved.sections.iter().filter(is_mine);
-            if saved.database.is_some() {
-                self.restore_changes(&mine)?;
-            } else {
-                for section in mine.filter(|section| section.kind == K::KINDS.0) {
-                    self.restore(section)?;
-                }
-            }
-            for changes in &saved.changes {
-                self.restore_changes(&changes.iter().filter(is_mine))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds an entry as a database has it.
-    #[cfg(feature = "rocksdb")]
-    pub(crate) fn restore_entry(&mut self, key: &[u8], state: &[u8]) -> Result<(), CodecError> {
-        let Some((group, _, key)) = crate::database::split_key(key) else {
-            return Err(CodecError::Trailing { bytes: key.len() });
-        };
-        let bytes = [key, state].concat();
-        self.restore(&Section { kind: K::KINDS.0, group, entries: 1, bytes })
-    }
-
-    /// Calls `apply` with each key of a section, and with the bytes that follow it.
-    fn restore_with(
-        &mut self,
-        section: &Section,
-        expected: SectionKind,
-        mut apply: impl FnMut(&mut Self, u32, K, &mut &[u8]) -> Result<(), CodecError>,
-    ) -> Result<(), CodecError> {
-        let Section { kind, group, entries, ref bytes } = *section;
-        if kind != expected {
-            return Err(CodecError::WrongKind { expected, found: kind });
-        }
-        if !self.owned.contains(&group) {
-            return Err(CodecError::GroupNotOwned { group });
-        }
-        let mut input = bytes.as_slice();
-        for _ in 0..entries {
-            let key = K::read(&mut input)?;
-            let hash = key.place();
-            let found = self.groups.group_of(hash);
-            if found != group {
-                return Err(CodecError::WrongGroup { type_name: type_name::<K>(), expected: group, found });
-            }
-            let tag = self.tag_of(hash);
-            apply(self, tag, key, &mut input)?;
-        }
-        if input.is_empty() { Ok(()) } else { Err(CodecError::Trailing { bytes: input.len() }) }
     }
 
     #[inline]

@@ -42,6 +42,8 @@ pub(super) struct Cache {
     written: u32,
     /// That of the newest complete snapshot.
     complete: u32,
+    /// The keys that the table is being filled with, or 0.
+    filling: usize,
     /// For a key in the making.
     key: Vec<u8>,
 }
@@ -84,6 +86,9 @@ const CLASSES: u32 = 8;
 /// How often the hand does so for one entry at most.
 const ROUNDS_AT_MOST: usize = 64;
 
+/// 2^32 times the golden section: multiples of it are spread evenly (Knuth, The Art of Computer Programming, 6.4).
+const SPREAD: u32 = 0x9E37_79B1;
+
 /// Entries are written and loaded so often before it is asked anew how many have room.
 const LIMIT_AFTER: usize = 4096;
 
@@ -106,12 +111,39 @@ impl Cache {
             sweeps_before: 0,
             written: 0,
             complete: 0,
+            filling: 0,
             key: Vec::new(),
         }
     }
 
     pub(super) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// The table is about to be filled with so many keys; with none: it has been.
+    pub(super) fn fills(&mut self, keys: usize) {
+        self.filling = keys;
+    }
+
+    /// Whether an entry that the table is filled with is to be in memory: all of them if they have room, else as many as have,
+    /// evenly spread.
+    pub(super) fn keeps(&self, tag: u32) -> bool {
+        // A little room is left, as they are never spread quite evenly.
+        let room = self.limit - self.limit / 16;
+        let share = u64::from(tag.wrapping_mul(SPREAD)) * self.filling as u64;
+        self.filling <= self.limit || (share >> 32) < room as u64
+    }
+
+    /// Gives the database a state in this epoch.
+    pub(super) fn put_at<K: TableKey, S: TableState>(
+        &mut self,
+        epoch: u32,
+        groups: KeyGroups,
+        key: &K,
+        state: &S,
+    ) {
+        self.written = epoch;
+        self.put(groups, key, Some(state));
     }
 
     /// Calls `found` with the state that a key, as the database has it, has below the table.
@@ -162,6 +194,17 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         let state = looked.unwrap_or_else(|fault| fault.throw())?;
         cache.measured::<K, S>(cache.key.len() + bytes_read);
         Some(self.entries.insert(Entry { key: key.clone(), state, stamp: Stamp::loaded(), tag }))
+    }
+
+    /// Whether the database has a key.
+    pub(super) fn is_below(&mut self, key: &K) -> bool {
+        let Some(cache) = &mut self.below else { return false };
+        let mut is_there = false;
+        let looked = database_key(self.groups, key, &mut cache.key)
+            .map_err(StateFault::from)
+            .and_then(|()| Ok(cache.buffer.lock().get(&cache.key, &mut |_| is_there = true)?));
+        looked.unwrap_or_else(|fault| fault.throw());
+        is_there
     }
 
     /// Gives the key another state in the database, or none.
@@ -244,8 +287,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                 && entry.stamp.epoch() < cache.sweeps_before
             {
                 write_before(running.as_ref(), sections, *groups, *epoch, entry);
-                cache.written = *epoch;
-                cache.put(*groups, &entry.key, Some(&entry.state));
+                cache.put_at(*epoch, *groups, &entry.key, &entry.state);
                 entry.stamp = entry.stamp.written();
                 budget = budget.saturating_sub(WRITE_COST);
             }
@@ -276,8 +318,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                     if !bug::is(Bug::EvictedEntryNotWrittenBefore) {
                         write_before(running.as_ref(), sections, *groups, *epoch, &entry);
                     }
-                    cache.written = *epoch;
-                    cache.put(*groups, &entry.key, Some(&entry.state));
+                    cache.put_at(*epoch, *groups, &entry.key, &entry.state);
                 }
             };
             let next = entries.remove_some(hand, HAND_SLOTS, may_go, gone);

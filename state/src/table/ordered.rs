@@ -262,12 +262,24 @@ impl<E: Tagged> OrderedTable<E> {
         if end == self.run.slots.len() { TAGS } else { self.run.lowest_tag(end) }
     }
 
-    /// Makes room for so many more entries at once, if there are none yet.
+    /// Makes room for so many more entries at once, if there are none yet. To be called where they come in the order of their
+    /// tags, as from a snapshot: while a table grows, those would crowd at one end of it.
     pub(crate) fn reserve(&mut self, entries: usize) {
         if self.len == 0 && self.moving.is_none() {
-            let homes = (entries * 8).div_ceil(5).next_power_of_two();
+            let homes = self.homes_for((entries * 8).div_ceil(5));
             if homes > self.run.homes.max(FIRST_HOMES) {
                 self.run = Run::new(homes);
+            }
+        }
+    }
+
+    /// Takes no more slots than a table that has grown to this by itself.
+    pub(crate) fn shrink(&mut self) {
+        let homes = self.homes_for((self.len * 8).div_ceil(5));
+        if homes < self.run.homes && self.moving.is_none() {
+            self.begin_moving(homes);
+            while self.moving.is_some() {
+                self.go_on_moving(usize::MAX);
             }
         }
     }
@@ -325,11 +337,16 @@ impl<E: Tagged> OrderedTable<E> {
 
     /// The size that a table grows to.
     fn next_homes(&self) -> usize {
+        self.homes_for(self.run.homes + 1)
+    }
+
+    /// The smallest size that has so many slots, or the largest there may be.
+    fn homes_for(&self, slots: usize) -> usize {
         if self.most_homes == usize::MAX {
-            return (self.run.homes * 2).max(FIRST_HOMES);
+            return slots.next_power_of_two().max(FIRST_HOMES);
         }
         let mut homes = self.most_homes;
-        while homes / 2 > self.run.homes && homes / 2 >= FIRST_HOMES {
+        while homes / 2 >= slots && homes / 2 >= FIRST_HOMES {
             homes /= 2;
         }
         homes

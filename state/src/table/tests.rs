@@ -6,6 +6,7 @@ use super::*;
 use crate::database::testing::MapDatabase;
 use crate::database::{Database, WriteBuffer};
 use crate::table::ordered::TAGS;
+use crate::{CodecError, SavedInstance, Section, SectionKind};
 use crate::{DatabaseCopy, SliceProgress, StoreError, hash_key};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -19,6 +19,30 @@ fn what_was_saved_in_memory_can_be_restored_over_a_database_that_has_less_room()
     assert!(matches!(after.restore(&sections[0]), Err(CodecError::Duplicate { .. })));
 }
 
+#[test]
+fn what_several_instances_had_in_memory_is_spread_evenly_in_one_that_has_as_much_room() {
+    let sections = |index| {
+        let (all, owned) = (groups(128), groups(128).range(index, 5));
+        let mut table = KeyedTable::new(all, owned.clone());
+        for key in (0..100_000_u32).filter(|key| owned.contains(&all.group_of(hash_key(key)))) {
+            *table.entry(hash_key(&key), key).1 = u64::from(key) + 1;
+        }
+        table.begin_snapshot(1);
+        SavedInstance::from(finish(&mut table, usize::MAX))
+    };
+    let saved: Vec<SavedInstance> = (0..5).map(sections).collect();
+    for room in [20_000, 99_000, 200_000] {
+        let mut table = over(128, Below::map().database, room);
+        table.restore_saved(&saved).unwrap();
+        let expected = if room < 100_000 { room * 7 / 8..=room } else { 100_000..=100_000 };
+        assert!(expected.contains(&table.len()), "{} of {room}", table.len());
+        assert!(table.entries.longest_run() < 400, "{}", table.entries.longest_run());
+        for key in 0..100_000 {
+            assert_eq!(table.get(hash_key(&key), &key), Some(&(u64::from(key) + 1)));
+        }
+    }
+}
+
 /// A database on a disk that refuses everything.
 #[derive(Debug)]
 struct Refusing;

@@ -115,3 +115,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_table_that_is_filled_from_a_snapshot_and_its_additions_is_no_larger_than_it_has_to_be() {
+    let mut table = table(128);
+    (0..100_000).for_each(|key| set(&mut table, key, 1));
+    table.begin_snapshot(1);
+    let mut saved = SavedInstance::from(finish(&mut table, usize::MAX));
+    table.complete(1);
+    for checkpoint in 2..4 {
+        (0..20_000).for_each(|key| set(&mut table, key * 2, checkpoint));
+        assert_eq!(table.begin_snapshot(checkpoint).base, Some(checkpoint - 1));
+        saved.changes.push(finish(&mut table, usize::MAX));
+        table.complete(checkpoint);
+    }
+    let mut filled = Counts::new(groups(128), 0..128);
+    filled.restore_saved(&[saved]).unwrap();
+    assert_eq!(contents(&filled), contents(&table));
+    assert!(filled.entries.longest_run() < 400, "{}", filled.entries.longest_run());
+    assert!(filled.entries.slots() < 270_000, "{}", filled.entries.slots());
+}

@@ -1,0 +1,155 @@
+//! Filling a table with what snapshots have.
+
+use std::any::type_name;
+
+use super::{Entry, KeyedTable, Stamp, TableKey, TableState};
+use crate::{CodecError, SavedInstance, Section, SectionKind};
+
+impl<K: TableKey, S: TableState> KeyedTable<K, S> {
+    /// Adds what instances have saved for the key groups of this one. What their databases have is there already.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_saved(&mut self, saved: &[SavedInstance]) -> Result<(), CodecError> {
+        let owned = self.owned.clone();
+        let is_mine = |section: &&Section| owned.contains(&section.group);
+        let count = |layer: &[Section]| {
+            let of_kind = layer.iter().filter(|section| section.kind == K::KINDS.0);
+            of_kind.filter(is_mine).map(|section| section.entries as usize).sum::<usize>()
+        };
+        // At most, as there may be keys in several layers.
+        let keys = saved.iter().flat_map(SavedInstance::layers).map(count).sum();
+        self.reserve(keys);
+        if let Some(cache) = &mut self.below {
+            cache.fills(keys);
+        }
+        for saved in saved {
+            let mine = saved.sections.iter().filter(is_mine);
+            if saved.database.is_some() {
+                self.restore_changes(&mine)?;
+            } else {
+                for section in mine.filter(|section| section.kind == K::KINDS.0) {
+                    self.restore(section)?;
+                }
+            }
+            for changes in &saved.changes {
+                self.restore_changes(&changes.iter().filter(is_mine))?;
+            }
+        }
+        if let Some(cache) = &mut self.below {
+            cache.fills(0);
+        }
+        self.entries.shrink();
+        Ok(())
+    }
+
+    /// Adds the entries of a section of a full snapshot. Not to be called while a snapshot is running.
+    ///
+    /// # Errors
+    /// If the section is of another kind or of a group that is not owned, does not decode, holds a key that hashes
+    /// into another group, or one that is there already. The table is to be thrown away then.
+    ///
+    /// # Panics
+    /// As [`entry`](Self::entry).
+    pub fn restore(&mut self, section: &Section) -> Result<(), CodecError> {
+        let Section { kind, group, .. } = *section;
+        self.restore_with(section, K::KINDS.0, |table, tag, key, input| {
+            let state = S::read(input)?;
+            if table.entries.find(tag, |entry| entry.key == key).is_ok() || table.is_below(&key) {
+                return Err(CodecError::Duplicate { kind, group });
+            }
+            table.fill(tag, key, state);
+            Ok(())
+        })
+    }
+
+    /// Applies what has changed since the snapshots that were restored before: first the keys that are gone, then those
+    /// that have another state. Not to be called while a snapshot is running.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore), only that keys may be there already.
+    ///
+    /// # Panics
+    /// As [`entry`](Self::entry).
+    pub fn restore_changes<'s>(
+        &mut self,
+        sections: &(impl Iterator<Item = &'s Section> + Clone),
+    ) -> Result<(), CodecError> {
+        let of_kind = |wanted| sections.clone().filter(move |section: &&Section| section.kind == wanted);
+        for section in of_kind(K::KINDS.1) {
+            self.restore_with(section, K::KINDS.1, |table, _, key, _| {
+                table.remove(key.place(), &key);
+                Ok(())
+            })?;
+        }
+        for section in of_kind(K::KINDS.0) {
+            self.restore_with(section, K::KINDS.0, |table, tag, key, input| {
+                let state = S::read(input)?;
+                match table.entries.find(tag, |entry| entry.key == key) {
+                    Ok(slot) => {
+                        let touched = table.touched;
+                        let entry = table.entries.at_mut(slot);
+                        (entry.state, entry.stamp) = (state, touched);
+                    }
+                    Err(_) => table.fill(tag, key, state),
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Adds an entry as a database has it.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn restore_entry(&mut self, key: &[u8], state: &[u8]) -> Result<(), CodecError> {
+        let Some((group, _, key)) = crate::database::split_key(key) else {
+            return Err(CodecError::Trailing { bytes: key.len() });
+        };
+        let bytes = [key, state].concat();
+        self.restore(&Section { kind: K::KINDS.0, group, entries: 1, bytes })
+    }
+
+    /// Adds an entry that is not in memory, or gives it to the database if there is no room for all. Entries come in the order
+    /// of their hashes: were all put into memory until there is no room, those of the first key groups would crowd each other.
+    fn fill(&mut self, tag: u32, key: K, state: S) {
+        let Some(cache) = &mut self.below else {
+            self.entries.insert(Entry { key, state, stamp: Stamp::loaded(), tag });
+            return;
+        };
+        if !cache.keeps(tag) {
+            cache.put_at(self.epoch, self.groups, &key, &state);
+            return;
+        }
+        self.make_room();
+        // A database does not have it.
+        self.entries.insert(Entry { key, state, stamp: self.touched, tag });
+    }
+
+    /// Calls `apply` with each key of a section, and with the bytes that follow it.
+    fn restore_with(
+        &mut self,
+        section: &Section,
+        expected: SectionKind,
+        mut apply: impl FnMut(&mut Self, u32, K, &mut &[u8]) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        let Section { kind, group, entries, ref bytes } = *section;
+        if kind != expected {
+            return Err(CodecError::WrongKind { expected, found: kind });
+        }
+        if !self.owned.contains(&group) {
+            return Err(CodecError::GroupNotOwned { group });
+        }
+        let mut input = bytes.as_slice();
+        for _ in 0..entries {
+            let key = K::read(&mut input)?;
+            let hash = key.place();
+            let found = self.groups.group_of(hash);
+            if found != group {
+                return Err(CodecError::WrongGroup { type_name: type_name::<K>(), expected: group, found });
+            }
+            let tag = self.tag_of(hash);
+            apply(self, tag, key, &mut input)?;
+        }
+        if input.is_empty() { Ok(()) } else { Err(CodecError::Trailing { bytes: input.len() }) }
+    }
+}
