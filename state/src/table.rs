@@ -125,7 +125,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.births
     }
 
-    /// Makes room for so many keys at once, or for as many as may be in memory, if there are none yet.
+    /// Makes room for so many keys in all at once, or for as many as may be in memory.
     pub fn reserve(&mut self, keys: usize) {
         self.entries.reserve(self.below.as_ref().map_or(keys, |cache| keys.min(cache.limit())));
     }

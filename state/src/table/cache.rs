@@ -44,6 +44,8 @@ pub(super) struct Cache {
     complete: u32,
     /// The keys that the table is being filled with, or 0.
     filling: usize,
+    /// How many of them the database was given.
+    filled: usize,
     /// For a key in the making.
     key: Vec<u8>,
 }
@@ -112,6 +114,7 @@ impl Cache {
             written: 0,
             complete: 0,
             filling: 0,
+            filled: 0,
             key: Vec::new(),
         }
     }
@@ -132,6 +135,23 @@ impl Cache {
         let room = self.limit - self.limit / 16;
         let share = u64::from(tag.wrapping_mul(SPREAD)) * self.filling as u64;
         self.filling <= self.limit || (share >> 32) < room as u64
+    }
+
+    /// Gives the database one that is not to be in memory.
+    pub(super) fn fill<K: TableKey, S: TableState>(
+        &mut self,
+        epoch: u32,
+        groups: KeyGroups,
+        key: &K,
+        state: &S,
+    ) {
+        self.filled += 1;
+        self.put_at(epoch, groups, key, state);
+    }
+
+    /// How many keys the database was given that the table was filled with.
+    pub(super) fn filled(&self) -> usize {
+        self.filled
     }
 
     /// Gives the database a state in this epoch.

@@ -262,26 +262,26 @@ impl<E: Tagged> OrderedTable<E> {
         if end == self.run.slots.len() { TAGS } else { self.run.lowest_tag(end) }
     }
 
-    /// Makes room for so many more entries at once, if there are none yet. To be called where they come in the order of their
-    /// tags, as from a snapshot: while a table grows, those would crowd at one end of it.
+    /// Makes room for so many entries in all, at once. To be called where they come in the order of their tags, as from a
+    /// snapshot: while a table grows, those would crowd at one end of it.
     pub(crate) fn reserve(&mut self, entries: usize) {
-        if self.len == 0 && self.moving.is_none() {
-            let homes = self.homes_for((entries * 8).div_ceil(5));
-            if homes > self.run.homes.max(FIRST_HOMES) {
-                self.run = Run::new(homes);
-            }
+        let homes = self.homes_for((entries * 8).div_ceil(5));
+        if homes <= self.run.homes.max(FIRST_HOMES) {
+            return;
+        }
+        if self.len == 0 {
+            (self.run, self.moving) = (Run::new(homes), None);
+            return;
+        }
+        self.begin_moving(homes);
+        while self.moving.is_some() {
+            self.go_on_moving(usize::MAX);
         }
     }
 
-    /// Takes no more slots than a table that has grown to this by itself.
-    pub(crate) fn shrink(&mut self) {
-        let homes = self.homes_for((self.len * 8).div_ceil(5));
-        if homes < self.run.homes && self.moving.is_none() {
-            self.begin_moving(homes);
-            while self.moving.is_some() {
-                self.go_on_moving(usize::MAX);
-            }
-        }
+    /// So many entries have room without growing.
+    pub(crate) fn room(&self) -> usize {
+        self.run.homes / 8 * 5
     }
 
     /// Lets the table grow to where so many entries have room, and no further.

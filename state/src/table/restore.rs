@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 
+use super::cache::Cache;
 use super::{Entry, KeyedTable, Stamp, TableKey, TableState};
 use crate::{CodecError, SavedInstance, Section, SectionKind};
 
@@ -17,13 +18,11 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             let of_kind = layer.iter().filter(|section| section.kind == K::KINDS.0);
             of_kind.filter(is_mine).map(|section| section.entries as usize).sum::<usize>()
         };
-        // At most, as there may be keys in several layers.
-        let keys = saved.iter().flat_map(SavedInstance::layers).map(count).sum();
-        self.reserve(keys);
-        if let Some(cache) = &mut self.below {
-            cache.fills(keys);
-        }
+        let all: usize = saved.iter().map(|saved| count(&saved.sections)).sum();
+        self.expect(all);
+        let mut done = 0;
         for saved in saved {
+            done += count(&saved.sections);
             let mine = saved.sections.iter().filter(is_mine);
             if saved.database.is_some() {
                 self.restore_changes(&mine)?;
@@ -33,14 +32,52 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                 }
             }
             for changes in &saved.changes {
-                self.restore_changes(&changes.iter().filter(is_mine))?;
+                let mine = changes.iter().filter(is_mine);
+                // Most are of keys that are there: which are not is only looked at if it matters.
+                let keys = all + self.filled().saturating_sub(done);
+                if keys + count(changes) > self.room() {
+                    let new = self.count_new(&mine)?;
+                    self.expect(keys + new);
+                }
+                self.restore_changes(&mine)?;
             }
         }
-        if let Some(cache) = &mut self.below {
-            cache.fills(0);
-        }
-        self.entries.shrink();
+        self.expect(0);
         Ok(())
+    }
+
+    /// There will be so many keys in all, as far as is known.
+    fn expect(&mut self, keys: usize) {
+        self.reserve(keys);
+        if let Some(cache) = &mut self.below {
+            cache.fills(keys);
+        }
+    }
+
+    /// How many keys there are.
+    fn filled(&self) -> usize {
+        self.entries.len() + self.below.as_ref().map_or(0, Cache::filled)
+    }
+
+    /// So many keys are in memory without anything having to grow or to go.
+    fn room(&self) -> usize {
+        self.below.as_ref().map_or(usize::MAX, Cache::limit).min(self.entries.room())
+    }
+
+    /// How many keys sections have that are not in memory.
+    fn count_new<'s>(
+        &mut self,
+        sections: &(impl Iterator<Item = &'s Section> + Clone),
+    ) -> Result<usize, CodecError> {
+        let mut new = 0;
+        for section in sections.clone().filter(|section| section.kind == K::KINDS.0) {
+            self.restore_with(section, K::KINDS.0, |table, tag, key, input| {
+                S::read(input)?;
+                new += usize::from(table.entries.find(tag, |entry| entry.key == key).is_err());
+                Ok(())
+            })?;
+        }
+        Ok(new)
     }
 
     /// Adds the entries of a section of a full snapshot. Not to be called while a snapshot is running.
@@ -117,7 +154,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             return;
         };
         if !cache.keeps(tag) {
-            cache.put_at(self.epoch, self.groups, &key, &state);
+            cache.fill(self.epoch, self.groups, &key, &state);
             return;
         }
         self.make_room();
