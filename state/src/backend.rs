@@ -138,10 +138,13 @@ impl OpenBackend {
         if let Some(Below::ToRead(database)) = &self.below {
             let is_one = |key: &[u8]| split_key(key).is_some_and(|(_, space, _)| space == K::SPACE);
             let (mut keys, mut read) = (0, Ok(()));
-            database.scan(&self.owned, &mut |key, _| {
-                keys += usize::from(is_one(key));
-                true
-            })?;
+            // In the order of their tags they need to have room from the start.
+            if K::IS_SPREAD {
+                database.scan(&self.owned, &mut |key, _| {
+                    keys += usize::from(is_one(key));
+                    true
+                })?;
+            }
             table.reserve(keys);
             database.scan(&self.owned, &mut |key, value| {
                 if is_one(key) {

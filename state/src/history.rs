@@ -5,8 +5,8 @@ pub(crate) const RESTORED: u32 = 1;
 /// The epoch to begin with. The next one begins with each snapshot.
 pub(crate) const FIRST: u32 = 2;
 
-/// The snapshots of a table, or of timers, that an addition can be made to. The first one is full, the next ones hold what has changed
-/// since the one before that is part of a complete checkpoint, until there are so many that a full one is cheaper.
+/// The snapshots of a table, or of timers, that an addition can be made to. The first one is full, the next ones hold what has
+/// changed since the one before that is part of a complete checkpoint, until there are so many that a full one is cheaper.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// Begun last; whether its checkpoint was completed is not known.

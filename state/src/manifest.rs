@@ -57,8 +57,8 @@ pub struct InstancePart {
     pub checkpoint: u64,
     /// The file, or `None` if the instance had nothing to save.
     pub file: Option<PartFile>,
-    /// The files whose keyed state `file` holds only the changes to, oldest first: the first holds all of it, the others
-    /// changes, too. Empty if `file` holds all of it.
+    /// The files whose keyed state and timers `file` holds only the changes to, oldest first: the first holds all of it, the
+    /// others changes, too. Empty if `file` holds all of it.
     #[serde(default)]
     pub changes_of: Vec<PartFile>,
     /// The database that has the keys that `file` does not hold.

@@ -2,9 +2,6 @@
 
 use std::collections::VecDeque;
 
-/// So many are told one by one in any case.
-const TOLD_AT_LEAST: usize = 16 * 1024;
-
 /// Keys, or timers, with the epoch in which they were removed, in that order. One may be there more than once, and may have
 /// come back since.
 #[derive(Debug)]
@@ -21,9 +18,9 @@ impl<K> Removed<K> {
         self.0.push_back((epoch, key));
     }
 
-    /// Whether to tell one by one would cost more than to write everything anew, which is so many.
-    pub(crate) fn are_too_many(&self, everything: usize) -> bool {
-        self.0.len() > everything.max(TOLD_AT_LEAST)
+    /// Whether there are more than of what is there, and more than `at_least`.
+    pub(crate) fn are_too_many(&self, there: usize, at_least: usize) -> bool {
+        self.0.len() > there.max(at_least)
     }
 
     pub(crate) fn len(&self) -> usize {

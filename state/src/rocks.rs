@@ -206,9 +206,14 @@ impl RocksDatabase {
             path: folder.path().join("db"),
             folder,
         };
+        if config.tune.is_some() && copies.is_empty() {
+            // Options that cannot be are refused at the start rather than when there is no room for the first time.
+            database.db()?;
+        }
         if !copies.is_empty() {
             let first = copies.remove(0);
             fs::rename(&first, &database.path).map_err(failed(&first, "rename"))?;
+            database.db()?;
             database.keep_only(owned)?;
         }
         for copy in copies {
@@ -218,12 +223,12 @@ impl RocksDatabase {
         Ok(database)
     }
 
-    /// The database, if something was ever written to it.
+    /// The database, if it began with something or was ever written to.
     fn written(&self) -> Option<&DB> {
         self.db.get()
     }
 
-    /// The database to be written to. That is done by one thread at a time.
+    /// The database, which is made if need be. That is the first write: nobody copies a database that was never written to.
     fn db(&self) -> Result<&DB, StoreError> {
         if let Some(db) = self.db.get() {
             return Ok(db);

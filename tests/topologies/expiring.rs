@@ -41,7 +41,7 @@ impl Process for Notes {
     type State = Seen;
 
     fn on_record(&self, number: u64, seen: &mut Seen, context: &mut Context<'_, Self>) -> UserResult {
-        let (key, now, part) = (*context.key(), context.now_ms(), number % 11);
+        let (key, now, part) = (*context.key(), context.now_ms(), number / 5 % 2);
         let mut wrong = Vec::new();
         let mut compare = |what: &str, found: Option<i64>, expected: Option<i64>| {
             if found != expected {
@@ -70,9 +70,10 @@ pub(super) fn topology() -> Topology {
     let topology = Topology::new("expiring");
     let ttl = Ttl::after_write(TIME);
     topology
-        .source("numbers", Generator::bounded(150, |n| n).splits(2))
+        .source("numbers", Generator::bounded(200, |n| n).splits(2))
         .rate(1_000.0)
-        .key_by(|n| n % 5)
+        // Each key comes every five milliseconds for a while, and then rests for as long.
+        .key_by(|n| n / 40 % 2 * 5 + n % 5)
         .state_ttl(TIME)
         .actor(
             "notes",

@@ -412,15 +412,26 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         } else {
             self.collections.are_unused() || Additions::are_enough([collections, event, processing])
         };
-        items.extend(self.store.begin_snapshot(checkpoint, all)?);
+        let begun = self.store.begin_snapshot(checkpoint, all)?;
+        let base_of = |item: &SnapshotItem| match item {
+            SnapshotItem::ChangesOf(base) => Some(*base),
+            _ => None,
+        };
+        let states = begun.iter().find_map(base_of);
+        items.extend(begun);
         let begun = self.collections.begin_snapshot(checkpoint, all);
         let (SnapshotBegun { base, .. }, names) =
             begun.map_err(|error| Failure::internal(chain_of(&error)))?;
+        let timers = self.timers.begin_snapshot(checkpoint, all);
+        let expected = if self.store.is_keyed() { states } else { base };
+        if timers != [expected; 2] {
+            // A restore would lose timers, or bring some back.
+            return Err(Failure::internal(format!("timers add to {timers:?} and states to {expected:?}")));
+        }
         if !self.store.is_keyed() {
             items.extend(base.map(SnapshotItem::ChangesOf));
         }
         items.extend(names.map(SnapshotItem::Section));
-        self.timers.begin_snapshot(checkpoint, all);
         Ok(items)
     }
 

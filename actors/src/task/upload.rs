@@ -23,7 +23,7 @@ pub enum SnapshotItem {
     Section(Section),
     /// To be finished on the pool first.
     Deferred(Box<dyn FnOnce() -> UserResult<Section> + Send>),
-    /// The keyed state is that of this checkpoint, with the changes that the sections hold.
+    /// Keyed state and timers are those of this checkpoint, with the changes that the sections hold.
     ChangesOf(u64),
     /// The keyed state is that of this database, with the changes that the sections hold.
     Database(Link),

@@ -142,7 +142,7 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         Ok(())
     }
 
-    /// Gives the operator what its instances share, if it has a broadcast input: the last one counts.
+    /// Gives the operator what its instances share, if it has a broadcast input beside a keyed one: the last one counts.
     ///
     /// # Errors
     /// If it cannot be encoded.

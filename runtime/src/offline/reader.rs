@@ -403,9 +403,9 @@ fn read_timers<K: Key>(
 ) -> Result<()> {
     let encoded = watershed_state::saved_timers(saved, section_kind(kind));
     for timer in encoded.map_err(|error| codec_error(operator, "a timer", &error))? {
-        let mut key: K = decoded(operator, "the key of a timer", &timer.key)?;
+        let key: K = decoded(operator, "the key of a timer", &timer.key)?;
         if let Some(groups) = groups {
-            key = decoded_key(operator, groups, timer.group, &timer.key)?;
+            decoded_key::<K>(operator, groups, timer.group, &timer.key)?;
         }
         timers.push(SavedTimer { key, at: timer.at, kind });
     }

@@ -134,7 +134,12 @@ impl Cache {
         // A little room is left, as they are never spread quite evenly.
         let room = self.limit - self.limit / 16;
         let share = u64::from(tag.wrapping_mul(SPREAD)) * self.filling as u64;
-        self.filling <= self.limit || (share >> 32) < room as u64
+        self.has_room_for_all() || (share >> 32) < room as u64
+    }
+
+    /// Whether all of what the table is filled with may be in memory.
+    pub(super) fn has_room_for_all(&self) -> bool {
+        self.filling <= self.limit
     }
 
     /// Gives the database one that is not to be in memory.
@@ -201,6 +206,9 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     pub(super) fn load(&mut self, tag: u32, key: &K) -> Option<Slot> {
         self.make_room();
         let cache = self.below.as_mut()?;
+        if cache.buffer.lock().has_nothing() {
+            return None;
+        }
         let mut state: Option<Result<S, CodecError>> = None;
         let mut bytes_read = 0;
         let looked =
@@ -219,6 +227,9 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// Whether the database has a key.
     pub(super) fn is_below(&mut self, key: &K) -> bool {
         let Some(cache) = &mut self.below else { return false };
+        if cache.buffer.lock().has_nothing() {
+            return false;
+        }
         let mut is_there = false;
         let looked = database_key(self.groups, key, &mut cache.key)
             .map_err(StateFault::from)

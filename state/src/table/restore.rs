@@ -18,14 +18,16 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             let of_kind = layer.iter().filter(|section| section.kind == K::KINDS.0);
             of_kind.filter(is_mine).map(|section| section.entries as usize).sum::<usize>()
         };
-        let all: usize = saved.iter().map(|saved| count(&saved.sections)).sum();
-        self.expect(all);
-        let mut done = 0;
+        // What the databases had may be there already.
+        let all = self.filled() + saved.iter().map(|saved| count(&saved.sections)).sum::<usize>();
+        self.prepare_for(all);
+        let mut done = self.filled();
         for saved in saved {
             done += count(&saved.sections);
             let mine = saved.sections.iter().filter(is_mine);
             if saved.database.is_some() {
-                self.restore_changes(&mine)?;
+                self.restore_removed(&mine)?;
+                self.restore_changed(&mine)?;
             } else {
                 for section in mine.filter(|section| section.kind == K::KINDS.0) {
                     self.restore(section)?;
@@ -33,21 +35,22 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             }
             for changes in &saved.changes {
                 let mine = changes.iter().filter(is_mine);
-                // Most are of keys that are there: which are not is only looked at if it matters.
-                let keys = all + self.filled().saturating_sub(done);
+                self.restore_removed(&mine)?;
+                // Most changes are of keys that are there: which are not is only looked at if it matters.
+                let keys = (all + self.filled()).saturating_sub(done);
                 if keys + count(changes) > self.room() {
                     let new = self.count_new(&mine)?;
-                    self.expect(keys + new);
+                    self.prepare_for(keys + new);
                 }
-                self.restore_changes(&mine)?;
+                self.restore_changed(&mine)?;
             }
         }
-        self.expect(0);
+        self.prepare_for(0);
         Ok(())
     }
 
     /// There will be so many keys in all, as far as is known.
-    fn expect(&mut self, keys: usize) {
+    fn prepare_for(&mut self, keys: usize) {
         self.reserve(keys);
         if let Some(cache) = &mut self.below {
             cache.fills(keys);
@@ -59,9 +62,14 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.entries.len() + self.below.as_ref().map_or(0, Cache::filled)
     }
 
-    /// So many keys are in memory without anything having to grow or to go.
+    /// So many keys are in memory without anything having to grow or to go; any number where it is known that not all have
+    /// room.
     fn room(&self) -> usize {
-        self.below.as_ref().map_or(usize::MAX, Cache::limit).min(self.entries.room())
+        match &self.below {
+            Some(cache) if !cache.has_room_for_all() => usize::MAX,
+            Some(cache) => cache.limit().min(self.entries.room()),
+            None => self.entries.room(),
+        }
     }
 
     /// How many keys sections have that are not in memory.
@@ -112,14 +120,28 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         &mut self,
         sections: &(impl Iterator<Item = &'s Section> + Clone),
     ) -> Result<(), CodecError> {
-        let of_kind = |wanted| sections.clone().filter(move |section: &&Section| section.kind == wanted);
-        for section in of_kind(K::KINDS.1) {
+        self.restore_removed(sections)?;
+        self.restore_changed(sections)
+    }
+
+    fn restore_removed<'s>(
+        &mut self,
+        sections: &(impl Iterator<Item = &'s Section> + Clone),
+    ) -> Result<(), CodecError> {
+        for section in sections.clone().filter(|section| section.kind == K::KINDS.1) {
             self.restore_with(section, K::KINDS.1, |table, _, key, _| {
                 table.remove(key.place(), &key);
                 Ok(())
             })?;
         }
-        for section in of_kind(K::KINDS.0) {
+        Ok(())
+    }
+
+    fn restore_changed<'s>(
+        &mut self,
+        sections: &(impl Iterator<Item = &'s Section> + Clone),
+    ) -> Result<(), CodecError> {
+        for section in sections.clone().filter(|section| section.kind == K::KINDS.0) {
             self.restore_with(section, K::KINDS.0, |table, tag, key, input| {
                 let state = S::read(input)?;
                 match table.entries.find(tag, |entry| entry.key == key) {

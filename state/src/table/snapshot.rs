@@ -8,6 +8,9 @@ use crate::history::Additions;
 use crate::snapshot::SectionWriter;
 use crate::{CodecError, KeyGroups, Section, SliceProgress};
 
+/// So many removed keys are told one by one in any case.
+const REMOVED_AT_LEAST: usize = 16 * 1024;
+
 /// How far a snapshot is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Running {
@@ -198,7 +201,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         if bug::is(Bug::RemovedKeysNotSaved) {
             return;
         }
-        if self.running.is_none() && self.removed.are_too_many(self.entries.len()) {
+        // To tell one by one would cost more than to write everything anew.
+        if self.running.is_none() && self.removed.are_too_many(self.entries.len(), REMOVED_AT_LEAST) {
             self.history.forget();
             self.removed.clear();
             return;

@@ -11,6 +11,10 @@ use crate::history::{Additions, Extent};
 use crate::snapshot::SectionWriter;
 use crate::{CodecError, Key, Section, SliceProgress};
 
+/// So many timers that are gone are told one by one in any case: a timer that fires is nothing unusual, and a full snapshot is
+/// one of all keys.
+const REMOVED_AT_LEAST: usize = 1024 * 1024;
+
 /// How far a snapshot is, and what it holds.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
@@ -127,7 +131,8 @@ impl<K: Key> TimerQueue<K> {
         {
             return;
         }
-        if self.running.is_none() && self.removed.are_too_many(self.len()) {
+        // To tell one by one takes too much memory. The next snapshot holds everything then, not only of timers.
+        if self.running.is_none() && self.removed.are_too_many(self.len(), REMOVED_AT_LEAST) {
             self.history.forget();
             self.removed.clear();
             return;

@@ -301,11 +301,13 @@ fn a_snapshot_follows_what_changes_and_not_how_many_timers_there_are() {
 #[test]
 fn when_almost_all_timers_are_gone_the_next_snapshot_holds_those_that_are_left() {
     let mut queue = queue(128);
-    (0..40_000).for_each(|key| assert!(register(&mut queue, i64::from(key), key)));
+    (0..1_100_000).for_each(|key| assert!(register(&mut queue, i64::from(key), key)));
     begin(&mut queue);
     finish(&mut queue, usize::MAX);
     queue.complete(1);
-    while queue.pop_due(39_990).is_some() {}
+    while queue.pop_due(1_000_000).is_some() {}
+    assert!(queue.additions().is_some());
+    while queue.pop_due(1_099_990).is_some() {}
     assert!(queue.additions().is_none());
     assert_eq!(queue.begin_snapshot(2, false), None);
     assert_eq!(drain(&mut restored(128, &finish(&mut queue, usize::MAX))).len(), 9);
