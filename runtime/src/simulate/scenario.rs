@@ -79,7 +79,10 @@ impl Settings {
             interval_micros: choices
                 .checkpoint_interval
                 .map_or(interval, |interval| interval.as_micros() as u64),
-            timeout_micros: checkpoint_micros.max(1_000) * [3, 6, 20, 1_000][dice.below(4)],
+            // Instances share one thread: with more of them all take longer.
+            timeout_micros: checkpoint_micros.max(1_000)
+                * parallelism as u64
+                * [3, 6, 20, 1_000][dice.below(4)],
             batch_records: [1, 2, 5, 16, 64][dice.below(5)],
             credits: 1 + dice.below(4) as u32,
             linger_micros: between(dice, 10, 5_000),

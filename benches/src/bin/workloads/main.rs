@@ -11,6 +11,7 @@ mod chain;
 mod exchange;
 mod latency;
 mod marked;
+mod outgrown;
 mod recovery;
 mod regions;
 mod rescale;

@@ -9,7 +9,8 @@ use watershed_bench::stopwatch::Stopwatch;
 
 use crate::sums::KEYS;
 use crate::{
-    chain, exchange, latency, recovery, regions, rescale, stall, sums, supervised, tenth, touched, words,
+    chain, exchange, latency, outgrown, recovery, regions, rescale, stall, sums, supervised, tenth, touched,
+    words,
 };
 
 /// A workload, with what it does unless told otherwise.
@@ -64,7 +65,7 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-pub(crate) const NAMES: &str = "W0, W1, W2, W3, W3-QUARTER, W4, L1, R1, R1-100K, R1-10M, RESCALE, RESCALE-100K, RESCALE-10M, \
+pub(crate) const NAMES: &str = "W0, W1, W2, W3, W3-QUARTER, OUTGROWN, W4, L1, R1, R1-100K, R1-10M, RESCALE, RESCALE-100K, RESCALE-10M, \
                                 REGIONS, SUPERVISED, S1, STALL, TENTH, TENTH-ROCKSDB and TOUCHED";
 
 pub(crate) fn find(name: &str) -> Option<Row> {
@@ -90,6 +91,7 @@ pub(crate) fn find(name: &str) -> Option<Row> {
         "SUPERVISED" => row(40_000_000, supervised::supervised).every(60_000),
         "S1" => row(1, exchange::s1),
         "STALL" => row(400_000_000, stall::stall).every(500),
+        "OUTGROWN" => row(40_000_000, outgrown::outgrown).in_rocksdb(),
         "TENTH" => row(200_000_000, tenth::tenth),
         "TENTH-ROCKSDB" => row(200_000_000, tenth::tenth).in_rocksdb(),
         // So many that there are some checkpoints after all keys are there.
