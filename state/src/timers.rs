@@ -22,7 +22,8 @@ use crate::snapshot::SectionWriter;
 use crate::table::{OrderedTable, Slot, Tagged};
 use crate::{Key, KeyGroups, SectionKind};
 
-/// The timers of an operator instance, of one kind. Timestamps are milliseconds, hashes those of [`hash_key`].
+/// The timers of an operator instance, of one kind. Timestamps are milliseconds, hashes those of
+/// [`hash_key`](crate::hash_key).
 ///
 /// Timers fire in the order of their timestamp, then their key group, then their registration; that order survives
 /// a snapshot and a change of the parallelism.
