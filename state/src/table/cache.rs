@@ -171,6 +171,19 @@ impl Cache {
         self.put(groups, key, Some(state));
     }
 
+    /// Calls `found` with the state that a key has below the table, if it has any.
+    fn look_up<K: TableKey>(&mut self, groups: KeyGroups, key: &K, found: &mut dyn FnMut(&[u8])) {
+        let buffer = self.buffer.lock();
+        if buffer.has_nothing() {
+            return;
+        }
+        let looked = database_key(groups, key, &mut self.key)
+            .map_err(StateFault::from)
+            .and_then(|()| Ok(buffer.get(&self.key, found)?));
+        drop(buffer);
+        looked.unwrap_or_else(|fault| fault.throw());
+    }
+
     /// Calls `found` with the state that a key, as the database has it, has below the table.
     pub(super) fn stored(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
         self.buffer.lock().get(key, found)
@@ -206,20 +219,13 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     pub(super) fn load(&mut self, tag: u32, key: &K) -> Option<Slot> {
         self.make_room();
         let cache = self.below.as_mut()?;
-        if cache.buffer.lock().has_nothing() {
-            return None;
-        }
         let mut state: Option<Result<S, CodecError>> = None;
         let mut bytes_read = 0;
-        let looked =
-            database_key(self.groups, key, &mut cache.key).map_err(StateFault::from).and_then(|()| {
-                cache.buffer.lock().get(&cache.key, &mut |mut bytes| {
-                    bytes_read = bytes.len();
-                    state = Some(S::read(&mut bytes));
-                })?;
-                state.transpose().map_err(StateFault::from)
-            });
-        let state = looked.unwrap_or_else(|fault| fault.throw())?;
+        cache.look_up(self.groups, key, &mut |mut bytes| {
+            bytes_read = bytes.len();
+            state = Some(S::read(&mut bytes));
+        });
+        let state = state?.unwrap_or_else(|error| StateFault::from(error).throw());
         cache.measured::<K, S>(cache.key.len() + bytes_read);
         Some(self.entries.insert(Entry { key: key.clone(), state, stamp: Stamp::loaded(), tag }))
     }
@@ -227,14 +233,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// Whether the database has a key.
     pub(super) fn is_below(&mut self, key: &K) -> bool {
         let Some(cache) = &mut self.below else { return false };
-        if cache.buffer.lock().has_nothing() {
-            return false;
-        }
         let mut is_there = false;
-        let looked = database_key(self.groups, key, &mut cache.key)
-            .map_err(StateFault::from)
-            .and_then(|()| Ok(cache.buffer.lock().get(&cache.key, &mut |_| is_there = true)?));
-        looked.unwrap_or_else(|fault| fault.throw());
+        cache.look_up(self.groups, key, &mut |_| is_there = true);
         is_there
     }
 
