@@ -65,6 +65,7 @@ mod removed;
 mod rocks;
 mod saved;
 mod savepoint;
+mod saving;
 mod section;
 mod snapshot;
 mod store;

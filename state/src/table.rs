@@ -33,9 +33,8 @@ pub use timed::{Timed, write_time};
 
 use crate::KeyGroups;
 use crate::database::SharedBuffer;
-use crate::history::{self, History};
-use crate::removed::Removed;
-use crate::snapshot::SectionWriter;
+use crate::history;
+use crate::saving::Saving;
 
 /// The state of every key of some key groups. Hashes are passed in, because the caller has them already; they
 /// must be those of [`hash_key`](crate::hash_key).
@@ -52,10 +51,7 @@ pub struct KeyedTable<K, S> {
     births: u64,
     /// The snapshot that is being written.
     running: Option<Running>,
-    history: History,
-    removed: Removed<K>,
-    sections: SectionWriter,
-    removals: SectionWriter,
+    saving: Saving<K>,
     /// Where the keys are that have no room in memory.
     below: Option<Cache>,
 }
@@ -88,10 +84,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             touched: Stamp::changed(history::FIRST),
             births: 0,
             running: None,
-            history: History::default(),
-            removed: Removed::default(),
-            sections: SectionWriter::new(K::KINDS.0),
-            removals: SectionWriter::new(K::KINDS.1),
+            saving: Saving::new(K::KINDS, snapshot::REMOVED_AT_LEAST),
             below: None,
         }
     }
@@ -235,13 +228,13 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         if self.below.is_some() {
             let Entry { key, state, .. } = self.entries.remove_in_place(slot);
             self.put_below(&key, None);
-            if self.history.needs_removals() {
+            if self.saving.needs_removals() {
                 self.note_removal(key);
             }
             return Some(state);
         }
         let Entry { key, state, .. } = self.entries.remove(slot);
-        if self.history.needs_removals() {
+        if self.saving.needs_removals() {
             self.note_removal(key);
         }
         Some(state)

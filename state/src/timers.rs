@@ -16,9 +16,8 @@ pub use saved::{SavedTimer, saved_timers};
 use snapshot::Running;
 
 use crate::hash::mix;
-use crate::history::{self, History};
-use crate::removed::Removed;
-use crate::snapshot::SectionWriter;
+use crate::history;
+use crate::saving::Saving;
 use crate::table::{OrderedTable, Slot, Tagged};
 use crate::{Key, KeyGroups, SectionKind};
 
@@ -39,10 +38,7 @@ pub struct TimerQueue<K> {
     epoch: u32,
     /// The snapshot that is being written.
     running: Option<Running>,
-    history: History,
-    removed: Removed<Due>,
-    sections: SectionWriter,
-    removals: SectionWriter,
+    saving: Saving<Due>,
 }
 
 /// When a timer fires, relative to others. The field order is the firing order.
@@ -100,10 +96,7 @@ impl<K: Key> TimerQueue<K> {
             next_sequence: 0,
             epoch: history::FIRST,
             running: None,
-            history: History::default(),
-            removed: Removed::default(),
-            sections: SectionWriter::new(kind),
-            removals: SectionWriter::new(removals_of(kind)),
+            saving: Saving::new((kind, removals_of(kind)), snapshot::REMOVED_AT_LEAST),
         }
     }
 

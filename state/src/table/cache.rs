@@ -16,6 +16,7 @@ use super::snapshot::write_before;
 use super::{Entry, KeyedTable, Slot, Stamp, TableKey, TableState};
 use crate::bug::{self, Bug};
 use crate::database::{Link, SharedBuffer, split_key};
+use crate::saving::Saving;
 use crate::{CodecError, KeyGroups, StateFault, StoreError};
 
 /// What a table knows of the database below it.
@@ -256,7 +257,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             drop(buffer);
             StateFault::from(error).throw();
         }
-        let Self { sections, removals, .. } = self;
+        let Saving { sections, removals, .. } = &mut self.saving;
         for (key, state) in buffer.waiting() {
             let Some((group, space, key)) = split_key(key) else { continue };
             if space != K::SPACE {
@@ -303,7 +304,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// # Panics
     /// As [`entry`](Self::entry).
     pub fn write_back(&mut self, slots: usize) -> bool {
-        let Self { below, entries, running, sections, groups, epoch, .. } = self;
+        let Self { below, entries, running, saving, groups, epoch, .. } = self;
         let Some(cache) = below else { return false };
         // As long as all has room, nothing has to be written.
         if cache.sweep == TAGS || !cache.buffer.lock().may_write_back() {
@@ -317,7 +318,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                 && entry.stamp.is_dirty()
                 && entry.stamp.epoch() < cache.sweeps_before
             {
-                write_before(running.as_ref(), sections, *groups, *epoch, entry);
+                write_before(running.as_ref(), &mut saving.sections, *groups, *epoch, entry);
                 cache.put_at(*epoch, *groups, &entry.key, &entry.state);
                 entry.stamp = entry.stamp.written();
                 budget = budget.saturating_sub(WRITE_COST);
@@ -329,7 +330,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
 
     /// Sees to it that another entry may come.
     pub(super) fn make_room(&mut self) {
-        let Self { below, entries, running, sections, groups, epoch, .. } = self;
+        let Self { below, entries, running, saving, groups, epoch, .. } = self;
         let Some(cache) = below else { return };
         // Where suddenly less has room, the table gets there bit by bit.
         let mut rounds = 0;
@@ -347,7 +348,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             let gone = |entry: Entry<K, S>| {
                 if entry.stamp.is_dirty() {
                     if !bug::is(Bug::EvictedEntryNotWrittenBefore) {
-                        write_before(running.as_ref(), sections, *groups, *epoch, &entry);
+                        write_before(running.as_ref(), &mut saving.sections, *groups, *epoch, &entry);
                     }
                     cache.put_at(*epoch, *groups, &entry.key, &entry.state);
                 }

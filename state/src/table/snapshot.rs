@@ -1,5 +1,7 @@
 //! Writing a table out while it goes on changing.
 
+use std::ops::Range;
+
 use super::ordered::TAGS;
 use super::{Entry, KeyedTable, Slot, Stamp, TableKey, TableState};
 use crate::bug::{self, Bug};
@@ -8,11 +10,11 @@ use crate::history::Additions;
 use crate::snapshot::SectionWriter;
 use crate::{CodecError, KeyGroups, Section, SliceProgress};
 
-/// So many removed keys are told one by one in any case.
-const REMOVED_AT_LEAST: usize = 16 * 1024;
+/// So many removed keys are told one by one in any case, before that costs more than to write everything anew.
+pub(super) const REMOVED_AT_LEAST: usize = 16 * 1024;
 
 /// How far a snapshot is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Running {
     /// All entries with a lower tag are written.
     tag: u64,
@@ -21,7 +23,7 @@ pub(super) struct Running {
     /// Which entries it holds.
     holds: Holds,
     /// The removed keys that are not written yet.
-    removed: (usize, usize),
+    removed: Range<usize>,
 }
 
 /// Which of the entries that were there when it began a snapshot holds.
@@ -73,7 +75,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
 
     /// What the next snapshot could add to; `None` if it has to hold everything.
     pub fn additions(&self) -> Option<Additions> {
-        self.history.additions().filter(|_| self.can_be_added_to())
+        self.saving.additions().filter(|_| self.can_be_added_to())
     }
 
     /// As [`begin_snapshot`](Self::begin_snapshot), of everything if `all` says so: tables that are saved together are saved
@@ -85,11 +87,10 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.abort_snapshot();
         self.epoch += 1;
         self.touched = Stamp::changed(self.epoch);
-        let extent = self.history.begin(checkpoint, self.epoch, all || !self.can_be_added_to());
+        let all = all || !self.can_be_added_to();
+        let (extent, removed) = self.saving.begin(checkpoint, self.epoch, all);
         let since = extent.since;
         let holds = if self.below.is_some() { Holds::DirtySince(since) } else { Holds::ChangedSince(since) };
-        // Until it is complete, the one before it may be added to, and needs those that are gone.
-        let removed = (0, if extent.base.is_some() { self.removed.len() } else { 0 });
         self.running = Some(Running { tag: 0, group: self.owned.start, holds, removed });
         let link = self.begin_link(checkpoint);
         SnapshotBegun { base: extent.base, link }
@@ -101,25 +102,26 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// # Errors
     /// If an entry could not be encoded, now or when it was about to change. The snapshot is over then.
     pub fn snapshot_slice(&mut self, slots: usize) -> Result<SliceProgress, CodecError> {
-        let Some(mut running) = self.running else {
+        let Some(mut running) = self.running.take() else {
             return Ok(SliceProgress::Done);
         };
-        let mut budget = slots.max(1);
-        self.write_removed(&mut running, &mut budget);
+        let (mut budget, groups) = (slots.max(1), self.groups);
+        self.saving.write_removed(&mut running.removed, &mut budget, |removals, key| {
+            removals.write(groups.group_of(key.place()), |out| key.write(out))
+        });
         let tag = if budget == 0 { running.tag } else { self.visit(&running, budget) };
-        if let Err(error) = self.sections.check().and(self.removals.check()) {
+        if let Err(error) = self.saving.check() {
+            self.running = Some(running);
             self.abort_snapshot();
             return Err(error);
         }
         if tag == TAGS {
-            self.running = None;
-            self.sections.close_all();
-            self.removals.close_all();
+            self.saving.close_all();
             return Ok(SliceProgress::Done);
         }
         // The last tag of a group may be the first of the next one, too. Entries that are not spread are of all groups.
         while K::IS_SPREAD && tag > self.span.first_tag(self.groups, running.group + 1) {
-            self.sections.close(running.group);
+            self.saving.sections.close(running.group);
             running.group += 1;
         }
         running.tag = tag;
@@ -130,54 +132,34 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// What the running snapshot has written and nobody has taken yet, and all of it once the snapshot is done.
     /// A group that is still being written may be held back until its section is large enough.
     pub fn take_sections(&mut self) -> Vec<Section> {
-        let mut sections = self.sections.take();
-        sections.extend(self.removals.take());
-        self.history.wrote(sections.iter().map(|section| section.bytes.len() as u64).sum());
-        sections
+        self.saving.take()
     }
 
     /// Gives up the running snapshot, if there is one, and what it has written.
     pub fn abort_snapshot(&mut self) {
-        if self.running.take().is_some() {
-            self.history.give_up();
-        }
-        self.sections.clear();
-        self.removals.clear();
+        self.saving.abort(self.running.take().is_some());
     }
 
     /// Saves changes however many they are, rather than everything when that is cheaper: for tests with little state.
     #[doc(hidden)]
     pub fn always_save_changes(&mut self) {
-        self.history.always_save_changes();
+        self.saving.always_save_changes();
     }
 
     /// The checkpoint is complete: later snapshots may be additions to it.
     pub fn complete(&mut self, checkpoint: u64) {
         self.complete_below(checkpoint);
-        if let Some(epoch) = self.history.complete(checkpoint) {
-            self.removed.forget_before(epoch);
+        if let Some(epoch) = self.saving.complete(checkpoint) {
             self.completed_below(epoch);
         }
     }
 
-    fn write_removed(&mut self, running: &mut Running, budget: &mut usize) {
-        let (next, end) = &mut running.removed;
-        while *next < *end && *budget > 0 {
-            if let Some(key) = self.removed.get(*next) {
-                let group = self.groups.group_of(key.place());
-                let cost = self.removals.write(group, |out| key.write(out));
-                *budget = budget.saturating_sub(1 + cost);
-            }
-            *next += 1;
-        }
-    }
-
     fn visit(&mut self, running: &Running, mut budget: usize) -> u64 {
-        let Self { entries, sections, groups, epoch, below, .. } = self;
+        let Self { entries, saving, groups, epoch, below, .. } = self;
         entries.visit(running.tag, |entry| {
             let cost = match entry {
                 Some(entry) if running.lacks(entry, *epoch) => {
-                    let (cost, bytes) = write(sections, *groups, entry);
+                    let (cost, bytes) = write(&mut saving.sections, *groups, entry);
                     if let Some(cache) = below {
                         cache.measured::<K, S>(bytes);
                     }
@@ -193,21 +175,16 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// Writes an entry that is about to be changed or to go, if the running snapshot still needs it.
     #[inline(never)]
     pub(super) fn before_change(&mut self, slot: Slot) {
-        let Self { entries, sections, groups, epoch, running, .. } = self;
-        write_before(running.as_ref(), sections, *groups, *epoch, entries.at(slot));
+        let Self { entries, saving, groups, epoch, running, .. } = self;
+        write_before(running.as_ref(), &mut saving.sections, *groups, *epoch, entries.at(slot));
     }
 
     pub(super) fn note_removal(&mut self, key: K) {
         if bug::is(Bug::RemovedKeysNotSaved) {
             return;
         }
-        // To tell one by one would cost more than to write everything anew.
-        if self.running.is_none() && self.removed.are_too_many(self.entries.len(), REMOVED_AT_LEAST) {
-            self.history.forget();
-            self.removed.clear();
-            return;
-        }
-        self.removed.push(self.epoch, key);
+        let there = self.entries.len();
+        self.saving.is_gone(self.epoch, key, there, self.running.is_some());
     }
 }
 

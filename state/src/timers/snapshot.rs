@@ -5,15 +5,15 @@
 
 use std::ops::Range;
 
-use super::{Due, Timer, TimerQueue, saved};
+use super::{Timer, TimerQueue, saved};
 use crate::bug::{self, Bug};
-use crate::history::{Additions, Extent};
+use crate::history::Additions;
 use crate::snapshot::SectionWriter;
 use crate::{CodecError, Key, Section, SliceProgress};
 
-/// So many timers that are gone are told one by one in any case: a timer that fires is nothing unusual, and a full snapshot is
-/// one of all keys.
-const REMOVED_AT_LEAST: usize = 1024 * 1024;
+/// So many timers that are gone are told one by one in any case, before that takes too much memory: a timer that fires is
+/// nothing unusual, and a full snapshot is one of all keys, not only of timers.
+pub(super) const REMOVED_AT_LEAST: usize = 1024 * 1024;
 
 /// How far a snapshot is, and what it holds.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Running {
 impl<K: Key> TimerQueue<K> {
     /// What the next snapshot could add to; `None` if it has to hold everything.
     pub fn additions(&self) -> Option<Additions> {
-        self.history.additions()
+        self.saving.additions()
     }
 
     /// Begins a snapshot of the timers as they are now, for this checkpoint; of all of them if `all` says so. One that is still
@@ -44,10 +44,9 @@ impl<K: Key> TimerQueue<K> {
     pub fn begin_snapshot(&mut self, checkpoint: u64, all: bool) -> Option<u64> {
         self.abort_snapshot();
         self.epoch += 1;
-        let Extent { since, base } = self.history.begin(checkpoint, self.epoch, all);
-        let removed = if base.is_some() { 0..self.removed.len() } else { 0..0 };
-        self.running = Some(Running { places: 0..self.places.len(), since, removed });
-        base
+        let (extent, removed) = self.saving.begin(checkpoint, self.epoch, all);
+        self.running = Some(Running { places: 0..self.places.len(), since: extent.since, removed });
+        extent.base
     }
 
     /// Visits up to `timers` places of timers (at least one) and writes those not written yet.
@@ -57,16 +56,15 @@ impl<K: Key> TimerQueue<K> {
     pub fn snapshot_slice(&mut self, timers: usize) -> Result<SliceProgress, CodecError> {
         let Some(mut running) = self.running.take() else { return Ok(SliceProgress::Done) };
         let mut budget = timers.max(1);
-        while budget > 0
-            && let Some(at) = running.removed.next()
-        {
-            let cost = self.removed.get(at).map_or(0, |due| write_removed(&mut self.removals, due));
-            budget = budget.saturating_sub(1 + cost);
-        }
+        self.saving.write_removed(&mut running.removed, &mut budget, |removals, due| {
+            removals.write(due.group, |out| saved::write_removed(due.at, due.sequence, out))
+        });
         while budget > 0 && running.places.start < running.places.end {
             let place = running.places.start;
             let cost = match &self.places[place] {
-                Some(timer) if running.lacks(place, timer, self.epoch) => write(&mut self.sections, timer),
+                Some(timer) if running.lacks(place, timer, self.epoch) => {
+                    write(&mut self.saving.sections, timer)
+                }
                 _ => 0,
             };
             running.places.start += 1;
@@ -74,7 +72,7 @@ impl<K: Key> TimerQueue<K> {
         }
         let is_done = running.removed.is_empty() && running.places.is_empty();
         self.running = Some(running);
-        if let Err(error) = self.sections.check().and(self.removals.check()) {
+        if let Err(error) = self.saving.check() {
             self.abort_snapshot();
             return Err(error);
         }
@@ -82,40 +80,30 @@ impl<K: Key> TimerQueue<K> {
             return Ok(SliceProgress::More);
         }
         self.running = None;
-        self.sections.close_all();
-        self.removals.close_all();
+        self.saving.close_all();
         Ok(SliceProgress::Done)
     }
 
     /// What the running snapshot has written and nobody has taken yet, and all of it once the snapshot is done.
     /// Sections that may still grow are held back until then.
     pub fn take_sections(&mut self) -> Vec<Section> {
-        let mut sections = self.sections.take();
-        sections.extend(self.removals.take());
-        self.history.wrote(sections.iter().map(|section| section.bytes.len() as u64).sum());
-        sections
+        self.saving.take()
     }
 
     /// Gives up the running snapshot, if there is one, and what it has written.
     pub fn abort_snapshot(&mut self) {
-        if self.running.take().is_some() {
-            self.history.give_up();
-        }
-        self.sections.clear();
-        self.removals.clear();
+        self.saving.abort(self.running.take().is_some());
     }
 
     /// The checkpoint is complete: later snapshots may be additions to it.
     pub fn complete(&mut self, checkpoint: u64) {
-        if let Some(epoch) = self.history.complete(checkpoint) {
-            self.removed.forget_before(epoch);
-        }
+        self.saving.complete(checkpoint);
     }
 
     /// Saves changes however many they are, rather than everything when that is cheaper: for tests with few timers.
     #[doc(hidden)]
     pub fn always_save_changes(&mut self) {
-        self.history.always_save_changes();
+        self.saving.always_save_changes();
     }
 
     /// A timer was removed: the running snapshot gets it if it has not got it yet, and the next addition has to tell.
@@ -124,20 +112,14 @@ impl<K: Key> TimerQueue<K> {
             && running.lacks(place as usize, timer, self.epoch)
             && !bug::is(Bug::RemovedTimerNotWrittenBefore)
         {
-            write(&mut self.sections, timer);
+            write(&mut self.saving.sections, timer);
         }
         // No snapshot has one that was registered in this epoch.
-        if timer.epoch == self.epoch || !self.history.needs_removals() || bug::is(Bug::RemovedTimersNotSaved)
-        {
+        if timer.epoch == self.epoch || !self.saving.needs_removals() || bug::is(Bug::RemovedTimersNotSaved) {
             return;
         }
-        // To tell one by one takes too much memory. The next snapshot holds everything then, not only of timers.
-        if self.running.is_none() && self.removed.are_too_many(self.len(), REMOVED_AT_LEAST) {
-            self.history.forget();
-            self.removed.clear();
-            return;
-        }
-        self.removed.push(self.epoch, timer.due);
+        let there = self.len();
+        self.saving.is_gone(self.epoch, timer.due, there, self.running.is_some());
     }
 }
 
@@ -145,8 +127,4 @@ impl<K: Key> TimerQueue<K> {
 fn write<K: Key>(sections: &mut SectionWriter, timer: &Timer<K>) -> usize {
     let Timer { due, key, .. } = timer;
     sections.write(due.group, |out| saved::write(due.at, due.sequence, key, out))
-}
-
-fn write_removed(removals: &mut SectionWriter, due: &Due) -> usize {
-    removals.write(due.group, |out| saved::write_removed(due.at, due.sequence, out))
 }
