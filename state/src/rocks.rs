@@ -13,9 +13,8 @@ use std::sync::{Arc, OnceLock};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Error,
-    ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch,
-    WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, Error, ErrorKind,
+    IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
 use crate::StoreError;
@@ -64,14 +63,14 @@ impl RocksDb {
         Self::default()
     }
 
-    /// How much memory an operator instance may use for its state, in bytes: half of it for keys and states as they are,
-    /// a quarter for blocks of the database and a quarter for what is written to it. At least 1 MiB. While what is kept as it is
-    /// grows to its full size, it takes half as much again.
+    /// How much memory an operator instance may use for its state, in bytes. Seven sixteenths are for keys and states as they
+    /// are, three for blocks of the database, three for what is written to it, and three are left to snapshots, to compactions
+    /// and to what the allocator keeps. At least 1 MiB.
     pub fn memory_bytes(self, bytes: usize) -> Self {
         Self { memory_bytes: bytes.max(1024 * 1024), ..self }
     }
 
-    /// How many keys and states are kept in memory as they are, instead of as many as have room in half of
+    /// How many keys and states are kept in memory as they are, instead of as many as have room in their part of
     /// [`memory_bytes`](Self::memory_bytes). Where keys have collections, half of these are for pages of them.
     pub fn cache_entries(self, entries: usize) -> Self {
         Self { cache_entries: Some(entries), ..self }
@@ -96,31 +95,32 @@ impl RocksDb {
 
     /// The entries that fit, if each takes so many bytes.
     pub(crate) fn limit(&self, entry_bytes: usize) -> usize {
-        self.cache_entries.unwrap_or(self.memory_bytes / 2 / entry_bytes.max(1)).max(1)
+        self.cache_entries.unwrap_or(self.memory_bytes / 16 * 7 / entry_bytes.max(1)).max(1)
     }
 
     fn options(&self) -> Options {
         let mut blocks = BlockBasedOptions::default();
-        // The memory of indexes and filters is part of the budget, so they live in the block cache. In one piece, those of
-        // a file are larger than a shard of the cache, and would be read and checked anew by each lookup.
-        blocks.set_block_cache(&Cache::new_lru_cache(self.memory_bytes / 4));
+        // The memory of indexes and filters is part of the budget, so they live in the block cache: in pieces, so that of a
+        // state with more of them than have room some stay. Each lookup looks for several pieces. So they are not small, this
+        // cache is one without locks, and those of files that were just flushed, which each lookup asks, need not be looked for.
+        blocks.set_block_cache(&Cache::new_hyper_clock_cache(self.memory_bytes / 16 * 3, 0));
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
         blocks.set_partition_filters(true);
-        blocks.set_metadata_block_size(4096);
+        blocks.set_metadata_block_size(64 * 1024);
         blocks.set_pin_top_level_index_and_filter(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
         // States are looked up one by one, and often there is none: a filter spares the read in 99 of 100 files.
         blocks.set_bloom_filter(10.0, false);
-        // A lookup ends in a hash table within its block instead of a binary search.
-        blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
-        blocks.set_data_block_hash_ratio(0.75);
+        // Of a block one state is wanted: the rest is read, checked and unpacked for nothing.
+        blocks.set_block_size(2 * 1024);
         blocks.set_format_version(6);
 
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
         options.create_if_missing(true);
         // Two buffers: one is filled while the other goes to disk.
-        options.set_write_buffer_size((self.memory_bytes / 8).max(64 * 1024));
+        options.set_write_buffer_size((self.memory_bytes / 32 * 3).max(64 * 1024));
         options.set_max_write_buffer_number(2);
         // A key that was just evicted may be wanted again: most lookups that find nothing in a buffer end at its filter.
         options.set_memtable_prefix_bloom_ratio(0.05);

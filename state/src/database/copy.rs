@@ -1,12 +1,12 @@
 //! The copy of a database that is part of a snapshot: which files, and how they get there and back.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::part::{checked, failed, read_verified};
 use crate::{Objects, PartFile, StoreError};
@@ -70,12 +70,8 @@ impl DatabaseCopy {
                 continue;
             }
             let from = folder.join(&name);
-            let bytes = fs::read(&from).map_err(failed(&from, "read"))?;
-            let file = PartFile {
-                path: format!("{prefix}.{name}"),
-                len: bytes.len() as u64,
-                checksum: xxh3_64(&bytes),
-            };
+            let (len, checksum) = measure(&from).map_err(failed(&from, "read"))?;
+            let file = PartFile { path: format!("{prefix}.{name}"), len, checksum };
             let name_there = checked(&file.path)?;
             objects.import(&from, name_there).map_err(failed(&objects.location(name_there), "write"))?;
             files.push(DatabaseFile { name, file });
@@ -108,6 +104,26 @@ impl DatabaseCopy {
     }
 }
 
+/// The length and the xxh3 of a file, which may be large: not all of it is in memory at a time.
+fn measure(path: &Path) -> io::Result<(u64, u64)> {
+    let (mut file, mut checksum, mut len) = (File::open(path)?, Xxh3::new(), 0);
+    let mut bytes = vec![0; READ_AT_ONCE];
+    loop {
+        match file.read(&mut bytes) {
+            Ok(0) => return Ok((len, checksum.digest())),
+            Ok(read) => {
+                checksum.update(&bytes[..read]);
+                len += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// So many bytes of a file are read at once.
+const READ_AT_ONCE: usize = 256 * 1024;
+
 /// Removes a folder of the local disk, if it is there.
 ///
 /// # Errors
@@ -116,5 +132,23 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(folder, "remove")(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xxhash_rust::xxh3::xxh3_64;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_read_in_several_steps_has_the_checksum_of_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for len in [0, 1, READ_AT_ONCE, 2 * READ_AT_ONCE + 7] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(measure(&path).unwrap(), (len as u64, xxh3_64(&bytes)));
+        }
     }
 }

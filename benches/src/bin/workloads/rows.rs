@@ -91,7 +91,7 @@ pub(crate) fn find(name: &str) -> Option<Row> {
         "SUPERVISED" => row(40_000_000, supervised::supervised).every(60_000),
         "S1" => row(1, exchange::s1),
         "STALL" => row(400_000_000, stall::stall).every(500),
-        "OUTGROWN" => row(40_000_000, outgrown::outgrown).in_rocksdb(),
+        "OUTGROWN" => row(36_000_000, outgrown::outgrown).in_rocksdb().every(10_000),
         "TENTH" => row(200_000_000, tenth::tenth),
         "TENTH-ROCKSDB" => row(200_000_000, tenth::tenth).in_rocksdb(),
         // So many that there are some checkpoints after all keys are there.
