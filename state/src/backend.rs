@@ -174,6 +174,14 @@ impl OpenBackend {
         &self.expiry
     }
 
+    /// All tables that begin with something have been made. What they read it from can go.
+    pub(crate) fn has_been_read(&mut self) {
+        #[cfg(feature = "rocksdb")]
+        if matches!(self.below, Some(Below::ToRead(_))) {
+            self.below = None;
+        }
+    }
+
     /// Tells how many tables there are entries in.
     pub fn shared_by(&self, tables: usize) {
         self.sharers.store(tables, Ordering::Relaxed);

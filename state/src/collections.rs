@@ -98,6 +98,13 @@ impl<K: Key> Collections<K> {
         }
     }
 
+    /// Whether there is something in what was saved. The table of states has to leave room for it then, by
+    /// [`OpenBackend::shared_by`].
+    pub fn are_in(saved: &[SavedInstance]) -> bool {
+        let mut sections = saved.iter().flat_map(|saved| &saved.sections);
+        sections.any(|section| section.kind == SectionKind::CollectionNames && section.entries > 0)
+    }
+
     /// Begins with what was saved, over what is below this instance.
     ///
     /// # Errors
@@ -111,9 +118,7 @@ impl<K: Key> Collections<K> {
         // Where nothing has a name, there is nothing to be found.
         self.table = if self.names.is_empty() { backend.fresh_table() } else { backend.table()? };
         self.backend = backend;
-        if !self.names.is_empty() {
-            self.backend.shared_by(2);
-        }
+        self.backend.has_been_read();
         Ok(self.table.restore_saved(saved)?)
     }
 

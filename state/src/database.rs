@@ -62,6 +62,9 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
     fn worth_a_write(&self) -> usize {
         WRITE_AT
     }
+
+    /// So many bytes may wait while a copy is being made, before whoever has more has to wait, too.
+    fn waiting_bytes_max(&self) -> usize;
 }
 
 /// Changes that are gathered before they are written, because each write costs something, and because the database must
@@ -70,7 +73,7 @@ pub(crate) trait Database: Send + Sync + fmt::Debug {
 pub(crate) struct WriteBuffer {
     database: Arc<dyn Database>,
     waiting: Changes,
-    /// Of keys and states that wait.
+    /// That the changes take which wait.
     bytes: usize,
     latch: Arc<Latch>,
     copies: u64,
@@ -98,8 +101,8 @@ struct Making {
 /// Changes that are worth a write.
 pub(crate) const WRITE_AT: usize = 512;
 
-/// What may wait while a copy is being made, before whoever has more has to wait, too.
-const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a change takes besides its key and its state: two allocations and its place among the others.
+const CHANGE_BYTES: usize = 96;
 
 impl WriteBuffer {
     /// Over a database that was opened from this copy.
@@ -145,14 +148,14 @@ impl WriteBuffer {
 
     /// Changes what a key has.
     pub(crate) fn put(&mut self, key: &[u8], state: Option<Vec<u8>>) -> Result<(), StoreError> {
-        self.bytes += key.len() + state.as_ref().map_or(0, Vec::len);
+        self.bytes += key.len() + state.as_ref().map_or(0, Vec::len) + CHANGE_BYTES;
         self.has_nothing = false;
         self.spilled |= state.is_some();
         self.waiting.insert(key.to_vec(), state);
         if self.waiting.len() < self.database.worth_a_write() {
             return Ok(());
         }
-        if self.bytes >= WAITING_BYTES_MAX {
+        if self.bytes >= self.database.waiting_bytes_max() {
             self.latch.wait();
         }
         self.flush()
@@ -276,8 +279,9 @@ impl Link {
         // The database may change from here on: what was copied does not.
         drop(self);
         let stored = DatabaseCopy::store(objects, prefix, &folder, &before);
-        remove_folder(&folder)?;
+        let removed = remove_folder(&folder);
         let stored = stored?;
+        removed?;
         *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored.clone());
         Ok(stored)
     }

@@ -129,10 +129,11 @@ impl History {
         self.always_changes = true;
     }
 
-    /// Whether a later snapshot may have to tell which keys are gone.
+    /// Whether a later snapshot may have to tell which keys are gone. `adds` is whether it could be an addition to the newest
+    /// complete one; to one that is not complete yet it may be in any case.
     #[inline]
-    pub(crate) fn needs_removals(&self) -> bool {
-        self.begun.is_some() || self.base.is_some()
+    pub(crate) fn needs_removals(&self, adds: bool) -> bool {
+        self.begun.is_some() || (adds && self.base.is_some())
     }
 }
 

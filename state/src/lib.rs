@@ -1,7 +1,7 @@
 //! What a stream processor remembers, and how that survives a crash.
 //!
-//! This crate holds keyed state and timers in memory, writes them out in slices while the data path goes
-//! on, and keeps the resulting checkpoints in a folder in which either all of a checkpoint exists or none
+//! This crate holds keyed state, in memory or over RocksDB, and timers, writes them out in slices while the data
+//! path goes on, and keeps the resulting checkpoints in a store in which either all of a checkpoint exists or none
 //! of it. It knows nothing of actors, of time or of topologies: whoever owns a table decides when a snapshot
 //! begins, and the caller makes every id.
 //!
@@ -9,6 +9,8 @@
 //! |---|---|
 //! | which instance owns a key | [`hash_key`], [`KeyGroups`] |
 //! | state and timers of the keys | [`KeyedTable`], [`TimerQueue`] |
+//! | what a key has besides its state | [`Collections`] |
+//! | in memory, or more than fits there | [`StateBackend`], `RocksDb` |
 //! | state without keys | [`SavedState`], [`deal`] |
 //! | how values become bytes | [`encode`], [`decode`], [`Section`] |
 //! | files | [`PartWriter`], [`read_part`], [`Manifest`], [`CheckpointStore`] |

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, Error, ErrorKind,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, Error, ErrorKind,
     IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
@@ -65,7 +65,10 @@ impl RocksDb {
 
     /// How much memory an operator instance may use for its state, in bytes. Seven sixteenths are for keys and states as they
     /// are, three for blocks of the database, three for what is written to it, and three are left to snapshots, to compactions
-    /// and to what the allocator keeps. At least 1 MiB.
+    /// and to what the allocator keeps. How much a state takes is known from how long it is when it is encoded. At least 1 MiB.
+    ///
+    /// While the room for keys and states grows to its full size, half as much again is in use. Timers are in memory and are not
+    /// counted.
     pub fn memory_bytes(self, bytes: usize) -> Self {
         Self { memory_bytes: bytes.max(1024 * 1024), ..self }
     }
@@ -114,20 +117,22 @@ impl RocksDb {
         blocks.set_bloom_filter(10.0, false);
         // Of a block one state is wanted: the rest is read, checked and unpacked for nothing.
         blocks.set_block_size(2 * 1024);
+        // The checksum of a block says also which file it is of.
         blocks.set_format_version(6);
 
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
         options.create_if_missing(true);
         // Two buffers: one is filled while the other goes to disk.
-        options.set_write_buffer_size((self.memory_bytes / 32 * 3).max(64 * 1024));
+        options.set_write_buffer_size(self.memory_bytes / 32 * 3);
         options.set_max_write_buffer_number(2);
         // A key that was just evicted may be wanted again: most lookups that find nothing in a buffer end at its filter.
         options.set_memtable_prefix_bloom_ratio(0.05);
         options.set_memtable_whole_key_filtering(true);
-        // Files that a snapshot has need not be stored again: smaller ones survive compactions more often.
-        options.set_target_file_size_base(16 * 1024 * 1024);
+        options.set_target_file_size_base(FILE_BYTES);
+        // Nine tenths are in the lowest level however much there is, so that little is there twice.
         options.set_level_compaction_dynamic_level_bytes(true);
+        // Numbers and short texts take half the space. Each lookup unpacks a block, which this does fastest.
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_bottommost_compression_type(DBCompressionType::Lz4);
         // What is flushed is rewritten soon: compressing it costs more than it saves.
@@ -140,6 +145,7 @@ impl RocksDb {
             DBCompressionType::Lz4,
             DBCompressionType::Lz4,
         ]);
+        // One flush and one compaction: the processors are for the records.
         options.set_max_background_jobs(2);
         options.set_disable_auto_compactions(!self.compacts);
         // Dirty pages go to disk bit by bit, not all at the next sync.
@@ -169,6 +175,7 @@ pub(crate) struct RocksDatabase {
     options: Options,
     write: WriteOptions,
     worth_a_write: usize,
+    waiting_bytes_max: usize,
     path: PathBuf,
     // Dropped after the database is closed.
     folder: ScratchFolder,
@@ -203,6 +210,8 @@ impl RocksDatabase {
             write,
             // In a simulation there are few changes, and much is to happen between two writes.
             worth_a_write: if config.compacts { WRITE_AT } else { 2 },
+            // In a simulation the thread that would wait is the one that makes the copy.
+            waiting_bytes_max: if config.compacts { config.memory_bytes / 16 } else { usize::MAX },
             path: folder.path().join("db"),
             folder,
         };
@@ -259,32 +268,43 @@ impl RocksDatabase {
 
     /// Adds what a copy has for these groups, sorted as it is.
     fn merge(&self, owned: &Range<u16>, copy: &Path) -> Result<(), StoreError> {
-        let refused = |error| refused(copy, "read", error);
-        let other = DB::open_for_read_only(&self.options, copy, false).map_err(refused)?;
+        let unreadable = |error| refused(copy, "read", error);
+        let other = DB::open_for_read_only(&self.options, copy, false).map_err(unreadable)?;
         let mut iterator = other.raw_iterator_opt(range_options(owned));
         iterator.seek_to_first();
-        let path = self.folder.path().join("merged.sst");
+        let mut paths = Vec::new();
+        while iterator.valid() {
+            let path = self.folder.path().join(format!("merged-{}.sst", paths.len()));
+            self.write_file(&path, &mut iterator)?;
+            paths.push(path);
+        }
+        iterator.status().map_err(unreadable)?;
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let mut how = IngestExternalFileOptions::default();
+        how.set_move_files(true);
+        self.db()?.ingest_external_file_opts(&how, paths).map_err(self.refused("write"))
+    }
+
+    /// Writes a file of what the iterator comes to next.
+    fn write_file(&self, path: &Path, iterator: &mut DBRawIterator<'_>) -> Result<(), StoreError> {
+        let refused = |error| refused(path, "write", error);
         let mut writer = SstFileWriter::create(&self.options);
-        writer.open(&path).map_err(refused)?;
-        let mut any = false;
-        while let Some((key, value)) = iterator.item() {
+        writer.open(path).map_err(refused)?;
+        while writer.file_size() < FILE_BYTES
+            && let Some((key, value)) = iterator.item()
+        {
             writer.put(key, value).map_err(refused)?;
-            any = true;
             iterator.next();
         }
-        iterator.status().map_err(refused)?;
-        if any {
-            writer.finish().map_err(refused)?;
-            let mut how = IngestExternalFileOptions::default();
-            how.set_move_files(true);
-            self.db()?.ingest_external_file_opts(&how, vec![path]).map_err(self.refused("write"))?;
-        } else {
-            drop(writer);
-            let _ = fs::remove_file(path);
-        }
-        Ok(())
+        writer.finish().map_err(refused)
     }
 }
+
+/// How large the database's files become. Those that a snapshot has need not be stored again: smaller ones survive compactions
+/// more often.
+const FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 fn range_options(owned: &Range<u16>) -> ReadOptions {
     let (from, to) = bounds(owned);
@@ -344,6 +364,10 @@ impl Database for RocksDatabase {
 
     fn worth_a_write(&self) -> usize {
         self.worth_a_write
+    }
+
+    fn waiting_bytes_max(&self) -> usize {
+        self.waiting_bytes_max
     }
 }
 

@@ -103,10 +103,15 @@ impl<R> Saving<R> {
         self.history.always_save_changes();
     }
 
-    /// Whether a later snapshot may have to tell what is gone.
+    /// Whether a later snapshot may have to tell what is gone; `adds` is whether it could be an addition if it began now.
     #[inline]
-    pub(crate) fn needs_removals(&self) -> bool {
-        self.history.needs_removals()
+    pub(crate) fn needs_removals(&self, adds: bool) -> bool {
+        self.history.needs_removals(adds)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn removals_remembered(&self) -> usize {
+        self.removed.len()
     }
 
     /// Something went in this epoch, and a later snapshot has to tell. If more have gone than are `there`, it is to hold

@@ -8,6 +8,7 @@
 mod cache;
 mod entry;
 mod expire;
+mod gauge;
 mod ordered;
 mod peek;
 mod restore;
@@ -228,13 +229,13 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         if self.below.is_some() {
             let Entry { key, state, .. } = self.entries.remove_in_place(slot);
             self.put_below(&key, None);
-            if self.saving.needs_removals() {
+            if self.saving.needs_removals(self.can_be_added_to()) {
                 self.note_removal(key);
             }
             return Some(state);
         }
         let Entry { key, state, .. } = self.entries.remove(slot);
-        if self.saving.needs_removals() {
+        if self.saving.needs_removals(true) {
             self.note_removal(key);
         }
         Some(state)

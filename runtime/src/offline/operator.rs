@@ -13,8 +13,9 @@ use crate::offline::parts::Parts;
 use crate::offline::reader::section_kind;
 use crate::offline::{codec_error, store_error};
 
-/// Writes the keys of one operator into a savepoint, in any order, as they come: no more than some megabytes of them are in
-/// memory at a time. See [`SavepointWriter::operator`].
+/// Writes the keys of one operator into a savepoint, in any order, as they come. Of those that are to be in memory no more than
+/// some megabytes are here at a time; where they are to be in RocksDB, each instance that there will be has its budget of memory
+/// here, too. See [`SavepointWriter::operator`].
 #[derive(Debug)]
 pub struct OperatorWriter<'w, K, S> {
     writer: &'w mut SavepointWriter,

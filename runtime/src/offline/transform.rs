@@ -18,6 +18,9 @@ impl SavepointWriter {
     /// operator stays as it is: timers, also of keys without a state, how far event time has come, records that wait. Returns
     /// how many keys have a state.
     ///
+    /// The states are written as they are in memory, whichever backend the operator has: an instance that begins with them reads
+    /// its share of them at once.
+    ///
     /// # Errors
     /// If the snapshot that is changed has no such operator, it has been changed already, its keys or states are of other
     /// types, `change` fails, or a disk refuses.

@@ -74,6 +74,10 @@ impl Database for MapDatabase {
         Ok(())
     }
 
+    fn waiting_bytes_max(&self) -> usize {
+        usize::MAX
+    }
+
     fn scratch(&self) -> &Path {
         Path::new("scratch")
     }

@@ -107,7 +107,9 @@ fn visit(
             let path = place.objects.location(part.file.as_ref().map_or("", |file| &file.path));
             StoreError::Codec { path, source }
         })?;
-        let more = match &saved.database {
+        // One that was never given anything has no files to be opened.
+        let database = saved.database.as_ref().filter(|database| !database.copy.files.is_empty());
+        let more = match database {
             None => rest(changes, visit),
             Some(database) => {
                 let scratch = scratch.join(format!("instance-{}", part.instance));

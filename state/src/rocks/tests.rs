@@ -121,3 +121,38 @@ fn a_compaction_leaves_out_what_has_expired() {
     expiry.set_now(150);
     assert_eq!(there(), (51..100).collect::<Vec<u8>>());
 }
+
+#[test]
+fn what_is_added_from_a_large_copy_comes_in_files_of_the_usual_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = RocksDb::new();
+    let open = |name: &str, owned: Range<u16>, copies| {
+        RocksDatabase::open(ScratchFolder::take(&folder.path().join(name)).unwrap(), &config, &owned, copies)
+    };
+    let copy = |name: &str, group: u8, states: u8| {
+        let database = open(name, 0..5, vec![]).unwrap();
+        let changes = (0..states).map(|number| (vec![0, group, 0, number], Some(incompressible(number))));
+        database.write(&changes.collect()).unwrap();
+        let copy = folder.path().join(format!("copy-{name}"));
+        database.copy_to(&copy).unwrap();
+        copy
+    };
+    let merged = open("merged", 0..5, vec![copy("small", 1, 1), copy("large", 3, 80)]).unwrap();
+    let mut there = 0;
+    let visited = merged.scan(&(3..4), &mut |key, state| {
+        assert_eq!((key, state), (&[0, 3, 0, there][..], &incompressible(there)[..]));
+        there += 1;
+        true
+    });
+    visited.unwrap();
+    assert_eq!(there, 80);
+    let files =
+        std::fs::read_dir(&merged.path).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    let largest = files.max().unwrap();
+    assert!(largest < FILE_BYTES + FILE_BYTES / 4, "{largest}");
+}
+
+/// Half a megabyte that LZ4 cannot make shorter, another for each number.
+fn incompressible(number: u8) -> Vec<u8> {
+    (0..65_536_u64).flat_map(|at| hash_key(&(u64::from(number) << 32 | at)).to_le_bytes()).collect()
+}

@@ -11,6 +11,7 @@
 //! over the database. Then each snapshot holds all that the database lacks; so that this is little, what has not changed for a
 //! whole snapshot is written to the database even if it stays, a little at a time.
 
+use super::gauge::Gauge;
 use super::ordered::TAGS;
 use super::snapshot::write_before;
 use super::{Entry, KeyedTable, Slot, Stamp, TableKey, TableState};
@@ -23,14 +24,8 @@ use crate::{CodecError, KeyGroups, StateFault, StoreError};
 #[derive(Debug)]
 pub(super) struct Cache {
     buffer: SharedBuffer,
-    /// The most entries in memory, if one takes so many bytes.
-    limit_for: LimitFor,
-    /// What an entry takes in the table itself.
-    entry_bytes: usize,
-    /// The most entries in memory, as far as is known of their size.
-    limit: usize,
-    /// How long entries are when they are encoded, which is taken for what they have outside of the table.
-    encoded: Mean,
+    /// How many entries have room in memory.
+    pub(super) gauge: Gauge,
     /// Where the hand is that looks for entries that may go.
     hand: u64,
     /// How often it has been round.
@@ -51,35 +46,6 @@ pub(super) struct Cache {
     key: Vec<u8>,
 }
 
-struct LimitFor(Box<dyn Fn(usize) -> usize + Send>);
-
-impl std::fmt::Debug for LimitFor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LimitFor")
-    }
-}
-
-/// A mean of numbers, of which the latest count most.
-#[derive(Debug, Default)]
-struct Mean {
-    sum: usize,
-    count: usize,
-}
-
-impl Mean {
-    fn add(&mut self, number: usize) {
-        if self.count >= 1 << 16 {
-            (self.sum, self.count) = (self.sum / 2, self.count / 2);
-        }
-        self.sum += number;
-        self.count += 1;
-    }
-
-    fn get(&self) -> usize {
-        self.sum / self.count.max(1)
-    }
-}
-
 /// Slots that the hand looks at before the next entry is inserted.
 const HAND_SLOTS: usize = 256;
 
@@ -92,22 +58,15 @@ const ROUNDS_AT_MOST: usize = 64;
 /// 2^32 times the golden section: multiples of it are spread evenly (Knuth, The Art of Computer Programming, 6.4).
 const SPREAD: u32 = 0x9E37_79B1;
 
-/// Entries are written and loaded so often before it is asked anew how many have room.
-const LIMIT_AFTER: usize = 4096;
-
 impl Cache {
     pub(super) fn new(
         buffer: SharedBuffer,
         limit_for: Box<dyn Fn(usize) -> usize + Send>,
         entry_bytes: usize,
     ) -> Self {
-        let limit = limit_for(entry_bytes).max(1);
         Self {
             buffer,
-            limit_for: LimitFor(limit_for),
-            entry_bytes,
-            limit,
-            encoded: Mean::default(),
+            gauge: Gauge::new(limit_for, entry_bytes),
             hand: 0,
             rounds: 0,
             sweep: TAGS,
@@ -121,7 +80,7 @@ impl Cache {
     }
 
     pub(super) fn limit(&self) -> usize {
-        self.limit
+        self.gauge.limit()
     }
 
     /// The table is about to be filled with so many keys; with none: it has been.
@@ -133,14 +92,14 @@ impl Cache {
     /// evenly spread.
     pub(super) fn keeps(&self, tag: u32) -> bool {
         // A little room is left, as they are never spread quite evenly.
-        let room = self.limit - self.limit / 16;
+        let room = self.limit() - self.limit() / 16;
         let share = u64::from(tag.wrapping_mul(SPREAD)) * self.filling as u64;
         self.has_room_for_all() || (share >> 32) < room as u64
     }
 
     /// Whether all of what the table is filled with may be in memory.
     pub(super) fn has_room_for_all(&self) -> bool {
-        self.filling <= self.limit
+        self.filling <= self.limit()
     }
 
     /// Gives the database one that is not to be in memory.
@@ -189,18 +148,6 @@ impl Cache {
     pub(super) fn stored(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
         self.buffer.lock().get(key, found)
     }
-
-    /// So long was an entry when it was encoded.
-    pub(super) fn measured<K, S>(&mut self, bytes: usize) {
-        // A number or a struct of numbers has all that it has in the table.
-        let outside = std::mem::needs_drop::<K>() || std::mem::needs_drop::<S>();
-        self.encoded.add(if outside { bytes } else { 0 });
-        if self.encoded.count.is_multiple_of(LIMIT_AFTER) {
-            let limit = (self.limit_for.0)(self.entry_bytes + self.encoded.get());
-            // What the table was made for it cannot exceed.
-            self.limit = limit.clamp(1, (self.limit_for.0)(self.entry_bytes).max(1));
-        }
-    }
 }
 
 /// A key as the database has it: its group, so that groups lie together, its table, and its encoding.
@@ -218,7 +165,7 @@ pub(crate) fn database_key<K: TableKey>(
 impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// Brings a key that is not in memory there, if the database has it.
     pub(super) fn load(&mut self, tag: u32, key: &K) -> Option<Slot> {
-        self.make_room();
+        self.make_room(1);
         let cache = self.below.as_mut()?;
         let mut state: Option<Result<S, CodecError>> = None;
         let mut bytes_read = 0;
@@ -227,7 +174,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             state = Some(S::read(&mut bytes));
         });
         let state = state?.unwrap_or_else(|error| StateFault::from(error).throw());
-        cache.measured::<K, S>(cache.key.len() + bytes_read);
+        cache.gauge.measured::<K, S>(cache.key.len() + bytes_read);
         Some(self.entries.insert(Entry { key: key.clone(), state, stamp: Stamp::loaded(), tag }))
     }
 
@@ -275,8 +222,11 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                 }),
             };
         }
-        cache.sweep = 0;
-        cache.sweeps_before = self.epoch - 1;
+        // One that has begun goes on until it is over: else what it comes to last would never be written.
+        if cache.sweep == TAGS || cache.sweep == 0 {
+            cache.sweep = 0;
+            cache.sweeps_before = self.epoch - 1;
+        }
         buffer.link(checkpoint)
     }
 
@@ -298,12 +248,14 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         }
     }
 
-    /// Writes to the database what has not changed for a while, looking at up to `slots` slots. Returns whether there is
-    /// more to look at. To be called between batches.
+    /// Sees to it that what is in memory has room there, and writes to the database what has not changed for a while, looking
+    /// at up to `slots` slots. Returns whether there is more to look at. To be called between batches.
     ///
     /// # Panics
     /// As [`entry`](Self::entry).
     pub fn write_back(&mut self, slots: usize) -> bool {
+        self.gauge();
+        self.make_room(0);
         let Self { below, entries, running, saving, groups, epoch, .. } = self;
         let Some(cache) = below else { return false };
         // As long as all has room, nothing has to be written.
@@ -328,13 +280,13 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         cache.sweep < TAGS
     }
 
-    /// Sees to it that another entry may come.
-    pub(super) fn make_room(&mut self) {
+    /// Sees to it that so many entries may come.
+    pub(super) fn make_room(&mut self, more: usize) {
         let Self { below, entries, running, saving, groups, epoch, .. } = self;
         let Some(cache) = below else { return };
         // Where suddenly less has room, the table gets there bit by bit.
         let mut rounds = 0;
-        while entries.len() >= cache.limit && rounds < ROUNDS_AT_MOST {
+        while entries.len() + more > cache.limit() && rounds < ROUNDS_AT_MOST {
             rounds += 1;
             let (hand, class) = (cache.hand, cache.rounds % CLASSES);
             let may_go = |entry: &mut Entry<K, S>| {
@@ -371,7 +323,7 @@ impl Cache {
         let mut encoded = Vec::new();
         let put = database_key(groups, key, &mut self.key)
             .and_then(|()| state.map_or(Ok(()), |state| state.write(&mut encoded)));
-        self.measured::<K, S>(self.key.len() + encoded.len());
+        self.gauge.measured::<K, S>(self.key.len() + encoded.len());
         let put = put
             .map_err(StateFault::from)
             .and_then(|()| Ok(self.buffer.lock().put(&self.key, state.is_some().then_some(encoded))?));

@@ -1,6 +1,7 @@
 //! Filling a table with what snapshots have.
 
 use std::any::type_name;
+use std::iter;
 
 use super::cache::Cache;
 use super::{Entry, KeyedTable, Stamp, TableKey, TableState};
@@ -18,6 +19,12 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             let of_kind = layer.iter().filter(|section| section.kind == K::KINDS.0);
             of_kind.filter(is_mine).map(|section| section.entries as usize).sum::<usize>()
         };
+        if let Some(cache) = &mut self.below {
+            let layers = saved.iter().flat_map(|saved| iter::once(&saved.sections).chain(&saved.changes));
+            for section in layers.flatten().filter(|section| section.kind == K::KINDS.0) {
+                cache.gauge.measured_many::<K, S>(section.entries as usize, section.bytes.len());
+            }
+        }
         // What the databases had may be there already.
         let all = self.filled() + saved.iter().map(|saved| count(&saved.sections)).sum::<usize>();
         self.prepare_for(all);
@@ -179,7 +186,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             cache.fill(self.epoch, self.groups, &key, &state);
             return;
         }
-        self.make_room();
+        self.make_room(1);
         // A database does not have it.
         self.entries.insert(Entry { key, state, stamp: self.touched, tag });
     }

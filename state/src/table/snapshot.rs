@@ -161,7 +161,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                 Some(entry) if running.lacks(entry, *epoch) => {
                     let (cost, bytes) = write(&mut saving.sections, *groups, entry);
                     if let Some(cache) = below {
-                        cache.measured::<K, S>(bytes);
+                        cache.gauge.measured::<K, S>(bytes);
                     }
                     cost
                 }

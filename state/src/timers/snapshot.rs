@@ -115,7 +115,10 @@ impl<K: Key> TimerQueue<K> {
             write(&mut self.saving.sections, timer);
         }
         // No snapshot has one that was registered in this epoch.
-        if timer.epoch == self.epoch || !self.saving.needs_removals() || bug::is(Bug::RemovedTimersNotSaved) {
+        if timer.epoch == self.epoch
+            || !self.saving.needs_removals(true)
+            || bug::is(Bug::RemovedTimersNotSaved)
+        {
             return;
         }
         let there = self.len();

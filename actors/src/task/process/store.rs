@@ -236,6 +236,9 @@ where
         let StateSetup { backend, scratch, always_save_changes } = &env.state;
         let below = backend.open(self.groups, owned, scratch, &databases);
         let below = below.map_err(|error| Failure::store(&error))?;
+        if Collections::<P::Key>::are_in(&restored.instances) {
+            below.shared_by(2);
+        }
         self.table = below.table().map_err(|error| Failure::store(&error))?;
         self.life.begin(below.expiry());
         if *always_save_changes {

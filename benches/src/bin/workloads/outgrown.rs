@@ -17,13 +17,13 @@ const PARTS: u64 = 8;
 /// All keys once, so that each has a state, then all of them at random, in eight parts. The figures are the rate of the
 /// beginning and of each part; with more than one instance those of the last one to begin.
 pub(crate) fn outgrown(setup: Setup) -> watershed::Result<Measured> {
-    let pairs = Generator::bounded(setup.records.max(KEYS), |i| {
-        if i < KEYS { (i, value(i)) } else { (key::<KEYS>(i), value(i)) }
-    });
+    let records = setup.records.max(KEYS);
+    let pairs =
+        Generator::bounded(records, |i| if i < KEYS { (i, value(i)) } else { (key::<KEYS>(i), value(i)) });
     let (topology, sums) = running_sums(pairs.splits(setup.parallelism));
     let rates = Arc::new(Mutex::new(Figures::new()));
     let instances = setup.parallelism as u64;
-    let (load, part) = (KEYS / instances, setup.records.saturating_sub(KEYS) / instances / PARTS);
+    let (load, part) = (KEYS / instances, (records - KEYS) / instances / PARTS);
     let noted = Arc::clone(&rates);
     sums.for_each_instance(move |_| {
         let (noted, mut seen, mut stopwatch) = (Arc::clone(&noted), 0, Stopwatch::start());
@@ -42,7 +42,7 @@ pub(crate) fn outgrown(setup: Setup) -> watershed::Result<Measured> {
         }
     });
     let outcome = topology.run(setup.config)?;
-    let mut measured = Measured::new(setup.records, 0, &outcome);
+    let mut measured = Measured::new(records, 0, &outcome);
     measured.figures.append(&mut rates.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(measured)
 }

@@ -69,6 +69,9 @@ impl Database for Refusing {
     fn scratch(&self) -> &Path {
         Path::new("db")
     }
+    fn waiting_bytes_max(&self) -> usize {
+        usize::MAX
+    }
 }
 
 #[test]
@@ -145,4 +148,81 @@ fn those_that_go_leave_the_others_spread_evenly() {
     assert!((99_000..=100_000).contains(&table.len()), "{}", table.len());
     // Of 160,000 slots five in eight are occupied.
     assert!(longest < 400, "{longest}");
+}
+
+/// A table of long states that may take so many bytes.
+fn within(bytes: usize) -> KeyedTable<u32, Vec<u8>> {
+    let buffer = SharedBuffer::new(WriteBuffer::new(Arc::<MapDatabase>::default(), DatabaseCopy::default()));
+    KeyedTable::over(groups(4), 0..4, buffer, move |entry| bytes / entry)
+}
+
+fn bytes_of(table: &KeyedTable<u32, Vec<u8>>) -> usize {
+    table.iter().map(|(_, state)| state.len()).sum()
+}
+
+#[test]
+fn states_that_grow_where_they_are_go_when_they_have_no_room_any_more() {
+    let mut table = within(1_000_000);
+    for round in 1..=50 {
+        for key in 0..200 {
+            table.entry(hash_key(&key), key).1.resize(round * 1_000, 1);
+            table.write_back(100);
+        }
+        assert!(bytes_of(&table) < 1_300_000, "{} in round {round}", bytes_of(&table));
+    }
+    assert!(bytes_of(&table) > 500_000, "{}", bytes_of(&table));
+    for key in 0..200 {
+        assert!(table.get(hash_key(&key), &key) == Some(&vec![1; 50_000]), "{key}");
+    }
+}
+
+#[test]
+fn as_many_states_are_restored_into_memory_as_have_room_there() {
+    let mut before = KeyedTable::new(groups(4), 0..4);
+    for key in 0..1_000_u32 {
+        *before.entry(hash_key(&key), key).1 = vec![1; 10_000];
+    }
+    before.begin_snapshot(1);
+    let mut sections = Vec::new();
+    while before.snapshot_slice(100).unwrap() == SliceProgress::More {}
+    sections.extend(before.take_sections());
+    let mut after = within(1_000_000);
+    after.restore_saved(&[SavedInstance::from(sections)]).unwrap();
+    assert!((500_000..=1_000_000).contains(&bytes_of(&after)), "{}", bytes_of(&after));
+    for key in 0..1_000 {
+        assert_eq!(after.get(hash_key(&key), &key).map(Vec::len), Some(10_000));
+    }
+}
+
+#[test]
+fn what_does_not_change_is_written_also_where_snapshots_come_faster_than_it_is_looked_at() {
+    let mut bench = Bench::new(4, Some(300));
+    (0..400).for_each(|key| bench.run(Step::Set(key, 1)));
+    let mut entries = u32::MAX;
+    for _ in 0..1_000 {
+        bench.run(Step::Begin);
+        bench.run(Step::Slice(usize::MAX));
+        let made = bench.made.as_ref().unwrap();
+        entries = made.layers.last().unwrap().iter().map(|section| section.entries).sum();
+        bench.run(Step::Complete);
+        bench.run(Step::WriteBack(50));
+    }
+    assert_eq!(entries, 0);
+}
+
+#[test]
+fn what_is_gone_is_not_remembered_where_the_next_snapshot_holds_everything() {
+    let mut bench = Bench::new(4, Some(50));
+    (0..400).for_each(|key| bench.run(Step::Set(key, 1)));
+    for snapshot in [true, false] {
+        if snapshot {
+            bench.run(Step::Begin);
+            bench.run(Step::Slice(usize::MAX));
+            bench.run(Step::Complete);
+        }
+        // What these push out is given to the database, so that no addition can be made to that snapshot.
+        (400..500).for_each(|key| bench.run(Step::Set(key, 1)));
+        (0..400).for_each(|key| bench.run(Step::Remove(key)));
+        assert_eq!(bench.table.saving.removals_remembered(), 0);
+    }
 }
