@@ -34,7 +34,7 @@ impl fmt::Debug for Gauge {
 }
 
 /// A mean of numbers, of which the latest count most.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Mean {
     sum: usize,
     count: usize,
@@ -57,13 +57,16 @@ impl Mean {
 /// So many entries, and up to as many before them, say what the others are like: few enough to tell when they grow.
 const LATEST: usize = 64;
 
-/// Before so many entries are known nothing follows from them.
+/// So many entries are looked at before something follows from them, unless they are long.
 const ENTRIES_AT_LEAST: usize = 16;
 
 /// The bytes that may be encoded for each batch, only to know how many they are.
 const BYTES_PER_BATCH: usize = 4096;
 
-/// The slots that are looked at for an entry.
+/// So many bytes are enough to know something, from however few entries.
+const ENOUGH_BYTES: usize = ENTRIES_AT_LEAST * BYTES_PER_BATCH;
+
+/// The slots that are looked at for them.
 const SLOTS_PER_BATCH: usize = 64;
 
 impl Gauge {
@@ -78,32 +81,41 @@ impl Gauge {
         self.limit
     }
 
-    /// So long was an entry when it was encoded.
+    /// So long was an entry when it was encoded. What follows from it does so with the next [`refresh`](Self::refresh).
+    #[inline]
     pub(super) fn measured<K, S>(&mut self, bytes: usize) {
         self.measured_many::<K, S>(1, bytes);
     }
 
     /// So long were entries together.
+    #[inline]
     pub(super) fn measured_many<K, S>(&mut self, entries: usize, bytes: usize) {
         // A number or a struct of numbers has all that it has in the table.
-        if has_more::<K, S>() {
+        if const { has_more::<K, S>() } {
             self.encoded.add(bytes, entries);
         }
-        self.refresh();
+    }
+
+    /// So many entries are to be looked at next.
+    fn wanted(&self) -> usize {
+        ENTRIES_AT_LEAST.saturating_sub(self.encoded.count).max(1)
     }
 
     /// Asks anew how many have room: there may be others now who share it.
     pub(super) fn refresh(&mut self) {
         // What the table was made for it cannot exceed.
         let most = (self.limit_for)(self.entry_bytes).max(1);
-        let known = if self.encoded.count < ENTRIES_AT_LEAST { 0 } else { self.encoded.get() };
-        self.limit =
-            if known == 0 { most } else { (self.limit_for)(self.entry_bytes + known).clamp(1, most) };
+        let Mean { sum, count } = self.encoded;
+        self.limit = if count >= ENTRIES_AT_LEAST || sum >= ENOUGH_BYTES {
+            (self.limit_for)(self.entry_bytes + self.encoded.get()).clamp(1, most)
+        } else {
+            most
+        };
     }
 }
 
 /// Whether an entry may have something outside of the table.
-fn has_more<K, S>() -> bool {
+const fn has_more<K, S>() -> bool {
     needs_drop::<K>() || needs_drop::<S>()
 }
 
@@ -114,34 +126,31 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         let Some(cache) = below else { return };
         let gauge = &mut cache.gauge;
         gauge.owed = gauge.owed.saturating_sub(BYTES_PER_BATCH);
-        if !has_more::<K, S>() || gauge.owed > 0 {
-            gauge.refresh();
-            return;
-        }
-        let (mut slots, mut bytes) = (SLOTS_PER_BATCH, None);
-        let buffer = &mut gauge.buffer;
-        gauge.at = entries.visit(gauge.at, |entry| {
-            if let Some(entry) = entry
-                && slots > 0
-            {
-                slots = 0;
-                buffer.clear();
-                // What cannot be encoded is told by the snapshot that needs it.
-                let encoded = entry.key.write(buffer).and_then(|()| entry.state.write(buffer));
-                bytes = encoded.ok().map(|()| buffer.len());
+        if const { has_more::<K, S>() } && gauge.owed == 0 {
+            let (mut slots, wanted, mut seen) = (SLOTS_PER_BATCH, gauge.wanted(), 0);
+            let buffer = &mut gauge.buffer;
+            buffer.clear();
+            gauge.at = entries.visit(gauge.at, |entry| {
+                if slots > 0
+                    && let Some(entry) = entry
+                {
+                    // What cannot be encoded is told by the snapshot that needs it.
+                    let _ = entry.key.write(buffer).and_then(|()| entry.state.write(buffer));
+                    seen += 1;
+                }
+                let enough = seen == wanted || buffer.len() >= ENOUGH_BYTES;
+                slots = if enough { 0 } else { slots.saturating_sub(1) };
+                slots > 0
+            });
+            if gauge.at == TAGS {
+                gauge.at = 0;
             }
-            slots = slots.saturating_sub(1);
-            slots > 0
-        });
-        if gauge.at == TAGS {
-            gauge.at = 0;
+            let bytes = gauge.buffer.len();
+            // Long ones must not keep their room for good.
+            gauge.buffer.shrink_to(ENOUGH_BYTES);
+            gauge.owed = bytes;
+            gauge.measured_many::<K, S>(seen, bytes);
         }
-        gauge.owed = bytes.unwrap_or(0);
-        // A long one must not keep its room for good.
-        gauge.buffer.shrink_to(BYTES_PER_BATCH);
-        match bytes {
-            Some(bytes) => gauge.measured::<K, S>(bytes),
-            None => gauge.refresh(),
-        }
+        gauge.refresh();
     }
 }

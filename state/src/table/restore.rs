@@ -24,6 +24,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             for section in layers.flatten().filter(|section| section.kind == K::KINDS.0) {
                 cache.gauge.measured_many::<K, S>(section.entries as usize, section.bytes.len());
             }
+            cache.gauge.refresh();
         }
         // What the databases had may be there already.
         let all = self.filled() + saved.iter().map(|saved| count(&saved.sections)).sum::<usize>();
