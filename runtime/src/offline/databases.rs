@@ -25,6 +25,21 @@ pub(super) struct Databases<K, S> {
 struct Tables<K, S> {
     states: KeyedTable<K, S>,
     collections: Collections<K>,
+    puts: u64,
+}
+
+/// Memory is looked after each time that so much was put there.
+const PUTS: u64 = 16;
+
+impl<K: Key, S: State> Tables<K, S> {
+    /// Something was put there: what has no room in memory any more goes to the database.
+    fn was_put(&mut self) {
+        self.puts += 1;
+        if self.puts.is_multiple_of(PUTS) {
+            self.states.write_back(1);
+            self.collections.write_back(1);
+        }
+    }
 }
 
 /// Slots that are looked at in one go.
@@ -47,7 +62,7 @@ impl<K: Key, S: State> Databases<K, S> {
             let below = backend.open(groups, owned.clone(), &folder, &[])?;
             let (states, mut collections) = (below.table()?, Collections::new(groups, owned));
             collections.restore(&[], below)?;
-            Ok(Tables { states, collections })
+            Ok(Tables { states, collections, puts: 0 })
         };
         let tables: Result<Vec<_>, StateFault> = (0..instances).map(table).collect();
         let failed = |fault: StateFault| Error::state(format!("`{operator}`: {}", chain_of(&fault)));
@@ -57,14 +72,16 @@ impl<K: Key, S: State> Databases<K, S> {
 
     /// Gives a key of an instance its state.
     pub(super) fn put(&mut self, instance: usize, key: &K, state: &S) -> Result<()> {
-        let table = &mut self.tables[instance].states;
+        let tables = &mut self.tables[instance];
         let put = guard(|| {
+            let table = &mut tables.states;
             let (hash, births) = (hash_key(key), table.births());
             table.entry(hash, key.clone());
             let is_new = table.births() > births;
             if is_new {
                 *table.entry(hash, key.clone()).1 = state.clone();
             }
+            tables.was_put();
             is_new
         });
         let operator = &self.operator;
@@ -83,9 +100,10 @@ impl<K: Key, S: State> Databases<K, S> {
         collection: &C,
         items: impl IntoIterator<Item = C::Item>,
     ) -> Result<()> {
-        let collections = &mut self.tables[instance].collections;
+        let tables = &mut self.tables[instance];
         let put = guard(|| {
-            collection.add(collections, (key, hash_key(key)), now_ms, items);
+            collection.add(&mut tables.collections, (key, hash_key(key)), now_ms, items);
+            tables.was_put();
             true
         });
         put.map(drop).map_err(|failure| Error::state(format!("`{}`: {}", self.operator, failure.cause)))
@@ -107,7 +125,7 @@ impl<K: Key, S: State> Databases<K, S> {
 }
 
 fn store<K: Key, S: State>(
-    Tables { states, collections }: &mut Tables<K, S>,
+    Tables { states, collections, .. }: &mut Tables<K, S>,
     place: &SnapshotPlace,
     instance: usize,
     parts: &mut Parts,
@@ -150,4 +168,25 @@ fn store<K: Key, S: State>(
 /// A key, for who looks for it.
 fn shown<K: Key>(key: &K) -> String {
     serde_json::to_string(key).map_or(String::new(), |key| format!(": {key}"))
+}
+
+#[cfg(all(test, feature = "rocksdb"))]
+mod tests {
+    use watershed_state::RocksDb;
+
+    use super::*;
+
+    #[test]
+    fn of_long_states_as_many_are_in_memory_as_have_room_there() {
+        let backend = StateBackend::from(RocksDb::new().memory_bytes(4 * 1024 * 1024));
+        let groups = KeyGroups::DEFAULT;
+        let databases = Databases::<u32, String>::open("texts", &backend, (groups, 1)).unwrap();
+        let mut databases = databases.unwrap();
+        for key in 0..1_000 {
+            databases.put(0, &key, &"long".repeat(2_500)).unwrap();
+            let bytes = databases.tables[0].states.len() * 10_000;
+            assert!(bytes < 3_000_000, "{bytes}");
+        }
+        assert!(databases.tables[0].states.len() > 100);
+    }
 }
