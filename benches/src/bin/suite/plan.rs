@@ -46,10 +46,9 @@ const WITH_CHECKPOINTS: [&str; 5] = ["W1", "W2", "W3", "TENTH", "TENTH-ROCKSDB"]
 /// How long the runs of C1 last at least, so that there are some checkpoints.
 const C1_SECONDS: f64 = 11.0;
 
-/// The names of this project's programs.
-pub(crate) const OWN: &str = "watershed";
-pub(crate) const OWN_CHECKPOINTED: &str = "watershed, a checkpoint every second";
-pub(crate) const OWN_ROCKSDB: &str = "watershed, RocksDB";
+/// The names of this project's programs that are not the plain one.
+const OWN_CHECKPOINTED: &str = "watershed, a checkpoint every second";
+const OWN_ROCKSDB: &str = "watershed, RocksDB";
 
 /// The rows asked for, or all.
 pub(crate) fn rows(asked: &[String]) -> Result<Vec<&'static str>, String> {
@@ -136,10 +135,10 @@ fn checkpointed(own: &Program) -> Program {
 }
 
 impl Case {
-    /// Records per second of this project's program and of another, if there is one.
-    pub(crate) fn ratio(&self, to: &str) -> Option<f64> {
-        let rate = |name| self.series.iter().find(|series| series.name == name)?.rate();
-        Some(rate(OWN)? / rate(to)?)
+    /// This project's rate as a multiple of another program's, the middle one of the rounds.
+    pub(crate) fn ratio(&self, to: &Series) -> Option<f64> {
+        let multiples = self.series[0].multiples_of(to);
+        multiples.get(multiples.len() / 2).copied()
     }
 }
 

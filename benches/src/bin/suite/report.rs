@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::machine;
-use crate::plan::{Case, OWN_CHECKPOINTED, RATES, RESCALES, Results};
+use crate::plan::{Case, RATES, RESCALES, Results};
 use crate::rounds::Series;
 
 /// Tables of all rows that were run.
 pub(crate) fn write(results: &Results, rounds: usize) -> String {
     let mut report = format!(
         "# Results\n\n{}. Medians of {rounds} rounds, in each of which every program ran once; only what ran in one go can \
-         be compared. In brackets: this project's rate as a multiple of the other's. At p = 1 a keyed row has two actors, \
+         be compared. In brackets: this project's rate as a multiple of the other's in the same round. At p = 1 a keyed row has two actors, \
          each of which has a thread if there are two cores.\n",
         machine::describe()
     );
@@ -78,7 +78,7 @@ fn rates(results: &Results) -> String {
         let own = &case.series[0];
         let mut line = vec![case.row.to_string(), case.parallelism.to_string()];
         line.extend([millions(own), number(own.median("peak_rss_mb"))]);
-        line.extend(case.series[1..].iter().map(|series| match case.ratio(&series.name) {
+        line.extend(case.series[1..].iter().map(|series| match case.ratio(series) {
             Some(ratio) => format!("{} ({})", millions(series), number(Some(ratio))),
             None => "–".to_string(),
         }));
@@ -90,19 +90,22 @@ fn rates(results: &Results) -> String {
 
 fn checkpoint_cost(results: &Results) -> String {
     let line = |case: &Case| {
-        let with = &case.series[1];
+        let (without, with) = (&case.series[0], &case.series[1]);
+        let ratios = with.multiples_of(without);
+        let ratio = |at: usize| number(ratios.get(at).copied());
         vec![
             case.workload.to_string(),
             case.parallelism.to_string(),
-            millions(&case.series[0]),
+            millions(without),
             millions(with),
-            number(case.ratio(OWN_CHECKPOINTED).map(f64::recip)),
+            ratio(ratios.len() / 2),
+            format!("{} – {}", ratio(0), ratio(ratios.len().saturating_sub(1))),
             number(with.median("checkpoints")),
             number(with.median("peak_rss_mb")),
         ]
     };
     let lines: Vec<_> = cases(results, "C1").map(line).collect();
-    let columns = names(&["row", "p", "without", "with", "ratio", "checkpoints", "MB"]);
+    let columns = names(&["row", "p", "without", "with", "ratio", "ratios", "checkpoints", "MB"]);
     table(
         "C1: millions of records per second, without checkpoints and with one every second",
         &columns,

@@ -31,6 +31,16 @@ impl Series {
         numbers.get(numbers.len() / 2).copied()
     }
 
+    /// The rates of this program as multiples of those of another in the same round, the lowest first: what comes and
+    /// goes on the machine is alike for runs that follow each other.
+    pub(crate) fn multiples_of(&self, other: &Self) -> Vec<f64> {
+        let rounds = self.lines.iter().zip(&other.lines);
+        let mut multiples: Vec<f64> =
+            rounds.filter_map(|(own, other)| Some(own.rate()? / other.rate()?)).collect();
+        multiples.sort_by(f64::total_cmp);
+        multiples
+    }
+
     /// What its runs have found.
     pub(crate) fn checksums(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().filter_map(Line::checksum)
@@ -66,4 +76,21 @@ pub(crate) fn run(
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_compared_within_a_round() {
+        let series = |rates: [u32; 3]| Series {
+            name: String::new(),
+            lines: rates.iter().map(|rate| Line::find(&format!("rate={rate}")).unwrap()).collect(),
+            failed: false,
+        };
+        // The machine has half of its speed in the second round.
+        let multiples = series([8, 4, 9]).multiples_of(&series([4, 2, 3]));
+        assert_eq!(multiples, [2.0, 2.0, 3.0]);
+    }
 }
