@@ -178,6 +178,12 @@ fn checkpoints_are_listed_shown_and_verified() {
         let shown = &objects(&printed(&["snapshots", "show", dir, &newest, "--json"]))[0];
         assert_eq!((&shown["key_hash_ok"], &shown["finished"]), (&json!(true), &json!(true)));
         let operators = shown["operators"].as_array().unwrap();
+        let instances = operators.iter().flat_map(|operator| operator["instances"].as_array().unwrap());
+        let longest = instances.map(|instance| instance["duration_ms"].as_u64().unwrap()).max();
+        assert_eq!(shown["duration_ms"].as_u64(), longest, "it takes as long as its last part");
+        assert_eq!(all[0]["duration_ms"].as_u64(), longest);
+        let took = |text: &str| text.lines().next().unwrap().contains("  took ");
+        assert!(took(&text) && took(&list), "{text}{list}");
         let source = operators.iter().find(|operator| operator["kind"] == "source").unwrap();
         assert!(!source["instances"][0]["splits"].as_array().unwrap().is_empty(), "{source}");
 

@@ -127,7 +127,7 @@ pub(crate) fn start(
     let checkpoint_made = chosen.map(|manifest| CheckpointNode {
         id: manifest.checkpoint,
         completed_ms: manifest.created_ms,
-        duration_ms: None,
+        duration_ms: manifest.duration_ms,
         bytes: manifest.files().map(|part| part.len).sum(),
         new_bytes: manifest.new_bytes(),
     });

@@ -23,6 +23,10 @@ pub struct Manifest {
     pub run: u32,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: i64,
+    /// How long it took, in milliseconds, from its trigger until all that it consists of was written; not known of one that was
+    /// written offline or by a version that did not note it.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
     /// The name of the topology.
     pub topology: String,
     /// Whether all input had ended, so that nothing remains to be done.
@@ -55,6 +59,10 @@ pub struct InstancePart {
     pub instance: u32,
     /// The checkpoint this part was made for; older than the manifest's for a region that was down.
     pub checkpoint: u64,
+    /// How long it took, in milliseconds, from the trigger of that checkpoint until this part was written; not known as in
+    /// [`Manifest::duration_ms`].
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
     /// The file, or `None` if the instance had nothing to save.
     pub file: Option<PartFile>,
     /// The files whose keyed state and timers `file` holds only the changes to, oldest first: the first holds all of it, the
@@ -69,7 +77,7 @@ pub struct InstancePart {
 impl InstancePart {
     /// The part of an instance that had nothing to save.
     pub fn nothing(instance: u32, checkpoint: u64) -> Self {
-        Self { instance, checkpoint, file: None, changes_of: Vec::new(), database: None }
+        Self { instance, checkpoint, duration_ms: None, file: None, changes_of: Vec::new(), database: None }
     }
 
     /// All files, whichever checkpoint's folder they are in.

@@ -38,7 +38,7 @@ impl SavedPart {
             }
         };
         let (file, database) = (Some(self.file), self.database);
-        Some(InstancePart { instance, checkpoint, file, changes_of, database })
+        Some(InstancePart { file, changes_of, database, ..InstancePart::nothing(instance, checkpoint) })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::screen::plain;
 use crate::snapshot::open;
 use crate::snapshots::Folder;
-use crate::units::{bytes, moment};
+use crate::units::{bytes, duration, moment};
 
 #[derive(Args)]
 #[command(
@@ -44,9 +44,10 @@ fn text(found: &FoundSnapshot) -> String {
     };
     let finished = if manifest.finished { "finished" } else { "not finished" };
     format!(
-        "{:<6} {}  total {:>8}  new {:>8}  {} operators  {finished}",
+        "{:<6} {}  took {:>7}  total {:>8}  new {:>8}  {} operators  {finished}",
         manifest.checkpoint,
         moment(manifest.created_ms),
+        manifest.duration_ms.map_or("?".to_string(), duration),
         bytes(total_bytes(manifest)),
         bytes(new_bytes(manifest)),
         manifest.operators.len(),
@@ -58,6 +59,7 @@ fn data(found: &FoundSnapshot) -> Value {
         Ok(manifest) => json!({
             "checkpoint": manifest.checkpoint,
             "created_ms": manifest.created_ms,
+            "duration_ms": manifest.duration_ms,
             "bytes": total_bytes(manifest),
             "new_bytes": new_bytes(manifest),
             "operators": manifest.operators.len(),

@@ -11,7 +11,7 @@ use crate::screen::plain;
 use crate::snapshot::Snapshot;
 use crate::snapshots::Folder;
 use crate::snapshots::show::content::{Content, Instance, Operator, OperatorState};
-use crate::units::{bytes, moment};
+use crate::units::{bytes, duration, moment};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -45,9 +45,10 @@ fn lines(content: &Content) -> Vec<String> {
     } else {
         "key hashes of another build: its keys cannot be restored by this one"
     };
-    let Content { checkpoint, topology, created_ms, lineage, run, .. } = content;
+    let Content { checkpoint, topology, created_ms, duration_ms, lineage, run, .. } = content;
+    let took = took(*duration_ms);
     let mut lines = vec![
-        format!("checkpoint {checkpoint} of `{topology}`  {}  {finished}", moment(*created_ms)),
+        format!("checkpoint {checkpoint} of `{topology}`  {}{took}  {finished}", moment(*created_ms)),
         format!("lineage {lineage}  run {run}  {canary}"),
     ];
     for operator in &content.operators {
@@ -57,6 +58,10 @@ fn lines(content: &Content) -> Vec<String> {
         }
     }
     lines
+}
+
+fn took(duration_ms: Option<u64>) -> String {
+    duration_ms.map_or(String::new(), |ms| format!("  took {}", duration(ms)))
 }
 
 fn line_of(operator: &Operator) -> String {
@@ -74,8 +79,9 @@ fn lines_of(operator: &str, instance: &Instance) -> Vec<String> {
         1 => "  changes to 1 file".to_string(),
         files => format!("  changes to {files} files"),
     };
-    let mut lines =
-        vec![format!("  {operator}[{}]  of checkpoint {}{builds_on}", instance.index, instance.checkpoint)];
+    let Instance { index, checkpoint, duration_ms, .. } = instance;
+    let took = took(*duration_ms);
+    let mut lines = vec![format!("  {operator}[{index}]  of checkpoint {checkpoint}{took}{builds_on}")];
     for sum in &instance.sections {
         let groups =
             if sum.key_groups == 0 { String::new() } else { format!("{} key groups  ", sum.key_groups) };

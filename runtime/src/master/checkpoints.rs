@@ -10,7 +10,7 @@ use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, hash_cana
 use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::job::End;
-use crate::master::ledger::{Acknowledged, Pending, Purpose};
+use crate::master::ledger::{Acknowledged, Pending, Purpose, Written};
 use crate::master::region::Phase;
 use crate::master::{Event, Master, Stored};
 use crate::startup::CHECKPOINT_BLOCK;
@@ -18,6 +18,8 @@ use crate::tree::CheckpointNode;
 
 /// How long to wait after a failed last checkpoint before the next try.
 const RETRY_NANOS: u64 = 1_000_000_000;
+
+const NANOS_OF_MS: u64 = 1_000_000;
 
 impl Master {
     /// When a checkpoint is due or one that is being made is to be given up.
@@ -162,7 +164,10 @@ impl Master {
             );
             return;
         }
-        let Acknowledged::Complete(pending) = self.ledger.acknowledge(task, checkpoint, part) else { return };
+        let now = self.now();
+        let Acknowledged::Complete(pending) = self.ledger.acknowledge(task, checkpoint, part, now) else {
+            return;
+        };
         if bug::is(Bug::CommitsBeforeManifest) {
             pending.parts.keys().for_each(|task| self.tell(*task, Control::Complete(checkpoint)));
         }
@@ -209,6 +214,7 @@ impl Master {
             checkpoint: pending.id,
             run: self.next_run - 1,
             created_ms: self.host.surroundings().clock.wall_ms(),
+            duration_ms: pending.parts.values().map(|written| written.after_nanos / NANOS_OF_MS).max(),
             topology: self.plan.topology.clone(),
             // A source that was told to end has more to read.
             finished: pending.purpose == Purpose::Final && !self.savepoints.draining,
@@ -221,9 +227,10 @@ impl Master {
         let planned = self.plan.task(task);
         let instance = planned.instance as u32;
         let before = self.part_before(task);
-        if let Some(saved) = pending.parts.get(&task) {
-            let part = saved.clone().into_part(instance, pending.id, before);
-            return part.expect("what is acknowledged adds to the newest complete checkpoint");
+        if let Some(Written { part, after_nanos }) = pending.parts.get(&task) {
+            let part = part.clone().into_part(instance, pending.id, before);
+            let part = part.expect("what is acknowledged adds to the newest complete checkpoint");
+            return InstancePart { duration_ms: Some(after_nanos / NANOS_OF_MS), ..part };
         }
         let before = before.filter(|_| !bug::is(Bug::RegionThatIsDownForgotten));
         before.cloned().unwrap_or_else(|| InstancePart::nothing(instance, pending.id))
@@ -261,7 +268,7 @@ impl Master {
         }
         tracing::debug!(
             checkpoint,
-            ms = now.saturating_sub(pending.since_nanos) / 1_000_000,
+            ms = now.saturating_sub(pending.since_nanos) / NANOS_OF_MS,
             "checkpoint complete"
         );
         self.newest = Some(checkpoint);
@@ -269,7 +276,7 @@ impl Master {
         self.newest_made = Some(CheckpointNode {
             id: checkpoint,
             completed_ms: self.host.surroundings().clock.wall_ms(),
-            duration_ms: Some(now.saturating_sub(pending.since_nanos) / 1_000_000),
+            duration_ms: Some(now.saturating_sub(pending.since_nanos) / NANOS_OF_MS),
             bytes: manifest.as_ref().map_or(0, |(manifest, _)| manifest.files().map(|part| part.len).sum()),
             new_bytes: manifest.as_ref().map_or(0, |(manifest, _)| manifest.new_bytes()),
         });

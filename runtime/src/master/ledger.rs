@@ -31,7 +31,15 @@ pub(crate) struct Pending {
     pub(crate) id: u64,
     pub(crate) since_nanos: u64,
     pub(crate) purpose: Purpose,
-    pub(crate) parts: BTreeMap<TaskId, SavedPart>,
+    pub(crate) parts: BTreeMap<TaskId, Written>,
+}
+
+/// A part that is on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Written {
+    pub(crate) part: SavedPart,
+    /// Since the trigger of the checkpoint.
+    pub(crate) after_nanos: u64,
 }
 
 /// What a checkpoint is made for.
@@ -69,12 +77,19 @@ impl Ledger {
     }
 
     /// A part is on disk.
-    pub(crate) fn acknowledge(&mut self, task: TaskId, id: u64, part: SavedPart) -> Acknowledged {
+    pub(crate) fn acknowledge(
+        &mut self,
+        task: TaskId,
+        id: u64,
+        part: SavedPart,
+        now_nanos: u64,
+    ) -> Acknowledged {
         let Phase::Collecting { checkpoint, missing } = &mut self.phase else { return Acknowledged::Ignored };
         if checkpoint.id != id || !missing.remove(&task) {
             return Acknowledged::Ignored;
         }
-        checkpoint.parts.insert(task, part);
+        let after_nanos = now_nanos.saturating_sub(checkpoint.since_nanos);
+        checkpoint.parts.insert(task, Written { part, after_nanos });
         if !missing.is_empty() {
             return Acknowledged::Waiting;
         }

@@ -13,18 +13,19 @@ fn tasks(count: u32) -> BTreeSet<TaskId> {
 
 fn collecting(count: u32) -> Ledger {
     let mut ledger = Ledger::default();
-    ledger.begin(7, Purpose::Periodic, 0, tasks(count));
+    ledger.begin(7, Purpose::Periodic, 10, tasks(count));
     ledger
 }
 
 #[test]
 fn a_checkpoint_is_complete_when_every_task_has_acknowledged_it() {
     let mut ledger = collecting(2);
-    assert_eq!(ledger.acknowledge(TaskId(1), 7, part(1, 7)), Acknowledged::Waiting);
-    let Acknowledged::Complete(pending) = ledger.acknowledge(TaskId(0), 7, part(0, 7)) else {
+    assert_eq!(ledger.acknowledge(TaskId(1), 7, part(1, 7), 13), Acknowledged::Waiting);
+    let Acknowledged::Complete(pending) = ledger.acknowledge(TaskId(0), 7, part(0, 7), 15) else {
         panic!("the last acknowledgement completes it");
     };
-    assert_eq!(pending.parts.len(), 2);
+    let after = pending.parts.values().map(|written| written.after_nanos);
+    assert_eq!(after.collect::<Vec<_>>(), [5, 3], "since its trigger");
     assert!(ledger.is_storing());
     assert!(ledger.stored(7, true).is_some());
     assert!(ledger.is_idle());
@@ -34,24 +35,24 @@ fn a_checkpoint_is_complete_when_every_task_has_acknowledged_it() {
 #[test]
 fn an_acknowledgement_counts_once_and_only_for_the_checkpoint_being_made() {
     let mut ledger = collecting(2);
-    assert_eq!(ledger.acknowledge(TaskId(0), 6, part(0, 6)), Acknowledged::Ignored);
-    assert_eq!(ledger.acknowledge(TaskId(0), 7, part(0, 7)), Acknowledged::Waiting);
-    assert_eq!(ledger.acknowledge(TaskId(0), 7, part(0, 7)), Acknowledged::Ignored);
-    assert_eq!(ledger.acknowledge(TaskId(9), 7, part(9, 7)), Acknowledged::Ignored);
+    assert_eq!(ledger.acknowledge(TaskId(0), 6, part(0, 6), 0), Acknowledged::Ignored);
+    assert_eq!(ledger.acknowledge(TaskId(0), 7, part(0, 7), 0), Acknowledged::Waiting);
+    assert_eq!(ledger.acknowledge(TaskId(0), 7, part(0, 7), 0), Acknowledged::Ignored);
+    assert_eq!(ledger.acknowledge(TaskId(9), 7, part(9, 7), 0), Acknowledged::Ignored);
 }
 
 #[test]
 fn what_was_given_up_takes_no_acknowledgements() {
     let mut ledger = collecting(1);
     assert!(ledger.abort(7).is_some());
-    assert_eq!(ledger.acknowledge(TaskId(0), 7, part(0, 7)), Acknowledged::Ignored);
+    assert_eq!(ledger.acknowledge(TaskId(0), 7, part(0, 7), 0), Acknowledged::Ignored);
     assert_eq!(ledger.failures(), 1);
 }
 
 #[test]
 fn what_is_being_stored_cannot_be_given_up() {
     let mut ledger = collecting(1);
-    assert!(matches!(ledger.acknowledge(TaskId(0), 7, part(0, 7)), Acknowledged::Complete(_)));
+    assert!(matches!(ledger.acknowledge(TaskId(0), 7, part(0, 7), 0), Acknowledged::Complete(_)));
     assert!(ledger.abort(7).is_none());
     assert_eq!(ledger.current(), Some(7));
     assert!(ledger.stored(7, false).is_some());
@@ -63,7 +64,7 @@ fn a_success_forgets_the_failures_before_it() {
     let mut ledger = collecting(1);
     ledger.abort(7);
     ledger.begin(8, Purpose::Final, 0, tasks(1));
-    assert!(matches!(ledger.acknowledge(TaskId(0), 8, part(0, 8)), Acknowledged::Complete(_)));
+    assert!(matches!(ledger.acknowledge(TaskId(0), 8, part(0, 8), 0), Acknowledged::Complete(_)));
     ledger.stored(8, true);
     assert_eq!(ledger.failures(), 0);
 }
@@ -106,7 +107,7 @@ proptest! {
                 Step::Begin => {}
                 Step::Acknowledge(task, back) => {
                     let id = u64::saturating_sub(newest, back);
-                    let answer = ledger.acknowledge(TaskId(task), id, part(task, id));
+                    let answer = ledger.acknowledge(TaskId(task), id, part(task, id), 0);
                     let counts = id == newest && task < 3;
                     let new = counts && acknowledged.as_mut().is_some_and(|seen| seen.insert(TaskId(task)));
                     match &acknowledged {
@@ -114,7 +115,7 @@ proptest! {
                             if seen.len() == 3 {
                                 let Acknowledged::Complete(pending) = answer else { panic!("all have acknowledged") };
                                 prop_assert_eq!(pending.parts.keys().copied().collect::<BTreeSet<_>>(), tasks(3));
-                                prop_assert!(pending.parts.iter().all(|(task, file)| *file == part(task.0, id)));
+                                prop_assert!(pending.parts.iter().all(|(task, written)| written.part == part(task.0, id)));
                                 acknowledged = None;
                                 storing = true;
                             } else {

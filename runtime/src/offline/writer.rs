@@ -86,6 +86,7 @@ impl SavepointWriter {
             checkpoint: FIRST,
             run: 0,
             created_ms,
+            duration_ms: None,
             topology: topology.to_string(),
             finished: false,
             hash_canary: hash_canary(),

@@ -17,6 +17,7 @@ fn manifest() -> Manifest {
         checkpoint: 7,
         run: 3,
         created_ms: 1_700_000_000_000,
+        duration_ms: None,
         topology: "word-count".into(),
         finished: false,
         hash_canary: crate::hash_canary(),

@@ -32,6 +32,7 @@ fn checkpoint(from: &SnapshotPlace) -> Manifest {
         checkpoint: 7,
         run: 1,
         created_ms: 5,
+        duration_ms: None,
         topology: "word-count".into(),
         finished: false,
         hash_canary: crate::hash_canary(),

@@ -47,6 +47,7 @@ fn manifest(checkpoint: u64, instances: Vec<InstancePart>) -> Manifest {
         checkpoint,
         run: 1,
         created_ms: 0,
+        duration_ms: None,
         topology: "word-count".into(),
         finished: false,
         hash_canary: crate::hash_canary(),

@@ -13,6 +13,8 @@ use crate::snapshot::{Snapshot, SnapshotError, decoded, operator_states};
 pub(super) struct Content {
     pub(super) checkpoint: u64,
     pub(super) created_ms: i64,
+    /// From the trigger until all was written, if it is known.
+    pub(super) duration_ms: Option<u64>,
     pub(super) topology: String,
     pub(super) lineage: String,
     pub(super) run: u32,
@@ -37,6 +39,8 @@ pub(super) struct Instance {
     #[serde(rename = "instance")]
     pub(super) index: u32,
     pub(super) checkpoint: u64,
+    /// From the trigger of that checkpoint until this was written, if it is known.
+    pub(super) duration_ms: Option<u64>,
     /// Of its newest file.
     pub(super) sections: Vec<Sum>,
     /// How many files its newest file holds the changes to.
@@ -94,6 +98,7 @@ impl Content {
         Ok(Self {
             checkpoint: manifest.checkpoint,
             created_ms: manifest.created_ms,
+            duration_ms: manifest.duration_ms,
             topology: manifest.topology.clone(),
             lineage: manifest.lineage.clone(),
             run: manifest.run,
@@ -138,6 +143,7 @@ impl Instance {
         Ok(Self {
             index: part.instance,
             checkpoint: part.checkpoint,
+            duration_ms: part.duration_ms,
             sections: sums(&sections, operator.key_groups > 0),
             builds_on: part.changes_of.len(),
             splits,

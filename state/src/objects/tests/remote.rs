@@ -146,7 +146,17 @@ fn checkpoint(store: &CheckpointStore, id: u64) -> Result<Manifest, StoreError> 
     let operators = vec![OperatorPart { name, kind, key_groups, parallelism: 2, instances }];
     let (lineage, topology, hash_canary) = ("lineage".into(), "count".into(), crate::hash_canary());
     let (checkpoint, run, created_ms, finished) = (id, 1, 0, false);
-    Ok(Manifest { lineage, checkpoint, run, created_ms, topology, finished, hash_canary, operators })
+    Ok(Manifest {
+        lineage,
+        checkpoint,
+        run,
+        created_ms,
+        duration_ms: None,
+        topology,
+        finished,
+        hash_canary,
+        operators,
+    })
 }
 
 fn open(remote: &Remote) -> CheckpointStore {
