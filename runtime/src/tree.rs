@@ -36,7 +36,8 @@ pub struct CheckpointNode {
     pub id: u64,
     /// When it was complete, in milliseconds since 1970.
     pub completed_ms: i64,
-    /// How long it took from its trigger; not known of one that was written offline.
+    /// How long it took from its trigger until it was complete, or, of one that an earlier process has made, until its parts were
+    /// written; not known of one that was written offline.
     pub duration_ms: Option<u64>,
     /// Bytes of all that it consists of.
     pub bytes: u64,

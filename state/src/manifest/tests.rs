@@ -3,8 +3,10 @@ use crate::Damage;
 
 fn manifest() -> Manifest {
     let file = PartFile { path: "chk-6/count-0-r1.part".into(), len: 12, checksum: u64::MAX };
-    let instances =
-        vec![InstancePart { file: Some(file), ..InstancePart::nothing(0, 6) }, InstancePart::nothing(1, 7)];
+    let instances = vec![
+        InstancePart { duration_ms: Some(40), file: Some(file), ..InstancePart::nothing(0, 6) },
+        InstancePart::nothing(1, 7),
+    ];
     let count = OperatorPart {
         name: "count".into(),
         kind: "process".into(),
@@ -17,7 +19,7 @@ fn manifest() -> Manifest {
         checkpoint: 7,
         run: 3,
         created_ms: 1_700_000_000_000,
-        duration_ms: None,
+        duration_ms: Some(41),
         topology: "word-count".into(),
         finished: false,
         hash_canary: crate::hash_canary(),

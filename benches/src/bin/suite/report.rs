@@ -11,8 +11,8 @@ use crate::rounds::Series;
 pub(crate) fn write(results: &Results, rounds: usize) -> String {
     let mut report = format!(
         "# Results\n\n{}. Medians of {rounds} rounds, in each of which every program ran once; only what ran in one go can \
-         be compared. In brackets: this project's rate as a multiple of the other's in the same round. At p = 1 a keyed row has two actors, \
-         each of which has a thread if there are two cores.\n",
+         be compared. In brackets: this project's rate as a multiple of the other's in the same round. \
+         At p = 1 a keyed row has two actors, each of which has a thread if there are two cores.\n",
         machine::describe()
     );
     for section in [
