@@ -1,9 +1,10 @@
-# Everything a newcomer types. Each target first installs what is missing beyond Rust; CARGO_TARGET_DIR is honoured.
+# Everything a newcomer types. Each target first installs what is missing beyond Rust, and says so before; in a terminal it
+# asks. WATERSHED_INSTALL=no installs nothing and prints what to type. CARGO_TARGET_DIR is honoured.
 
 # Where rustup puts cargo; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test simulate mutations lint bench instructions
+.PHONY: help demo test simulate mutations lint bench instructions fresh
 
 help: ## shows this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -49,3 +50,7 @@ instructions: ## counts the instructions of single-threaded pieces, and takes no
 	@scripts/setup.sh valgrind
 	cargo build --profile demo --no-default-features -p watershed-bench --bin pieces --bin instructions
 	@$${CARGO_TARGET_DIR:-target}/demo/instructions $(ARGS)
+
+fresh: ## runs `make demo` and `make test` in a bare Debian, as root and as a user with sudo, or only AS=root or AS=newcomer
+	@scripts/setup.sh fresh
+	@scripts/fresh.sh $(AS)
