@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 pub use watershed_state::chain_of;
-use watershed_state::{StateFault, StoreError};
+use watershed_state::{StateFault, StoreError, shown};
 
 use crate::operator_state::OperatorStateError;
 use crate::supervision::{Directive, Stage, Suspect};
@@ -20,7 +20,7 @@ pub type UserError = Box<dyn Error + Send + Sync>;
 /// Why an instance stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What happened, for people.
+    /// What happened, for people: one line, with what others wrote [escaped](watershed_state::shown).
     pub cause: String,
     /// How it happened.
     pub kind: FailureKind,
@@ -126,7 +126,8 @@ impl Failure {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         Self {
-            cause: text.unwrap_or_else(|| "a panic without a message".to_string()),
+            cause: text
+                .map_or_else(|| "a panic without a message".to_string(), |text| shown(text).to_string()),
             kind: FailureKind::Panic,
             key: None,
             blame: None,
@@ -143,9 +144,9 @@ impl fmt::Display for Failure {
             FailureKind::Hung => "hung",
             FailureKind::Internal => "broke",
         };
-        write!(f, "{how}: {}", self.cause)?;
+        write!(f, "{how}: {}", shown(&self.cause))?;
         match &self.key {
-            Some(key) => write!(f, " (key {key})"),
+            Some(key) => write!(f, " (key {})", shown(key)),
             None => Ok(()),
         }
     }

@@ -1,4 +1,5 @@
 //! `watershed`: looks at jobs and what they have saved, from outside.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod dead_letters;
 mod error;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if error.is_quiet() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("watershed: {error}");
+            screen::note(&error);
             error.code()
         }
     }

@@ -1,6 +1,6 @@
 //! `watershed query`: what an operator of a running job remembers of a key.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::error::Error;
 use crate::place::Place;
+use crate::screen::{note, say};
 
 /// Shows the state that an operator of a running job has for a key, as JSON
 #[derive(Args)]
@@ -30,9 +31,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     match Place::at(dir).connect()?.query(operator, key)? {
         Some(found) => {
             let line = json!({ "key": found.key, "state": found.state });
-            writeln!(io::stdout().lock(), "{line}")?;
+            say(&mut io::stdout(), line)?;
         }
-        None => eprintln!("watershed: key {key} of operator `{operator}` has no state"),
+        None => note(format_args!("key {key} of operator `{operator}` has no state")),
     }
     Ok(())
 }

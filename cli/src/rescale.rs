@@ -1,6 +1,6 @@
 //! `watershed rescale`: gives an operator of a running job another number of instances.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,6 +8,7 @@ use watershed_runtime::Rescaled;
 
 use crate::error::Error;
 use crate::place::Place;
+use crate::screen::say;
 
 /// Gives an operator of a running job another number of instances
 #[derive(Args)]
@@ -31,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     let mut client = Place::at(&options.dir).connect()?;
     let rescaled = client.rescale(&options.operator, options.parallelism)?;
     let line = if options.json { serde_json::to_string(&rescaled)? } else { text(&rescaled) };
-    writeln!(io::stdout(), "{line}")?;
+    say(&mut io::stdout(), line)?;
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! The terminal: pictures that replace each other in place.
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, Write};
 
 use terminal_size::{Height, terminal_size};
+use watershed_state::shown;
 
 /// Whether somebody looks at the output as it comes.
 pub(crate) fn is_terminal() -> bool {
@@ -33,19 +34,29 @@ fn frame(lines: &[String], height: usize, is_first: bool) -> String {
     frame.push_str(HOME);
     // The cursor comes to stand below the last line.
     let room = height.saturating_sub(1).max(1);
-    let shown = if lines.len() <= room { lines.len() } else { room - 1 };
-    for line in &lines[..shown] {
-        let _ = write!(frame, "{line}{CLEAR_TO_END_OF_LINE}\r\n");
+    let fit = if lines.len() <= room { lines.len() } else { room - 1 };
+    for line in &lines[..fit] {
+        let _ = fmt::Write::write_fmt(&mut frame, format_args!("{}{CLEAR_TO_END_OF_LINE}\r\n", shown(line)));
     }
-    if shown < lines.len() {
-        let _ = write!(frame, "… and {} more lines{CLEAR_TO_END_OF_LINE}\r\n", lines.len() - shown);
+    if fit < lines.len() {
+        let more = lines.len() - fit;
+        let _ = fmt::Write::write_fmt(
+            &mut frame,
+            format_args!("… and {more} more lines{CLEAR_TO_END_OF_LINE}\r\n"),
+        );
     }
     frame + CLEAR_BELOW + WRAP_ON
 }
 
-/// Text of others as one line without anything that a terminal would act on.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// Writes a line: text or JSON, with what a terminal would act on [escaped](shown).
+pub(crate) fn say(out: &mut impl Write, line: impl Display) -> io::Result<()> {
+    writeln!(out, "{}", shown(line))
+}
+
+/// Says something that is no output to whoever runs the tool.
+#[expect(clippy::print_stderr, reason = "the one place that does")]
+pub(crate) fn note(text: impl Display) {
+    eprintln!("watershed: {}", shown(text));
 }
 
 #[cfg(test)]
@@ -77,6 +88,11 @@ mod tests {
 
     #[test]
     fn what_others_have_written_cannot_move_the_cursor() {
-        assert_eq!(plain("oh\x1b[2J\nno\u{9b}"), "oh [2J no ");
+        let hostile = "oh\x1b[2J\nno\u{9b}";
+        let mut said = Vec::new();
+        say(&mut said, hostile).unwrap();
+        assert_eq!(String::from_utf8(said).unwrap(), "oh\\u001b[2J\\nno\\u009b\n");
+        let frame = frame(&[hostile.to_string()], 24, false);
+        assert!(frame.contains("oh\\u001b[2J\\nno\\u009b"), "{frame:?}");
     }
 }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use watershed_state::{
     CodecError, CollectionEntry, CollectionName, KeyedEntry, Manifest, OperatorPart, SavedState, Section,
-    SectionKind, SnapshotPlace, Snapshots, StoreError, decode, names_in,
+    SectionKind, SnapshotPlace, Snapshots, StoreError, chain_of, decode, names_in,
 };
 
 use crate::error::Error;
+use crate::screen::note;
 
 /// There is no snapshot as it is asked for, or none that can be read.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +74,7 @@ impl Snapshot {
             match found.manifest {
                 Ok(manifest) if wanted => return Ok(Self { folder, manifest }),
                 Err(error) if wanted && id.is_some() => return Err(error.into()),
-                Err(error) if wanted => eprintln!("watershed: left out: {error}"),
+                Err(error) if wanted => note(format_args!("not used: {}", chain_of(&error))),
                 _ => {}
             }
         }

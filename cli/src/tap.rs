@@ -4,10 +4,11 @@ use std::io::{self, Write};
 
 use clap::Args;
 use watershed_runtime::remote::{RemoteError, Sample};
+use watershed_state::iso_time;
 
 use crate::error::Error;
 use crate::place::Place;
-use crate::screen::plain;
+use crate::screen::{note, say};
 
 /// Shows some of the records that an operator takes in, or that a source has read, as they pass
 #[derive(Args)]
@@ -36,13 +37,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         let sample = match sample {
             // It was watched to its end.
             Err(ended @ RemoteError::Ended(_)) => {
-                eprintln!("watershed: {ended}");
+                note(ended);
                 return Ok(());
             }
             sample => sample?,
         };
         let line = if options.json { serde_json::to_string(&sample)? } else { text(&sample) };
-        writeln!(stdout, "{line}")?;
+        say(&mut stdout, line)?;
         stdout.flush()?;
     }
     Ok(())
@@ -52,17 +53,23 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
 fn text(sample: &Sample) -> String {
     let who = format!("{}[{}]", sample.operator, sample.instance);
     let key = sample.key.as_ref().map_or(String::new(), |key| format!(" key={}", key.get()));
-    let time = sample.timestamp.map_or(String::new(), |at| format!(" time={at}"));
+    let time = sample.timestamp.map_or(String::new(), |at| format!(" time={at} ({})", iso_time(at)));
     let note = sample.note.as_ref().map_or(String::new(), |note| format!("  ({note})"));
-    plain(&format!("{who}{key}{time}  {}{note}", sample.record.get()))
+    format!("{who}{key}{time}  {}{note}", sample.record.get())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn shown_line(sample: &Sample) -> String {
+        let mut line = Vec::new();
+        say(&mut line, text(sample)).unwrap();
+        String::from_utf8(line).unwrap().trim_end().to_string()
+    }
+
     fn shown(json: &str) -> String {
-        text(&serde_json::from_str(json).unwrap())
+        shown_line(&serde_json::from_str(json).unwrap())
     }
 
     #[test]
@@ -70,6 +77,6 @@ mod tests {
         let bare = r#"{"operator":"lines","instance":0,"at_ms":5,"record":"to be"}"#;
         assert_eq!(shown(bare), r#"lines[0]  "to be""#);
         let rich = r#"{"operator":"count","instance":2,"at_ms":5,"key":"be","timestamp":17,"record":null,"note":"oh\nno"}"#;
-        assert_eq!(shown(rich), r#"count[2] key="be" time=17  null  (oh no)"#);
+        assert_eq!(shown(rich), r#"count[2] key="be" time=17 (1970-01-01T00:00:00.017Z)  null  (oh\nno)"#);
     }
 }

@@ -2,7 +2,7 @@
 
 mod table;
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     let mut client = options.place.connect()?;
     if options.json {
         let tree = client.tree()?;
-        writeln!(io::stdout(), "{}", serde_json::to_string(&tree)?)?;
+        screen::say(&mut io::stdout(), serde_json::to_string(&tree)?)?;
         return Ok(());
     }
     let interval = Duration::from_millis(options.interval_ms);
@@ -55,7 +55,7 @@ fn print(mut client: Client, interval: Duration) -> Result<(), Error> {
     };
     let mut stdout = io::stdout().lock();
     for line in table::lines(before.as_ref(), &tree) {
-        writeln!(stdout, "{line}")?;
+        screen::say(&mut stdout, line)?;
     }
     Ok(())
 }
@@ -67,7 +67,7 @@ fn watch(mut client: Client, interval: Duration) -> Result<(), Error> {
         let tree = match client.tree() {
             // The last picture stays.
             Err(ended @ RemoteError::Ended(_)) if before.is_some() => {
-                eprintln!("watershed: {ended}");
+                screen::note(ended);
                 return Ok(());
             }
             tree => tree?,

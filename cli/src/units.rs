@@ -20,24 +20,6 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// A moment, given in milliseconds since 1970: `2026-11-26 21:14:03 UTC`.
-pub(crate) fn moment(ms: i64) -> String {
-    const DAY: i64 = 24 * 60 * 60;
-    let seconds = ms.div_euclid(1_000);
-    let (day, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-    // Years begin in March here, so that the leap day is the last of one; 400 of them have 146097 days.
-    let day = day + 719_468;
-    let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = year + era * 400 + next;
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
 /// As it is below `whole`, else with three digits and the unit that fits.
 fn scaled(number: u64, whole: u64, units: &[&str]) -> String {
     if number < whole {
@@ -77,18 +59,5 @@ mod tests {
     fn durations_get_coarser() {
         let shown = [0, 999, 1_250, 59_999, 60_000, 7_199_999, 7_200_000].map(duration);
         assert_eq!(shown, ["0 ms", "999 ms", "1.2 s", "59.9 s", "1 min", "119 min", "2 h"]);
-    }
-
-    #[test]
-    fn moments_are_dates_and_times() {
-        let shown = [0, 951_782_399_999, 951_782_400_000, 1_735_689_599_000, 1_795_727_643_000].map(moment);
-        let expected = [
-            "1970-01-01 00:00:00 UTC",
-            "2000-02-28 23:59:59 UTC",
-            "2000-02-29 00:00:00 UTC",
-            "2024-12-31 23:59:59 UTC",
-            "2026-11-26 21:14:03 UTC",
-        ];
-        assert_eq!(shown, expected);
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 use watershed_actors::{DeadLetter, Place, Replay};
+use watershed_state::iso_time;
 
 /// The dead letters of a job.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Listed {
     /// The letter.
     #[serde(flatten)]
     pub letter: DeadLetter,
+    /// When it was left out, as ISO 8601 writes it.
+    pub at: String,
     /// What has become of it.
     pub status: Status,
 }
@@ -199,7 +202,13 @@ impl DeadLetters {
         }
         letters.sort_by(|one, two| (one.at_ms, &one.id).cmp(&(two.at_ms, &two.id)));
         let mut status = |letter: &DeadLetter| statuses.remove(&letter.id).unwrap_or(Status::Dead);
-        Ok(letters.into_iter().map(|letter| Listed { status: status(&letter), letter }).collect())
+        Ok(letters
+            .into_iter()
+            .map(|letter| {
+                let (at, status) = (iso_time(letter.at_ms), status(&letter));
+                Listed { letter, at, status }
+            })
+            .collect())
     }
 
     /// The letter with this id, or the only one whose id begins like this.

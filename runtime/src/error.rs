@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use watershed_state::StoreError;
+use watershed_state::{StoreError, shown};
 
 /// Why a job did not start, or ended before its work was done.
 pub struct Error {
@@ -56,7 +56,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        // It may hold text of records, keys or files.
+        write!(f, "{}", shown(&self.message))?;
         match &self.source {
             Some(source) => write!(f, ": {}", watershed_actors::chain_of(&**source)),
             None => Ok(()),

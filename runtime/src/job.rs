@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use watershed_state::{FolderStore, Fs, LocalFs, MemoryStore, Objects, SnapshotPlace};
+use watershed_state::{FolderStore, Fs, LocalFs, MemoryStore, Objects, SnapshotPlace, shown};
 
 use crate::config::{Config, ControlSocket};
 use crate::control::{self, Commands, Outside};
@@ -255,7 +255,7 @@ fn open_socket(config: &Config) -> Result<Option<Socket>> {
     match Socket::bind(&path) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if config.socket == ControlSocket::InCheckpoints => {
-            tracing::warn!(path = %path.display(), %error, "the job cannot listen on its socket and cannot be asked");
+            tracing::warn!(path = %shown(path.display()), %error, "the job cannot listen on its socket and cannot be asked");
             Ok(None)
         }
         Err(error) => {

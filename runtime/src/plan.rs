@@ -97,6 +97,7 @@ impl Plan {
 
     /// Plans a wiring as it is in `graph`, where some actors may have another parallelism.
     fn of(topology: &str, graph: &Graph, wiring: &Arc<Wiring>, config: &Config) -> Result<Self, Error> {
+        check::name_of_topology(topology)?;
         check::names(graph)?;
         check::ends(graph)?;
         check::side_outputs(graph)?;

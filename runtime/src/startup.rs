@@ -7,7 +7,7 @@ use watershed_actors::{Clock, Restored, saved_replays, saved_splits};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
     CheckpointStore, Fs, Identity, Manifest, Objects, SnapshotId, SnapshotPlace, StateBackend, StoreError,
-    hash_canary, hash_key, read_saved,
+    hash_canary, hash_key, read_saved, shown,
 };
 
 use crate::config::{Config, Resume};
@@ -142,7 +142,7 @@ pub(crate) fn start(
     // An earlier process may have died before it came to it, one after the other.
     let pinned: Vec<u64> = checkpoint.into_iter().collect();
     if let Err(error) = store.collect(config.retain, &pinned) {
-        tracing::warn!(%error, "old checkpoints could not be collected");
+        tracing::warn!(error = %shown(error), "old checkpoints could not be collected");
     }
     Ok(Start {
         plan,
@@ -170,7 +170,7 @@ fn any_replay(
     for operator in &operators {
         let Some(node) = plan.nodes.iter().position(|node| *node.name == **operator) else {
             tracing::error!(
-                operator,
+                operator = %shown(operator),
                 "there are dead letters to be replayed of an operator that does not exist"
             );
             continue;
@@ -334,7 +334,7 @@ fn newest(
                 )));
             }
             Err(error) => {
-                tracing::error!(checkpoint = id, %error, "a checkpoint is damaged");
+                tracing::error!(checkpoint = id, error = %shown(&error), "a checkpoint is damaged");
                 damaged.get_or_insert((id, error));
             }
         }
@@ -413,7 +413,7 @@ fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(
     for operator in &manifest.operators {
         let Some(node) = plan.called(&operator.name).map(|index| &plan.nodes[index]) else {
             if config.dropped.contains(&operator.name) {
-                tracing::warn!(operator = operator.name, "its state is dropped, as asked");
+                tracing::warn!(operator = %shown(&operator.name), "its state is dropped, as asked");
                 continue;
             }
             if let Some(quarantined) = operator.name.strip_suffix(LETTER_SINK) {

@@ -28,7 +28,8 @@ impl std::fmt::Debug for Topology {
 }
 
 impl Topology {
-    /// An empty wiring. Its name goes into checkpoints: those of another topology are refused.
+    /// An empty wiring. Its name goes into checkpoints: those of another topology are refused. It must not be empty, begin
+    /// with `.`, or hold `/` or control characters; a job with such a name does not start.
     pub fn new(name: &str) -> Self {
         Self { name: name.to_string(), graph: SharedGraph::default() }
     }

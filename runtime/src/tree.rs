@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use watershed_actors::Times;
+use watershed_state::shown;
 
 /// A picture of the supervision tree: job → region → operator → instance.
 ///
@@ -186,7 +187,7 @@ impl From<Times> for TimeNode {
 impl Tree {
     /// One line a node, in order, without line ends. Shares of time are those since the process began.
     pub fn lines(&self) -> Vec<String> {
-        lines::of(self)
+        lines::of(self).iter().map(|line| shown(line).to_string()).collect()
     }
 
     /// How long ago the newest checkpoint was complete, in milliseconds.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::SectionKind;
+use crate::{SectionKind, shown};
 
 /// A value could not be turned into bytes, or bytes not into values.
 #[derive(Debug, thiserror::Error)]
@@ -318,13 +318,13 @@ pub enum Damage {
     },
 }
 
-/// An error with all its sources, outermost first.
+/// An error with all its sources, outermost first, as one line that can be [shown](crate::shown) anywhere.
 pub fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = shown(error).to_string();
     let mut source = error.source();
     while let Some(inner) = source {
         text.push_str(": ");
-        text.push_str(&inner.to_string());
+        text.push_str(&shown(inner).to_string());
         source = inner.source();
     }
     text

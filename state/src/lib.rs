@@ -76,6 +76,7 @@ mod store;
     expect(dead_code, reason = "without RocksDB there is no database")
 )]
 mod table;
+mod text;
 mod timers;
 mod ttl;
 mod uri;
@@ -114,6 +115,7 @@ pub use section::{Section, SectionKind};
 pub use snapshot::SliceProgress;
 pub use store::{CheckpointStore, Collected, Identity, RescaledOperator, Scanned, durable_skips};
 pub use table::{KeyedTable, SnapshotBegun, Sweep, TableKey, TableState, Timed, write_time};
+pub use text::{Shown, is_shown_escaped, iso_time, shown};
 pub use timers::{SavedTimer, TimerQueue, saved_timers};
 pub use ttl::Ttl;
 pub use uri::SnapshotPlace;

@@ -11,6 +11,7 @@ mod escalation;
 mod fixture;
 mod fixtures;
 mod hangs;
+mod hostile_text;
 mod metrics;
 mod offline;
 mod operator_state;

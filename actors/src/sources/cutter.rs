@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memchr::memchr_iter;
+use watershed_state::shown;
 
 /// Cuts lines off bytes. A line ends with `\n` or `\r\n`, neither of which belongs to it.
 #[derive(Debug)]
@@ -121,7 +122,7 @@ impl Cutter {
     /// Says in the log, once there are no more lines, how many were left out.
     pub(super) fn finish(&self, input: impl fmt::Display) {
         if self.skipped > 0 {
-            tracing::warn!(%input, skipped = self.skipped, "skipped lines that are not UTF-8");
+            tracing::warn!(input = %shown(input), skipped = self.skipped, "skipped lines that are not UTF-8");
         }
     }
 

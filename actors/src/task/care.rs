@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use watershed_state::{Data, SectionKind, decode, encode, hash_key};
+use tracing::field::display;
+use watershed_state::{Data, SectionKind, decode, encode, hash_key, shown};
 
 use crate::clock::NO_TIMESTAMP;
 use crate::error::{Blame, Failure, FailureKind, UserError, chain_of};
@@ -422,7 +423,8 @@ impl Care {
         }
         // The first ones, then ever fewer of them.
         if self.skipped <= 10 || self.skipped.is_power_of_two() {
-            let (cause, key, skipped) = (&attempt.cause, &evidence.key, self.skipped);
+            let (cause, skipped) = (&attempt.cause, self.skipped);
+            let key = evidence.key.as_ref().map(|key| display(shown(key)));
             tracing::warn!(%stage, cause, key, attempts = attempt.attempts, skipped, "a record is left out");
         }
         Ok((policy.directive(stage) == Directive::Quarantine).then(|| self.letter(evidence, attempt)))
@@ -497,20 +499,20 @@ impl Care {
     /// A letter does not fit what it is to be given back to: it stays one, and whoever asked for it is told.
     pub(crate) fn cannot_replay(&self, letter: &str, error: &UserError) {
         let why = chain_of(&**error);
-        tracing::error!(letter, why, "a dead letter cannot be replayed");
+        tracing::error!(letter = %shown(letter), why, "a dead letter cannot be replayed");
         self.env.report(TaskEvent::CannotReplay { letter: letter.to_string(), why });
     }
 
     /// A letter has been replayed.
     pub(crate) fn replayed(&mut self, id: String) {
-        tracing::info!(letter = id, "a dead letter has been replayed");
+        tracing::info!(letter = %shown(&id), "a dead letter has been replayed");
         self.fresh.push(id.clone());
         self.replayed.insert(id);
     }
 
     /// A letter is given up.
     pub(crate) fn given_up(&mut self, id: String) {
-        tracing::info!(letter = id, "a dead letter is given up");
+        tracing::info!(letter = %shown(&id), "a dead letter is given up");
         self.replayed.insert(id);
     }
 

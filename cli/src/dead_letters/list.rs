@@ -1,13 +1,14 @@
 //! `watershed dead-letters list`.
 
-use std::io::{self, Write};
+use std::io;
 
 use clap::Args;
 use watershed_runtime::dead_letters::{DeadLetters, Listed, Status};
+use watershed_state::iso_time;
 
 use crate::dead_letters::Folder;
 use crate::error::Error;
-use crate::screen::plain;
+use crate::screen::{note, say};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -27,10 +28,10 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     for listed in &letters {
         let line = if options.json { serde_json::to_string(listed)? } else { text(listed) };
-        writeln!(stdout, "{line}")?;
+        say(&mut stdout, line)?;
     }
     if letters.is_empty() {
-        eprintln!("watershed: there are no dead letters");
+        note("there are no dead letters");
     }
     Ok(())
 }
@@ -43,15 +44,16 @@ fn text(listed: &Listed) -> String {
         Status::Failed(why) => format!("  failed: {why}"),
         _ => String::new(),
     };
-    plain(&format!(
-        "{} {:<9} {}[{}] {}{key} attempts={}{parked}  {}  {}{why}",
+    format!(
+        "{} {} {:<9} {}[{}] {}{key} attempts={}{parked}  {}  {}{why}",
         letter.id,
+        iso_time(letter.at_ms),
         listed.status.name(),
         letter.operator,
         letter.instance,
         letter.evidence.stage,
         letter.attempts,
         letter.evidence.payload,
-        letter.cause.lines().next().unwrap_or_default(),
-    ))
+        letter.cause,
+    )
 }

@@ -9,6 +9,7 @@ use watershed_runtime::remote::{Client, RemoteError, socket_in};
 
 use crate::dead_letters::Folder;
 use crate::error::Error;
+use crate::screen::say;
 
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
@@ -57,13 +58,10 @@ pub(super) fn run(options: &Options, wish: Wish) -> Result<(), Error> {
         Wish::Replay => ("to be replayed", Status::Replay),
         Wish::Discard => ("given up", Status::Discarded),
     };
-    writeln!(stdout, "{asked} dead letters are {what}")?;
+    say(&mut stdout, format_args!("{asked} dead letters are {what}"))?;
     if undecoded > 0 {
-        writeln!(
-            stdout,
-            "{undecoded} never were records and cannot be replayed: mend the input and give it to the source again, and \
-             discard them"
-        )?;
+        let them = "never were records and cannot be replayed: mend the input and give it to the source again, and discard them";
+        say(&mut stdout, format_args!("{undecoded} {them}"))?;
     }
     // One who asks again may do so because the job was not told before.
     if asked > 0 || chosen.iter().any(|listed| listed.status == before) {
@@ -102,22 +100,19 @@ impl Options {
 fn tell(stdout: &mut impl Write, socket: &Path) -> Result<(), Error> {
     match Client::connect(socket).and_then(|mut job| job.replay_dead_letters()) {
         Ok(unknown) => {
-            writeln!(stdout, "the running job has been told")?;
+            say(stdout, "the running job has been told")?;
             for operator in unknown {
-                writeln!(
-                    stdout,
-                    "it has no operator `{operator}`, whose letters wait until it has: give the operator its name back, or \
-                     discard them"
-                )?;
+                let cure =
+                    "whose letters wait until it has: give the operator its name back, or discard them";
+                say(stdout, format_args!("it has no operator `{operator}`, {cure}"))?;
             }
         }
-        Err(RemoteError::NoSocket { path } | RemoteError::NobodyListens { path }) => writeln!(
-            stdout,
-            "no job listens on {}: it does so when it starts; if it runs, say with `--socket` where it listens",
-            path.display()
-        )?,
+        Err(RemoteError::NoSocket { path } | RemoteError::NobodyListens { path }) => {
+            let what = "it does so when it starts; if it runs, say with `--socket` where it listens";
+            say(stdout, format_args!("no job listens on {}: {what}", path.display()))?;
+        }
         Err(RemoteError::Ended(how)) => {
-            writeln!(stdout, "the job has ended ({how}): it does so when it starts again")?;
+            say(stdout, format_args!("the job has ended ({how}): it does so when it starts again"))?;
         }
         Err(error) => return Err(Error::NotTold(error)),
     }

@@ -1,12 +1,13 @@
 //! `watershed dead-letters show`.
 
-use std::io::{self, Write};
+use std::io;
 
 use clap::Args;
 use watershed_runtime::dead_letters::DeadLetters;
 
 use crate::dead_letters::Folder;
 use crate::error::Error;
+use crate::screen::say;
 
 #[derive(Args)]
 #[command(allow_missing_positional = true)]
@@ -20,6 +21,8 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options) -> Result<(), Error> {
     let listed = DeadLetters::open(&options.folder.dir)?.find(&options.id)?;
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", serde_json::to_string_pretty(&listed)?)?;
+    for line in serde_json::to_string_pretty(&listed)?.lines() {
+        say(&mut stdout, line)?;
+    }
     Ok(())
 }

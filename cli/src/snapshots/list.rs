@@ -1,16 +1,16 @@
 //! `watershed snapshots list`.
 
-use std::io::{self, Write};
+use std::io;
 
 use clap::Args;
 use serde_json::{Value, json};
-use watershed_state::{FoundSnapshot, Manifest, chain_of};
+use watershed_state::{FoundSnapshot, Manifest, chain_of, iso_time};
 
 use crate::error::Error;
-use crate::screen::plain;
+use crate::screen::{note, say};
 use crate::snapshot::open;
 use crate::snapshots::Folder;
-use crate::units::{bytes, duration, moment};
+use crate::units::{bytes, duration};
 
 #[derive(Args)]
 #[command(
@@ -29,10 +29,10 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     for found in &all {
         let line = if options.json { data(found).to_string() } else { text(found) };
-        writeln!(stdout, "{line}")?;
+        say(&mut stdout, line)?;
     }
     if all.is_empty() {
-        eprintln!("watershed: there are no complete checkpoints yet");
+        note("there are no complete checkpoints yet");
     }
     Ok(())
 }
@@ -40,13 +40,13 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
 fn text(found: &FoundSnapshot) -> String {
     let manifest = match &found.manifest {
         Ok(manifest) => manifest,
-        Err(error) => return plain(&format!("{:<6} cannot be used: {}", id_of(found), chain_of(error))),
+        Err(error) => return format!("{:<6} cannot be used: {}", id_of(found), chain_of(error)),
     };
     let finished = if manifest.finished { "finished" } else { "not finished" };
     format!(
         "{:<6} {}  took {:>7}  total {:>8}  new {:>8}  {} operators  {finished}",
         manifest.checkpoint,
-        moment(manifest.created_ms),
+        iso_time(manifest.created_ms),
         manifest.duration_ms.map_or("?".to_string(), duration),
         bytes(total_bytes(manifest)),
         bytes(new_bytes(manifest)),
@@ -59,6 +59,7 @@ fn data(found: &FoundSnapshot) -> Value {
         Ok(manifest) => json!({
             "checkpoint": manifest.checkpoint,
             "created_ms": manifest.created_ms,
+            "created_at": iso_time(manifest.created_ms),
             "duration_ms": manifest.duration_ms,
             "bytes": total_bytes(manifest),
             "new_bytes": new_bytes(manifest),

@@ -2,16 +2,16 @@
 
 mod content;
 
-use std::io::{self, Write};
+use std::io;
 
 use clap::Args;
 
 use crate::error::Error;
-use crate::screen::plain;
+use crate::screen::say;
 use crate::snapshot::Snapshot;
 use crate::snapshots::Folder;
 use crate::snapshots::show::content::{Content, Instance, Operator, OperatorState};
-use crate::units::{bytes, duration, moment};
+use crate::units::{bytes, duration};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -29,11 +29,11 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let content = Content::read(&snapshot)?;
     let mut stdout = io::stdout().lock();
     if options.json {
-        writeln!(stdout, "{}", serde_json::to_string(&content)?)?;
+        say(&mut stdout, serde_json::to_string(&content)?)?;
         return Ok(());
     }
     for line in lines(&content) {
-        writeln!(stdout, "{}", plain(&line))?;
+        say(&mut stdout, line)?;
     }
     Ok(())
 }
@@ -45,10 +45,10 @@ fn lines(content: &Content) -> Vec<String> {
     } else {
         "key hashes of another build: its keys cannot be restored by this one"
     };
-    let Content { checkpoint, topology, created_ms, duration_ms, lineage, run, .. } = content;
+    let Content { checkpoint, topology, created_at, duration_ms, lineage, run, .. } = content;
     let took = took(*duration_ms);
     let mut lines = vec![
-        format!("checkpoint {checkpoint} of `{topology}`  {}{took}  {finished}", moment(*created_ms)),
+        format!("checkpoint {checkpoint} of `{topology}`  {}{took}  {finished}", created_at),
         format!("lineage {lineage}  run {run}  {canary}"),
     ];
     for operator in &content.operators {

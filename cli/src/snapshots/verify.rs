@@ -8,7 +8,7 @@ use clap::Args;
 use watershed_state::{Manifest, Snapshots, chain_of};
 
 use crate::error::Error;
-use crate::screen::plain;
+use crate::screen::{note, say};
 use crate::snapshot::open;
 use crate::snapshots::Folder;
 use crate::snapshots::list::id_of;
@@ -37,11 +37,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
                 damage.join("; ")
             }
         };
-        writeln!(stdout, "{:<6} {}", id_of(found), plain(&what))?;
+        say(&mut stdout, format_args!("{:<6} {what}", id_of(found)))?;
         stdout.flush()?;
     }
     if all.is_empty() {
-        eprintln!("watershed: there are no complete checkpoints yet");
+        note("there are no complete checkpoints yet");
     }
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

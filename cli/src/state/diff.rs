@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use watershed_state::OperatorPart;
 
 use crate::error::Error;
+use crate::screen::say;
 use crate::snapshot::Snapshot;
 use crate::state::entry::{Entry, Names, all};
 
@@ -49,7 +50,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
         }
         compare(name, &names, &a, &b, &mut |difference| {
             differ = true;
-            writeln!(stdout, "{}", difference.line(name, &names)?)?;
+            say(&mut stdout, difference.line(name, &names)?)?;
             Ok(())
         })?;
     }

@@ -8,6 +8,7 @@ use watershed_runtime::remote::AnyValue;
 use watershed_state::SavedState;
 
 use crate::error::Error;
+use crate::screen::{note, say};
 use crate::snapshot::{Snapshot, decoded};
 use crate::state::entry::all;
 
@@ -40,7 +41,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
                 let line = json!({
                     "instance": instance, "name": name, "redistribution": redistribution, "element": element,
                 });
-                writeln!(stdout, "{line}")?;
+                say(&mut stdout, line)?;
             }
         }
     }
@@ -61,14 +62,14 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
         shown = true;
         let (name, content) = entry.content(&operator.name, &names)?;
         line.insert(name.to_string(), content);
-        writeln!(stdout, "{}", Value::from(line))?;
+        say(&mut stdout, Value::from(line))?;
         Ok(true)
     })?;
     stdout.flush()?;
     match &options.key {
         Some(key) if !shown => {
             let (name, id) = (&operator.name, snapshot.manifest.checkpoint);
-            eprintln!("watershed: key {key} of operator `{name}` has no state in checkpoint {id}");
+            note(format_args!("key {key} of operator `{name}` has no state in checkpoint {id}"));
         }
         _ => {}
     }

@@ -4,11 +4,11 @@
 mod tests;
 
 use watershed_runtime::{FailureNode, InstanceNode, OperatorNode, RegionNode, Shares, Tree};
+use watershed_state::iso_time;
 
-use crate::screen::plain;
 use crate::units::{bytes, count, duration};
 
-const HEADINGS: [&str; 14] = [
+const HEADINGS: [&str; 15] = [
     "",
     "STATE",
     "RECORDS",
@@ -21,8 +21,9 @@ const HEADINGS: [&str; 14] = [
     "BUSY",
     "IDLE",
     "BLOCKED",
+    "SKIPPED",
+    "PARKED",
     "WATERMARK",
-    "ASIDE",
 ];
 
 /// Failures of a region that are shown.
@@ -59,11 +60,11 @@ fn job(tree: &Tree) -> String {
             let took = newest.duration_ms.map_or(String::new(), |ms| format!(", took {}", duration(ms)));
             let (id, age) = (newest.id, duration(age_ms));
             let size = format!("{} ({} new)", bytes(newest.bytes), bytes(newest.new_bytes));
-            format!("checkpoint {id}, {age} old{took}, {size}")
+            format!("checkpoint {id}, {age} old ({}){took}, {size}", iso_time(newest.completed_ms))
         }
         _ => "no checkpoint".to_string(),
     };
-    plain(&format!("{}  {checkpoint}  lineage {}", tree.job, tree.lineage))
+    format!("{}  {checkpoint}  lineage {}", tree.job, tree.lineage)
 }
 
 fn region(node: &RegionNode) -> String {
@@ -81,7 +82,8 @@ fn failure(node: &FailureNode, now_ms: i64) -> String {
     let restart =
         node.restarted_by.as_ref().map_or(String::new(), |level| format!("; restart by the {level}"));
     let FailureNode { instance, run, kind, cause, .. } = node;
-    plain(&format!("  ! {instance} {ago} ago, run {run}: {kind}: {cause}{key}{restart}"))
+    let at = iso_time(node.at_ms);
+    format!("  ! {instance} {ago} ago ({at}), run {run}: {kind}: {cause}{key}{restart}")
 }
 
 fn row(before: Option<&Tree>, tree: &Tree, operator: &OperatorNode, node: &InstanceNode) -> Vec<String> {
@@ -100,7 +102,7 @@ fn row(before: Option<&Tree>, tree: &Tree, operator: &OperatorNode, node: &Insta
     let watermark = match node.watermark {
         None => "-".to_string(),
         Some(i64::MAX) => "end".to_string(),
-        Some(at) => at.to_string(),
+        Some(at) => format!("{at} {}", iso_time(at)),
     };
     vec![
         format!("    {}[{}]", operator.operator, node.instance),
@@ -115,8 +117,9 @@ fn row(before: Option<&Tree>, tree: &Tree, operator: &OperatorNode, node: &Insta
         percent(|all| all.busy),
         percent(|all| all.idle),
         percent(|all| all.blocked),
+        count(node.records_skipped),
+        count(node.records_parked),
         watermark,
-        count(node.records_skipped + node.records_parked),
     ]
 }
 

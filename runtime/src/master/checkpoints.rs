@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use watershed_actors::{Control, TaskId};
 use watershed_state::bug::{self, Bug};
-use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, hash_canary};
+use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, hash_canary, shown};
 
 use crate::error::Error;
 use crate::graph::NodeKind;
@@ -336,7 +336,7 @@ impl Master {
         let pool = Arc::clone(&surroundings.pool);
         pool.run(Box::new(move || {
             if let Err(error) = store.collect(retain, &pinned) {
-                tracing::warn!(%error, "old checkpoints could not be collected");
+                tracing::warn!(error = %shown(error), "old checkpoints could not be collected");
             }
             surroundings.events.event(Event::Collected);
         }));

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use watershed_actors::{Replay, TaskId};
-use watershed_state::Fs;
+use watershed_state::{Fs, shown};
 
 use crate::dead_letters::Request;
 use crate::master::Master;
@@ -120,7 +120,7 @@ impl Letters {
         let (from, to) = (folder.join(from.file_name(letter)), folder.join(to.file_name(letter)));
         let renamed = fs.exists(&from).and_then(|exists| if exists { fs.rename(&from, &to) } else { Ok(()) });
         if let Err(error) = renamed {
-            tracing::warn!(letter, %error, "it cannot be noted what has become of a dead letter");
+            tracing::warn!(letter = %shown(letter), %error, "it cannot be noted what has become of a dead letter");
         }
     }
 
@@ -153,7 +153,8 @@ fn read_request(fs: &Fs, folder: &Path, id: &str, request: Request) -> Option<Re
     });
     replay
         .inspect_err(|error| {
-            tracing::error!(path = %path.display(), error, "a request to replay a dead letter cannot be read");
+            let (path, error) = (shown(path.display()), shown(error));
+            tracing::error!(%path, %error, "a request to replay a dead letter cannot be read");
         })
         .ok()
 }
@@ -177,7 +178,7 @@ impl Master {
         let unknown = letters.operators().filter(|operator| node_of(operator).is_none() && waits(operator));
         let unknown: Vec<String> = unknown.map(str::to_string).collect();
         for operator in &unknown {
-            tracing::error!(operator, "dead letters are to be replayed of an operator that does not exist");
+            tracing::error!(operator = %shown(operator), "dead letters are to be replayed of an operator that does not exist");
         }
         unknown
     }
@@ -185,7 +186,7 @@ impl Master {
     /// A letter does not fit what it is to be given back to.
     pub(super) fn cannot_replay(&mut self, letter: &str, why: &str) {
         if let Err(error) = self.poison.letters.cannot_replay(letter, why) {
-            tracing::error!(letter, %error, "it cannot be noted that a dead letter cannot be replayed");
+            tracing::error!(letter = %shown(letter), %error, "it cannot be noted that a dead letter cannot be replayed");
         }
     }
 }

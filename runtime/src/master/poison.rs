@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tracing::field::display;
 use watershed_actors::{Failure, FailureKind, Oversight, SkipEntry, Suspect, TaskId};
 use watershed_state::bug::{self, Bug};
-use watershed_state::{CheckpointStore, Fs, StoreError};
+use watershed_state::{CheckpointStore, Fs, StoreError, shown};
 
 use crate::host::Host;
 use crate::master::Master;
@@ -264,8 +265,9 @@ impl Master {
         let moment = Moment { checkpoint, records: life.records.since_checkpoint(counted) };
         let finding = self.poison.note((&self.plan, &self.identity.lineage), task, failure, (of_run, moment));
         if let Some(suspect) = failure.blame.as_ref().and_then(|blame| blame.suspect.as_ref()) {
-            let (record, task) = (&suspect.evidence.payload, self.plan.name_of(task));
-            tracing::warn!(task, %record, key = failure.key, ?finding, "a record is under suspicion");
+            let (record, task) = (shown(&suspect.evidence.payload), self.plan.name_of(task));
+            let key = failure.key.as_ref().map(|key| display(shown(key)));
+            tracing::warn!(task, %record, key, ?finding, "a record is under suspicion");
         }
         finding
     }

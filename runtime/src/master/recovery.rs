@@ -6,8 +6,8 @@ use std::sync::Arc;
 use watershed_actors::{
     Control, Env, Failure, FailureKind, Instance, Restored, StateSetup, TaskId, guard, is_no_space,
 };
-use watershed_state::StoreError;
 use watershed_state::bug::{self, Bug};
+use watershed_state::{StoreError, shown};
 
 use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
 use crate::error::Error;
@@ -238,7 +238,7 @@ impl Master {
         let kind = if is_no_space(error) { FailureKind::NoSpace } else { FailureKind::Error };
         match self.escalation.cannot_restart(region, kind, now) {
             Decision::Restart { backoff, .. } => {
-                tracing::warn!(region, %error, "the skip list cannot be written; the region waits for it");
+                tracing::warn!(region, error = %shown(error), "the skip list cannot be written; the region waits for it");
                 let until = now.saturating_add(u64::try_from(backoff.as_nanos()).unwrap_or(u64::MAX));
                 self.regions[region].phase = Phase::Backoff { until };
             }

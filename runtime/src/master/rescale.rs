@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use watershed_actors::{Restored, TaskId, chain_of, guard};
 use watershed_state::bug::{self, Bug};
-use watershed_state::{InstancePart, RescaledOperator, SavedInstance};
+use watershed_state::{InstancePart, RescaledOperator, SavedInstance, shown};
 
 use crate::error::{Error, ErrorKind};
 use crate::master::loading::Read;
@@ -254,7 +254,7 @@ impl Master {
         let Some(rescaling) = self.rescaling.take() else { return };
         let what = rescaling.describe();
         tracing::warn!(
-            operator = rescaling.wanted.operator,
+            operator = %shown(&rescaling.wanted.operator),
             reason,
             "the rescaling is called off; the job goes on"
         );

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use watershed_actors::{Control, chain_of};
-use watershed_state::{Manifest, SnapshotId, SnapshotPlace, write_savepoint};
+use watershed_state::{Manifest, SnapshotId, SnapshotPlace, shown, write_savepoint};
 
 use crate::error::Error;
 use crate::graph::NodeKind;
@@ -101,7 +101,7 @@ impl Master {
             Ok(place) => place,
             Err(error) => return (wanted.reply)(Err(Error::config(chain_of(&error)))),
         };
-        tracing::info!(uri = wanted.uri, then = ?wanted.then, "a savepoint is asked for");
+        tracing::info!(uri = %shown(&wanted.uri), then = ?wanted.then, "a savepoint is asked for");
         match wanted.then {
             Then::GoOn => {}
             Then::Stop => self.stop_requested = true,
@@ -152,11 +152,11 @@ impl Master {
         let Wanted { uri, then, reply } = wanted;
         reply(match bytes {
             Ok(bytes) => {
-                tracing::info!(uri, checkpoint, bytes, "the savepoint is complete");
+                tracing::info!(uri = %shown(&uri), checkpoint, bytes, "the savepoint is complete");
                 Ok(Savepoint { uri, checkpoint, bytes })
             }
             Err(reason) => {
-                tracing::warn!(uri, checkpoint, reason, "the savepoint could not be written");
+                tracing::warn!(uri = %shown(&uri), checkpoint, reason, "the savepoint could not be written");
                 let after = match then {
                     Then::GoOn => "the job goes on".to_string(),
                     _ => format!(
@@ -186,11 +186,12 @@ impl Master {
         let Some((place, which)) = self.savepoints.claimed.take() else { return };
         self.host.surroundings().pool.run(Box::new(move || {
             let folder = place.location();
-            let folder = folder.display();
+            let folder = shown(folder.display());
             match watershed_state::remove_savepoint(&place, &which) {
                 Ok(false) => {}
                 Ok(true) => tracing::info!(%folder, "the savepoint that the job began at is removed"),
                 Err(error) => {
+                    let error = shown(error);
                     tracing::warn!(%folder, %error, "a savepoint that is not needed could not be removed");
                 }
             }

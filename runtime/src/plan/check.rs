@@ -2,9 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use watershed_state::is_shown_escaped;
+
 use crate::config::Config;
 use crate::error::Error;
 use crate::graph::{Graph, NodeId, NodeKind, PointSpec};
+
+/// A name of a topology stands in logs, errors and checkpoints, and tells jobs apart there.
+pub(super) fn name_of_topology(name: &str) -> Result<(), Error> {
+    let unfit = |c: char| c == '/' || is_shown_escaped(c);
+    if name.trim().is_empty() || name.starts_with('.') || name.contains(unfit) {
+        return Err(Error::config(format!(
+            "`{name}` cannot be the name of a topology: it needs one without `/`, line ends and other control characters \
+             that does not begin with `.`"
+        )));
+    }
+    Ok(())
+}
 
 /// Every actor has a name of its own that can stand in a file name.
 pub(super) fn names(graph: &Graph) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use watershed_state::RescaledOperator;
+use watershed_state::{RescaledOperator, shown};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -71,7 +71,7 @@ impl Plan {
             Ok(plan) => {
                 for RescaledOperator { operator, wired, parallelism } in &rescaled {
                     tracing::info!(
-                        operator,
+                        operator = %shown(operator),
                         wired,
                         parallelism,
                         "it was rescaled by an earlier process, and stays so until its wiring says something else"

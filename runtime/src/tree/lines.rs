@@ -1,5 +1,7 @@
 //! The tree as text, as it stands in the log.
 
+use watershed_state::iso_time;
+
 use crate::tree::{InstanceNode, RegionNode, Shares, TimeNode, Tree};
 
 /// One line a node. The columns of all instances stand below each other.
@@ -36,7 +38,8 @@ fn job(tree: &Tree) -> String {
     let checkpoint = tree.checkpoint.map_or("none".to_string(), |id| id.to_string());
     let made = tree.newest_checkpoint.as_ref().zip(tree.checkpoint_age_ms()).map(|(newest, age_ms)| {
         let took = newest.duration_ms.map_or(String::new(), |ms| format!(" took_ms={ms}"));
-        format!(" age_ms={age_ms}{took} bytes={} new={}", newest.bytes, newest.new_bytes)
+        let at = iso_time(newest.completed_ms);
+        format!(" completed_at={at} age_ms={age_ms}{took} bytes={} new={}", newest.bytes, newest.new_bytes)
     });
     format!("job {} lineage={} checkpoint={checkpoint}{}", tree.job, tree.lineage, made.unwrap_or_default())
 }
@@ -69,7 +72,7 @@ fn watermark(at: Option<i64>) -> String {
     match at {
         None => "none".to_string(),
         Some(i64::MAX) => "end".to_string(),
-        Some(at) => at.to_string(),
+        Some(at) => format!("{at}/{}", iso_time(at)),
     }
 }
 
@@ -157,13 +160,13 @@ mod tests {
         assert_eq!(
             tree.lines(),
             [
-                "job words lineage=8a checkpoint=9 age_ms=1500 took_ms=12 bytes=345 new=45",
+                "job words lineage=8a checkpoint=9 completed_at=1970-01-01T00:00:05.000Z age_ms=1500 took_ms=12 bytes=345 new=45",
                 "  region 0 state=running run=4 restarts=3 last_failure=\"count[1] panicked: oh (key 7)\"",
                 "    count (process) instances=2",
                 "      count[0] arbiter=0 state=running run=4 restarts=3 failures=0 records=120 sent=7 mailbox=3/16  \
-                 credits=8/8 busy=-   idle=-  blocked=-   watermark=none skipped=0 parked=0",
+                 credits=8/8 busy=-   idle=-  blocked=-   watermark=none                          skipped=0 parked=0",
                 "      count[1] arbiter=1 state=running run=4 restarts=3 failures=1 records=9   sent=7 mailbox=16/16 \
-                 credits=8/8 busy=13% idle=0% blocked=88% watermark=1700 skipped=0 parked=0 \
+                 credits=8/8 busy=13% idle=0% blocked=88% watermark=1700/1970-01-01T00:00:01.700Z skipped=0 parked=0 \
                  last_failure=\"panicked: oh (key 7)\"",
             ]
         );

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fs::{FileSystem, LocalFs};
 use crate::part::failed;
-use crate::{StoreError, database::remove_folder};
+use crate::{StoreError, database::remove_folder, shown};
 
 /// A folder that belongs to one instance of one job, and is gone with it.
 pub(crate) struct ScratchFolder {
@@ -53,7 +53,7 @@ impl ScratchFolder {
 impl Drop for ScratchFolder {
     fn drop(&mut self) {
         if let Err(error) = remove_folder(&self.path) {
-            tracing::debug!(folder = %self.path.display(), %error, "a scratch folder stays until the next start");
+            tracing::debug!(folder = %shown(self.path.display()), %error, "a scratch folder stays until the next start");
         }
     }
 }

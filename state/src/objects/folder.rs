@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Listing, ObjectInfo, ObjectStore, ObjectWriter, Objects};
 use crate::bug::{self, Bug};
-use crate::{FileWriter, Fs};
+use crate::{FileWriter, Fs, shown};
 
 /// What the name of a file that is not finished ends in. No object is called so.
 const UNFINISHED: &str = ".tmp";
@@ -223,7 +223,7 @@ impl ObjectWriter for FolderWriter {
         let Self { fs, file, temporary, .. } = *self;
         drop(file);
         if let Err(error) = fs.remove_file(&temporary) {
-            tracing::debug!(path = %temporary.display(), %error, "a discarded file stays until the next collection");
+            tracing::debug!(path = %shown(temporary.display()), %error, "a discarded file stays until the next collection");
         }
     }
 }

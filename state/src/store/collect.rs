@@ -6,7 +6,7 @@ use super::{CheckpointStore, found};
 use crate::bug::{self, Bug};
 use crate::objects::list_below;
 use crate::part::failed;
-use crate::{Manifest, PartFile, StoreError};
+use crate::{Manifest, PartFile, StoreError, chain_of};
 
 /// What a collection has removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,7 +99,7 @@ fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64]) -> Vec<Gar
     if let Some(Folder { checkpoint, manifest: Some(Err(error)), .. }) = unreadable {
         tracing::warn!(
             checkpoint,
-            error = error as &dyn std::error::Error,
+            error = chain_of(error),
             "a manifest cannot be read, so this checkpoint and all older ones are kept; remove its folder by hand"
         );
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 use watershed_runtime::remote::AnyValue;
-use watershed_state::{InstancePart, OperatorPart, SavedState, Section, SectionKind, hash_canary};
+use watershed_state::{InstancePart, OperatorPart, SavedState, Section, SectionKind, hash_canary, iso_time};
 
 use crate::snapshot::{Snapshot, SnapshotError, decoded, operator_states};
 
@@ -13,6 +13,7 @@ use crate::snapshot::{Snapshot, SnapshotError, decoded, operator_states};
 pub(super) struct Content {
     pub(super) checkpoint: u64,
     pub(super) created_ms: i64,
+    pub(super) created_at: String,
     /// From the trigger until all was written, if it is known.
     pub(super) duration_ms: Option<u64>,
     pub(super) topology: String,
@@ -98,6 +99,7 @@ impl Content {
         Ok(Self {
             checkpoint: manifest.checkpoint,
             created_ms: manifest.created_ms,
+            created_at: iso_time(manifest.created_ms),
             duration_ms: manifest.duration_ms,
             topology: manifest.topology.clone(),
             lineage: manifest.lineage.clone(),

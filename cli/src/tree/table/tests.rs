@@ -70,16 +70,18 @@ fn rates_and_shares_are_those_between_two_pictures() {
         tree(10, instance(100_000, TimeNode { busy_nanos: 9_000, idle_nanos: 77, blocked_nanos: 0 }));
     let after =
         tree(12, instance(150_000, TimeNode { busy_nanos: 9_250, idle_nanos: 77, blocked_nanos: 750 }));
-    let shown = lines(Some(&before), &after).join("\n");
+    // They are escaped where they are written.
+    let shown = lines(Some(&before), &after).into_iter().map(|line| watershed_state::shown(line).to_string());
+    let shown = shown.collect::<Vec<_>>().join("\n");
     let expected = "\
-words  checkpoint 9, 6.5 s old, took 41 ms, 1.23 MB (34.5 kB new)  lineage 8a
-              STATE    RECORDS   IN/s  IN B/s  OUT/s  OUT B/s  MAILBOX  CREDITS  BUSY  IDLE  BLOCKED  WATERMARK  ASIDE
+words  checkpoint 9, 6.5 s old (1970-01-01T00:00:05.500Z), took 41 ms, 1.23 MB (34.5 kB new)  lineage 8a
+              STATE    RECORDS   IN/s  IN B/s  OUT/s  OUT B/s  MAILBOX  CREDITS  BUSY  IDLE  BLOCKED  SKIPPED  PARKED                      WATERMARK
 region 0  running, run 4, restarted 5 times
-  ! count[0] 9.0 s ago, run 3: panic: oh no (key 7)
-  ! count[0] 8.0 s ago, run 3: panic: oh no (key 7)
-  ! count[0] 7.0 s ago, run 3: panic: oh no (key 7)
+  ! count[0] 9.0 s ago (1970-01-01T00:00:03.000Z), run 3: panic: oh\\nno (key 7)
+  ! count[0] 8.0 s ago (1970-01-01T00:00:04.000Z), run 3: panic: oh\\nno (key 7)
+  ! count[0] 7.0 s ago (1970-01-01T00:00:05.000Z), run 3: panic: oh\\nno (key 7)
   count (process)
-    count[0]  running     150k  25.0k  600 kB  12.5k   100 kB    16/16      3/8   25%    0%      75%       1700      3";
+    count[0]  running     150k  25.0k  600 kB  12.5k   100 kB    16/16      3/8   25%    0%      75%        1       2  1700 1970-01-01T00:00:01.700Z";
     assert_eq!(shown, expected);
 }
 
@@ -89,7 +91,24 @@ fn without_a_picture_before_there_are_no_rates() {
     let row: Vec<&str> = shown.last().map(|line| line.split_whitespace().collect()).unwrap();
     assert_eq!(
         row,
-        ["count[0]", "running", "100", "-", "-", "-", "-", "16/16", "3/8", "-", "-", "-", "1700", "3"]
+        [
+            "count[0]",
+            "running",
+            "100",
+            "-",
+            "-",
+            "-",
+            "-",
+            "16/16",
+            "3/8",
+            "-",
+            "-",
+            "-",
+            "1",
+            "2",
+            "1700",
+            "1970-01-01T00:00:01.700Z"
+        ]
     );
 }
 
