@@ -2,7 +2,7 @@
 # Tries this project in a bare Debian: what debootstrap makes, with make and sudo, and the Rust of this machine. None of this
 # machine's caches is in it.
 #   fresh.sh setup     runs setup.sh where there is nothing, and where g++ and libclang-cpp are, and makes bindings by libclang
-#   fresh.sh [root] [newcomer]   runs `make demo` and `make test` as root, or as a user with sudo; without arguments as both
+#   fresh.sh [root] [newcomer]   runs `make demo` and `make test`, or TARGETS, as root, or as a user with sudo; or as both
 # It needs root, or sudo, as it changes roots. What it mounts is in a namespace of its own, so that nothing of this machine
 # can be removed with the folder in the end.
 set -euo pipefail
@@ -129,7 +129,7 @@ check_setup() {
 check_readme() {
     local folder=$work/readme-$1 target began
     unpack "$folder"
-    for target in demo test; do
+    for target in ${TARGETS:-demo test}; do
         began=$SECONDS
         echo "fresh: make $target as $1"
         inside "$folder" "$1" "make $target" || fail "make $target as $1 failed after $((SECONDS - began)) s"

@@ -36,3 +36,23 @@ pub mod prelude {
         UserResult, ValueState, millis, minutes, seconds,
     };
 }
+
+/// The code in `docs/` compiles and runs with the other examples of the documentation.
+#[cfg(doctest)]
+mod how_tos {
+    #[doc = include_str!("../docs/quick-start.md")]
+    struct QuickStart;
+    #[doc = include_str!("../docs/errors-aside.md")]
+    struct ErrorsAside;
+    #[doc = include_str!("../docs/joins.md")]
+    struct Joins;
+    #[doc = include_str!("../docs/deduplicate.md")]
+    struct Deduplicate;
+    #[doc = include_str!("../docs/end-of-input.md")]
+    struct EndOfInput;
+    #[doc = include_str!("../docs/releases.md")]
+    struct Releases;
+    #[cfg(feature = "rocksdb")]
+    #[doc = include_str!("../docs/state.md")]
+    struct State;
+}
