@@ -25,15 +25,16 @@ pub use watershed_state::{
 #[cfg(feature = "rocksdb")]
 pub use watershed_state::{RocksDb, rocksdb};
 
-/// What a topology is usually written with.
+/// What a topology is usually written with, run and simulated.
 pub mod prelude {
     #[cfg(feature = "rocksdb")]
     pub use crate::RocksDb;
     pub use crate::{
-        Aggregate, AggregatingState, BroadcastContext, BroadcastProcess, Config, ConnectedContext, Context,
-        End, Files, Generator, Items, Lateness, Lines, ListState, MapState, Process, ReducingState, Restart,
-        SideOutput, SocketLines, StateBackend, Stdout, Stream, Supervision, Timer, TimerKind, Topology, Ttl,
-        UserResult, ValueState, millis, minutes, seconds,
+        Aggregate, AggregatingState, BroadcastContext, BroadcastProcess, Claim, Collector, Config,
+        ConnectedContext, Context, Drain, End, Files, Generator, Items, Lateness, Lines, ListState, MapState,
+        Process, ReducingState, Restart, Seed, SideOutput, Simulation, Simulator, SinkFn, SocketLines,
+        StateBackend, Stdout, Stream, Supervision, Timer, TimerKind, Topology, Ttl, UserResult, ValueState,
+        hash_key, millis, minutes, seconds, simulate, simulate_many,
     };
 }
 

@@ -47,6 +47,20 @@ pub trait Process: Send + Sync + 'static {
     /// Any error of the user's. As long as it is not written, a timer is an error: it would be lost.
     fn on_timer(&self, timer: Timer, state: &mut Self::State, context: &mut Context<'_, Self>) -> UserResult {
         let _ = (state, context);
+        if timer.is_at_end() {
+            return Err("the end of the input has come, but this actor has no `on_end`".into());
+        }
         Err(format!("a timer for {} came due, but this actor has no `on_timer`", timer.at).into())
+    }
+
+    /// The input has ended, for a key that has asked for it ([`Context::timer_at_end`]): all sources were read to their end, or
+    /// the job is being drained. Timers before that have fired. What is emitted has no event time ([`Context::emit_at`] gives it
+    /// one). It is called once, also where the job fails or is started again after that.
+    ///
+    /// # Errors
+    /// Any error of the user's, treated as one of [`on_timer`](Self::on_timer). As long as it is not written, that is what is
+    /// called, with a timer at [`MAX_WATERMARK`](crate::MAX_WATERMARK).
+    fn on_end(&self, state: &mut Self::State, context: &mut Context<'_, Self>) -> UserResult {
+        self.on_timer(Timer::AT_END, state, context)
     }
 }

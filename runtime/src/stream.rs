@@ -153,6 +153,47 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         })
     }
 
+    /// One record for one, or an error of a type of one's own: two streams, of the results and of the errors. An error is a
+    /// record here, with whatever its reason has to say, and nothing that [`Stream::supervise`] is asked about. Each stream has
+    /// to lead somewhere. What the closure makes is cloned once, as it is wherever a stream is used twice.
+    ///
+    /// ```
+    /// use watershed_actors::sinks::Collector;
+    /// use watershed_actors::sources::Items;
+    /// use watershed_runtime::{Config, Topology};
+    ///
+    /// let topology = Topology::new("amounts");
+    /// let lines = topology.source("lines", Items::of(["12".to_string(), "twelve".to_string()])).parallelism(1);
+    /// let (amounts, refused) = lines.try_map_split(|line: String| {
+    ///     line.parse::<u64>().map_err(|error| (line.clone(), error.to_string()))
+    /// });
+    /// let (good, bad) = (Collector::new(), Collector::new());
+    /// amounts.sink_exactly_once("amounts", good.sink());
+    /// refused.sink_exactly_once("refused", bad.sink());
+    /// topology.run(Config::local())?;
+    /// assert_eq!(good.take(), [12]);
+    /// assert_eq!(bad.take(), [("twelve".to_string(), "invalid digit found in string".to_string())]);
+    /// # Ok::<(), watershed_runtime::Error>(())
+    /// ```
+    pub fn try_map_split<U, E, F>(
+        &self,
+        function: F,
+    ) -> (
+        Stream<U, impl Chain<Out = U> + use<T, C, U, E, F>>,
+        Stream<E, impl Chain<Out = E> + use<T, C, U, E, F>>,
+    )
+    where
+        U: Data,
+        E: Data,
+        F: Fn(T) -> Result<U, E> + Send + Sync + 'static,
+    {
+        let function = Arc::new(function);
+        let both = self.then("try_map_split", move |_| Map(Arc::clone(&function)));
+        let results = both.then("results", |_| FilterMap(Arc::new(Result::<U, E>::ok)));
+        let errors = both.then("errors", |_| FilterMap(Arc::new(Result::<U, E>::err)));
+        (results, errors)
+    }
+
     /// Only the records for which the closure says `true`; an error is treated as [`Stream::supervise`] says.
     pub fn try_filter<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
     where
@@ -216,6 +257,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         self.then("event_time", move |settings| {
             let interval = settings.watermark_interval;
             EventTime::new(Arc::clone(&time_of), strategy.generator(), interval, strategy.idle_after())
+                .per_record(strategy.per_record())
         })
     }
 

@@ -46,6 +46,7 @@ bugs! {
     CreditOfObsoleteBarrierLost,
     // Sources.
     CutInsideRecord,
+    WatermarkOfInterruptedRecordLate,
     EndedSourceDoesNotAnswer,
     FinishedSplitReadAgain,
     // Sinks.

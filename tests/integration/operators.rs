@@ -120,3 +120,49 @@ fn fallible_closures_partitions_aggregates_and_own_watermarks_do_what_they_say()
         }
     }
 }
+
+/// Counts, and tells the count at the end.
+struct CountToTheEnd;
+
+impl Process for CountToTheEnd {
+    type Key = ();
+    type In = u64;
+    type Out = u64;
+    type State = u64;
+
+    fn on_record(&self, _: u64, count: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+        *count += 1;
+        context.timer_at_end();
+        Ok(())
+    }
+
+    fn on_end(&self, count: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+        context.emit(*count);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stopped_job_has_not_come_to_the_end_of_its_input_and_a_drained_one_has() {
+    for (drain, expected) in [(Drain::No, vec![]), (Drain::Yes, vec![1])] {
+        let (topology, told) = (Topology::new("counting"), Collector::new());
+        let numbers = topology.source("numbers", Generator::unbounded(|n| n)).parallelism(1);
+        let counts = numbers.actor("count", CountToTheEnd).parallelism(1);
+        counts.map(|count| u64::from(count > 0)).sink_exactly_once("told", told.sink());
+        let disk = watershed::SimulatedDisk::new(3);
+        let simulation = Simulation::seeded(3).on_disk(&disk);
+        let simulation = simulation.stop_with_savepoint_at(400, "file:///savepoints/one", drain);
+        topology.run(Config::local().with_simulation(simulation).checkpoint_interval(millis(1))).unwrap();
+        assert_eq!(told.take(), expected);
+    }
+}
+
+#[test]
+fn a_stream_of_errors_that_leads_nowhere_is_refused_by_name() {
+    let topology = Topology::new("split");
+    let numbers = topology.source("numbers", Generator::bounded(9, |n| n));
+    let (even, _odd) = numbers.try_map_split(|n| if n % 2 == 0 { Ok(n) } else { Err(n) });
+    even.for_each(|_| {});
+    let error = topology.run(Config::simulated(1)).unwrap_err().to_string();
+    assert!(error.contains("`numbers` → try_map_split → errors leads nowhere"), "{error}");
+}

@@ -5,8 +5,10 @@ pub(crate) mod bugs;
 pub(crate) mod chains;
 mod collections;
 pub(crate) mod diamond;
+pub(crate) mod ends;
 mod expiring;
 pub(crate) mod fan_out;
+pub(crate) mod lates;
 pub(crate) mod limits;
 mod parking;
 mod poison;
@@ -59,10 +61,13 @@ pub(crate) const ALL: &[Named] = &[
     rescaling("poison", poison::topology),
     rescaling("parking", parking::topology),
     rescaling("limits", limits::refused),
+    rescaling("ends", ends::topology),
     rescaling("poisoned-limits", limits::poisoned),
     fixed("diamond", diamond::topology, &[1, 2]),
     fixed("chains", chains::topology, &[2]),
     fixed("fan-out", fan_out::topology, &[1, 2]),
+    // A source that has several instances makes it a matter of time what is late.
+    fixed("lates", lates::topology, &[1, 2, 3]),
 ];
 
 /// State in memory, and over a database that is asked all the time, as next to nothing has room above it.

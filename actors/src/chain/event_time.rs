@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use watershed_state::bug::{self, Bug};
+
 use crate::batch::Flow;
 use crate::chain::{Operation, Push};
 use crate::clock::MAX_WATERMARK;
@@ -27,19 +29,29 @@ pub trait WatermarkStrategy: Send + Sync + 'static {
 
     /// After how long without a record an instance stops holding back the watermark of the others.
     fn idle_after(&self) -> Option<Duration>;
+
+    /// Whether a watermark goes behind each record that moves it, rather than now and then. See [`Lateness::per_record`].
+    fn per_record(&self) -> bool {
+        false
+    }
 }
 
 /// How much out of order records may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Lateness {
-    lateness_ms: i64,
+    bound_ms: i64,
     idle_after: Option<Duration>,
+    per_record: bool,
 }
 
 impl Lateness {
     /// A record may come after another whose event time is later by up to this.
     pub fn up_to(lateness: Duration) -> Self {
-        Self { lateness_ms: i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX), idle_after: None }
+        Self {
+            bound_ms: i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX),
+            idle_after: None,
+            per_record: false,
+        }
     }
 
     /// Event times never decrease.
@@ -52,17 +64,37 @@ impl Lateness {
         self.idle_after = Some(idle);
         self
     }
+
+    /// Sends a watermark behind each record that moves it. Else watermarks go out now and then (`Config::watermark_interval`)
+    /// and when the input runs empty, so that it is a matter of wall time which records are late.
+    ///
+    /// With it, which records are late follows from the input alone, in each run and after each restart, if the actor that looks
+    /// has one sender: the actor with this `event_time` has parallelism 1, reads one split or several one after the other, and
+    /// nothing but fused closures lies between the two. With several senders the watermark is the least of theirs, so how far they
+    /// are apart still counts: a record that is in time among those of its own sender is never late (unless the sender was
+    /// idle), and one that is not may be in time.
+    ///
+    /// It costs throughput: a watermark closes the batch, so that where event times rise, records travel one by one, and each
+    /// instance of the next actor gets a message for every one of them.
+    pub fn per_record(mut self) -> Self {
+        self.per_record = true;
+        self
+    }
 }
 
 impl WatermarkStrategy for Lateness {
     type Generator = BoundedLateness;
 
     fn generator(&self) -> BoundedLateness {
-        BoundedLateness { lateness_ms: self.lateness_ms, latest: i64::MIN }
+        BoundedLateness { lateness_ms: self.bound_ms, latest: i64::MIN }
     }
 
     fn idle_after(&self) -> Option<Duration> {
         self.idle_after
+    }
+
+    fn per_record(&self) -> bool {
+        self.per_record
     }
 }
 
@@ -85,11 +117,13 @@ impl WatermarkGenerator for BoundedLateness {
     }
 }
 
-/// Gives each record its event time and sends watermarks, now and then and when the input runs empty.
+/// Gives each record its event time and sends watermarks: now and then and when the input runs empty, or behind each record.
 #[derive(Debug)]
 pub struct EventTime<F, G> {
     time_of: Arc<F>,
     generator: G,
+    /// Whether a watermark goes behind each record that moves it.
+    per_record: bool,
     /// Least time between two watermarks while records flow.
     interval_nanos: u64,
     idle_after_nanos: Option<u64>,
@@ -112,6 +146,7 @@ impl<F, G: WatermarkGenerator> EventTime<F, G> {
         Self {
             time_of,
             generator,
+            per_record: false,
             interval_nanos: interval.as_nanos() as u64,
             idle_after_nanos: idle_after.map(|idle| idle.as_nanos() as u64),
             sent: i64::MIN,
@@ -123,9 +158,24 @@ impl<F, G: WatermarkGenerator> EventTime<F, G> {
         }
     }
 
+    /// Sends a watermark behind each record that moves it, if `per_record` says so.
+    pub fn per_record(mut self, per_record: bool) -> Self {
+        self.per_record = per_record;
+        self
+    }
+
     /// How far event time has come.
     fn watermark(&self) -> i64 {
         self.generator.watermark().max(self.restored)
+    }
+
+    /// Sends the watermark if it has moved, and nothing of a record is still to come before it.
+    fn follow<T>(&mut self, next: &mut impl Push<T>) {
+        let watermark = self.watermark();
+        if watermark > self.sent && !next.interrupted() {
+            self.sent = watermark;
+            next.signal(Signal::Watermark(watermark));
+        }
     }
 
     fn set_status<T>(&mut self, status: Status, next: &mut impl Push<T>) {
@@ -148,7 +198,18 @@ where
         let at = (self.time_of)(&value);
         self.generator.on_event(at);
         self.seen = true;
-        next.push(value, at)
+        let flow = next.push(value, at);
+        if self.per_record {
+            self.follow(next);
+        }
+        flow
+    }
+
+    fn resume<N: Push<T>>(&mut self, next: &mut N) -> Flow {
+        if self.per_record && !bug::is(Bug::WatermarkOfInterruptedRecordLate) {
+            self.follow(next);
+        }
+        Flow::Continue
     }
 
     fn signal<N: Push<T>>(&mut self, signal: Signal, next: &mut N) {

@@ -69,7 +69,23 @@ pub trait BroadcastProcess: Sized + Send + Sync + 'static {
         context: &mut ConnectedContext<'_, Self>,
     ) -> UserResult {
         let _ = (state, shared, context);
+        if timer.is_at_end() {
+            return Err("the end of the input has come, but this actor has no `on_end`".into());
+        }
         Err(format!("a timer for {} came due, but this actor has no `on_timer`", timer.at).into())
+    }
+
+    /// Both inputs have ended, for a key that has asked for it in [`on_record`](Self::on_record). See [`Process::on_end`].
+    ///
+    /// # Errors
+    /// As there.
+    fn on_end(
+        &self,
+        state: &mut Self::State,
+        shared: &Self::Shared,
+        context: &mut ConnectedContext<'_, Self>,
+    ) -> UserResult {
+        self.on_timer(Timer::AT_END, state, shared, context)
     }
 }
 
@@ -145,6 +161,10 @@ impl<B: BroadcastProcess> Process for Connected<B> {
 
     fn on_timer(&self, timer: Timer, state: &mut B::State, context: &mut Context<'_, Self>) -> UserResult {
         self.with_shared(|process, shared| process.on_timer(timer, state, shared, context))
+    }
+
+    fn on_end(&self, state: &mut B::State, context: &mut Context<'_, Self>) -> UserResult {
+        self.with_shared(|process, shared| process.on_end(state, shared, context))
     }
 }
 

@@ -7,7 +7,7 @@ use watershed_state::{
 };
 
 use crate::batch::Batch;
-use crate::clock::{Clock, NO_TIMESTAMP};
+use crate::clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP};
 use crate::process::timers::TimerService;
 use crate::process::{Process, SideOutput, SideOutputs};
 
@@ -79,6 +79,14 @@ impl<P: Process + ?Sized> Context<'_, P> {
         self.timers.register(TimerKind::EventTime, at, self.hash, self.key);
     }
 
+    /// Asks for this key to be told of the end of the input, by [`Process::on_end`]. Asking twice is asking once; the end itself
+    /// cannot ask again. It is an event-time timer at [`MAX_WATERMARK`], so it needs no event time and is part of each
+    /// checkpoint. Without keys it is the instance that is told, if it has seen a record that asked. Unbounded input ends only
+    /// when the job is drained.
+    pub fn timer_at_end(&mut self) {
+        self.timer_at(MAX_WATERMARK);
+    }
+
     /// Takes back a timer that [`Context::timer_at`] set.
     pub fn delete_timer_at(&mut self, at: i64) {
         self.timers.delete(TimerKind::EventTime, at, self.hash, self.key);
@@ -147,6 +155,24 @@ pub struct Timer {
     pub at: i64,
     /// Which clock.
     pub kind: TimerKind,
+}
+
+impl Timer {
+    /// What [`Context::timer_at_end`] sets.
+    pub(crate) const AT_END: Self = Self { at: MAX_WATERMARK, kind: TimerKind::EventTime };
+
+    /// Whether it stands for the end of the input.
+    pub(crate) fn is_at_end(self) -> bool {
+        self == Self::AT_END
+    }
+
+    /// The event time that it fires with.
+    pub(crate) fn timestamp(self) -> i64 {
+        match self.kind {
+            TimerKind::EventTime if !self.is_at_end() => self.at,
+            _ => NO_TIMESTAMP,
+        }
+    }
 }
 
 /// The clock a timer goes by.

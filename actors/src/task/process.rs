@@ -212,7 +212,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         if change.watermark.is_some() {
             let (mut fired, begin) = (0, self.env.clock.nanos());
             while let Some((at, hash, key)) = self.timers.event.pop_due(self.watermark) {
-                let flow = self.fire(Timer { at, kind: TimerKind::EventTime }, at, hash, key)?;
+                let flow = self.fire(Timer { at, kind: TimerKind::EventTime }, hash, key)?;
                 if flow == Flow::Blocked {
                     return Ok(flow);
                 }
@@ -246,7 +246,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         let (mut fired, begin) = (0, self.env.clock.nanos());
         while let Some((at, hash, key)) = self.timers.processing.pop_due(now_ms) {
             let timer = Timer { at, kind: TimerKind::ProcessingTime };
-            if self.fire(timer, NO_TIMESTAMP, hash, key)? == Flow::Blocked {
+            if self.fire(timer, hash, key)? == Flow::Blocked {
                 return Ok(Flow::Blocked);
             }
             fired += 1;

@@ -92,6 +92,19 @@ where
         self.actor(name, Reduce { reduce, types: PhantomData })
     }
 
+    /// Folds the records of each key into one value, and sends each key with its value when the input has ended: once, behind
+    /// everything else. Unbounded input ends only when the job is drained ([`Drain::Yes`](crate::Drain)); for results on the way
+    /// there are [`KeyedStream::aggregate`] and actors with timers. The value is the state, of the type [`Reduced<A>`].
+    ///
+    /// For one value in all, the key is `()`.
+    pub fn fold<A, G>(&self, name: &str, init: A, fold: G) -> Stream<(K, A)>
+    where
+        A: Data + Sync,
+        G: Fn(A, T) -> A + Send + Sync + 'static,
+    {
+        self.actor(name, Fold { init, add: fold, types: PhantomData })
+    }
+
     /// Adds each record to the accumulator of its key and sends the result after each record.
     pub fn aggregate<A: Aggregate<In = T>>(&self, name: &str, aggregate: A) -> Stream<A::Out> {
         self.actor(name, Running { aggregate, key: PhantomData })
@@ -165,7 +178,47 @@ impl<K: Key, T: Data, R: Fn(T, T) -> T + Send + Sync + 'static> Process for Redu
     }
 }
 
-/// The state of [`KeyedStream::reduce`]: what the records of a key amount to so far. Not an `Option`: the codec cannot tell an
+struct Fold<K, T, A, G> {
+    init: A,
+    add: G,
+    types: PhantomData<fn() -> (K, T)>,
+}
+
+impl<K, T, A, G> Process for Fold<K, T, A, G>
+where
+    K: Key,
+    T: Data,
+    A: Data + Sync,
+    G: Fn(A, T) -> A + Send + Sync + 'static,
+{
+    type Key = K;
+    type In = T;
+    type Out = (K, A);
+    type State = Reduced<A>;
+
+    fn on_record(&self, record: T, state: &mut Reduced<A>, context: &mut Context<'_, Self>) -> UserResult {
+        let before = match std::mem::take(state) {
+            Reduced::Value(before) => before,
+            Reduced::Nothing => {
+                context.timer_at_end();
+                self.init.clone()
+            }
+        };
+        *state = Reduced::Value((self.add)(before, record));
+        Ok(())
+    }
+
+    fn on_end(&self, state: &mut Reduced<A>, context: &mut Context<'_, Self>) -> UserResult {
+        if let Reduced::Value(value) = std::mem::take(state) {
+            let key = context.key().clone();
+            context.emit((key, value));
+        }
+        context.clear();
+        Ok(())
+    }
+}
+
+/// The state of [`KeyedStream::reduce`] and [`KeyedStream::fold`]: what the records of a key amount to so far. Not an `Option`: the codec cannot tell an
 /// option in an option from none.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub enum Reduced<T> {

@@ -24,7 +24,7 @@ fn chain<N: Push<u64>>(strategy: Lateness, next: N) -> Fused<impl Operation<u64,
         Duration::from_millis(10),
         WatermarkStrategy::idle_after(&strategy),
     );
-    Fused::new(event_time, next)
+    Fused::new(event_time.per_record(WatermarkStrategy::per_record(&strategy)), next)
 }
 
 /// What happens to the chain.
@@ -141,6 +141,47 @@ fn a_watermark_does_not_overtake_the_rest_of_a_record() {
     assert_eq!(chain.resume(), Flow::Continue);
     chain.tick(2 * MS, true);
     assert_eq!(end.take(0), [Heard::Record(5, 5), Heard::Record(5, 5), Heard::Signal(at(4))]);
+}
+
+#[test]
+fn per_record_a_watermark_goes_behind_each_record_that_moves_it() {
+    let strategy = late(30).per_record();
+    let expected = [at(69), at(70)];
+    check(strategy, &[Record(100), Record(90), Record(101), Busy(1), Starved(2)], &expected);
+    let end = End::with_room(usize::MAX);
+    let mut chain = chain(Lateness::none().per_record(), end.clone());
+    for value in [5, 4, 7] {
+        apply(&mut chain, Record(value));
+    }
+    assert_eq!(
+        end.take(0),
+        [
+            Heard::Record(5, 5),
+            Heard::Signal(at(4)),
+            Heard::Record(4, 4),
+            Heard::Record(7, 7),
+            Heard::Signal(at(6))
+        ]
+    );
+}
+
+#[test]
+fn per_record_a_watermark_waits_for_the_rest_of_its_record_and_comes_before_the_next() {
+    let end = End::with_room(1);
+    let thrice = FlatMap::new(Arc::new(|value: u64| [value; 3]));
+    let mut chain = chain(Lateness::none().per_record(), Fused::new(thrice, end.clone()));
+    let mut heard = Vec::new();
+    for value in [5, 8] {
+        let mut flow = chain.push(value, 0);
+        heard.extend(end.take(1));
+        while flow == Flow::Blocked {
+            flow = chain.resume();
+            heard.extend(end.take(1));
+        }
+    }
+    let of = |value: u64| [Heard::Record(value, value as i64), Heard::Signal(at(value as i64 - 1))];
+    let thrice = |value| [vec![of(value)[0].clone(); 3], vec![of(value)[1].clone()]].concat();
+    assert_eq!(heard, [thrice(5), thrice(8)].concat());
 }
 
 #[test]

@@ -132,9 +132,9 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                 self.attempt(exhibit, hash, Attempted::Record(record))?;
             }
             Some(Waiting::Timer { key, kind, at }) => {
-                let timestamp = Self::timestamp_of(kind, at);
-                let exhibit = Exhibit::new(Stage::Timer, Place::Timer { kind, at }, timestamp);
-                self.attempt(exhibit, hash, Attempted::Timer(Timer { at, kind }, key))?;
+                let timer = Timer { at, kind };
+                let exhibit = Exhibit::new(Stage::Timer, Place::Timer { kind, at }, timer.timestamp());
+                self.attempt(exhibit, hash, Attempted::Timer(timer, key))?;
             }
         }
         self.env.counters.set_parked(self.parked.waiting());

@@ -10,7 +10,7 @@ use crate::batch::Flow;
 use crate::chain::Push;
 use crate::clock::NO_TIMESTAMP;
 use crate::error::{Failure, FailureKind, UserError, chain_of};
-use crate::process::{Context, Emitted, Process, Timer, TimerKind, TimerService};
+use crate::process::{Context, Emitted, Process, Timer, TimerService};
 use crate::supervision::{Evidence, Place, SkipEntry, Stage, letters};
 use crate::task::process::parked::Waiting;
 use crate::task::process::{EMIT_RECORDS, PREFETCH_AHEAD, ProcessLogic, Store, effective_watermark};
@@ -279,10 +279,16 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         let clock = &*env.clock;
         let mut context =
             Context { key, hash, timestamp, watermark, clock, timers, collections, emitted, cleared: false };
+        let is_end = matches!(&what, Attempted::Timer(timer, _) if timer.is_at_end());
         let done = match what {
             Attempted::Record(record) => process.on_record(record, state, &mut context),
+            Attempted::Timer(timer, _) if timer.is_at_end() => process.on_end(state, &mut context),
             Attempted::Timer(timer, _) => process.on_timer(timer, state, &mut context),
         };
+        if is_end {
+            // There is no other end to ask for.
+            context.delete_timer_at(Timer::AT_END.at);
+        }
         let cleared = context.cleared;
         let key = (cleared || done.is_err()).then(|| key.clone());
         match (done, key) {
@@ -323,19 +329,13 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
     }
 
     /// Fires a timer, or lets it wait if its key does.
-    pub(super) fn fire(
-        &mut self,
-        timer: Timer,
-        timestamp: i64,
-        hash: u64,
-        key: P::Key,
-    ) -> Result<Flow, Failure> {
+    pub(super) fn fire(&mut self, timer: Timer, hash: u64, key: P::Key) -> Result<Flow, Failure> {
         let Timer { at, kind } = timer;
         if self.parked.contains(hash) {
             self.park(hash, Waiting::Timer { key, kind, at })?;
             return Ok(Flow::Continue);
         }
-        let exhibit = Exhibit::new(Stage::Timer, Place::Timer { kind, at }, timestamp);
+        let exhibit = Exhibit::new(Stage::Timer, Place::Timer { kind, at }, timer.timestamp());
         self.attempt(exhibit, hash, Attempted::Timer(timer, key))?;
         if self.care.is_active() {
             let flow = self.flush()?;
@@ -345,14 +345,6 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             return Ok(flow);
         }
         if self.emitted.len() >= EMIT_RECORDS { self.flush() } else { Ok(Flow::Continue) }
-    }
-
-    /// The event time that a timer fires with.
-    pub(super) fn timestamp_of(kind: TimerKind, at: i64) -> i64 {
-        match kind {
-            TimerKind::EventTime => at,
-            TimerKind::ProcessingTime => NO_TIMESTAMP,
-        }
     }
 }
 
