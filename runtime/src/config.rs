@@ -43,6 +43,12 @@ pub struct Config {
     pub(crate) simulation: Option<Simulation>,
 }
 
+/// How often checkpoints are made where there is a place for them and nothing is said.
+pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Where dead letters are on a simulated disk, if nothing is said.
+const SIMULATED_DEAD_LETTERS: &str = "/watershed-dead-letters";
+
 /// Where a job begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resume {
@@ -115,7 +121,7 @@ impl Config {
     pub fn checkpoints(mut self, folder: impl AsRef<Path>) -> Self {
         self.checkpoints = Some(folder.as_ref().to_path_buf());
         self.checkpoints_at = None;
-        self.checkpoint_interval.get_or_insert(Duration::from_secs(10));
+        self.checkpoint_interval.get_or_insert(CHECKPOINT_INTERVAL);
         self
     }
 
@@ -141,7 +147,7 @@ impl Config {
         }
         self.checkpoints = None;
         self.checkpoints_at = Some(uri.to_string());
-        self.checkpoint_interval.get_or_insert(Duration::from_secs(10));
+        self.checkpoint_interval.get_or_insert(CHECKPOINT_INTERVAL);
         Ok(self)
     }
 
@@ -232,7 +238,8 @@ impl Config {
         self
     }
 
-    /// Keeps dead letters in this folder (`dead-letters` in that of the checkpoints).
+    /// Keeps dead letters in this folder (`dead-letters` in that of the checkpoints; without one, a simulated job keeps them in
+    /// `/watershed-dead-letters` on its disk).
     pub fn dead_letters(mut self, folder: impl AsRef<Path>) -> Self {
         self.dead_letters = Some(folder.as_ref().to_path_buf());
         self
@@ -241,7 +248,8 @@ impl Config {
     /// Where dead letters are kept, if there is a place for them.
     pub(crate) fn dead_letter_folder(&self) -> Option<PathBuf> {
         let beside = || self.checkpoints.as_ref().map(|folder| folder.join("dead-letters"));
-        self.dead_letters.clone().or_else(beside)
+        let simulated = || self.simulation.as_ref().map(|_| PathBuf::from(SIMULATED_DEAD_LETTERS));
+        self.dead_letters.clone().or_else(beside).or_else(simulated)
     }
 
     /// When a region restarts after a failure, and how often, beside the budgets that operators have of their own.

@@ -7,6 +7,7 @@ mod failure;
 mod fault;
 mod history;
 mod journal;
+mod judge;
 mod lives;
 mod outputs;
 mod scenario;
@@ -24,11 +25,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use watershed_actors::{Clock, SystemClock};
+use watershed_actors::{Clock, SystemClock, UserResult};
 use watershed_state::StateBackend;
 
-use crate::config::Config;
+use crate::config::{CHECKPOINT_INTERVAL, Config};
 use crate::simulate::failure::Story;
+use crate::simulate::judge::Judges;
 use crate::topology::Topology;
 use lives::{Played, Stage};
 use outputs::Shown;
@@ -47,8 +49,29 @@ pub struct Seed(pub u64);
 /// fails, is full or slow; reports come late or never; sinks fail; tasks stand still. At the end every exactly-once sink
 /// must have shown exactly the records of the run without faults, in whatever order, and every other sink at least those.
 ///
-/// The sources have to end, and the output must not depend on which of two events comes first, as it must not in a real
-/// job whose results are to be repeatable. One topology is simulated by one thread at a time.
+/// The sources have to end. One topology is simulated by one thread at a time.
+///
+/// # What must not be left to chance
+///
+/// The output must not depend on which of two events comes first, as it must not in a real job whose results are to be
+/// repeatable. There are three that often do:
+///
+/// - **Late records.** Watermarks are sent now and then, so it is a matter of time which records are late. With
+///   [`Lateness::per_record`](watershed_actors::Lateness::per_record) that follows from the input alone, as long as the actor that
+///   looks has one sender: one instance that reads its splits one after the other, with nothing but closures in between. With
+///   several, how far their watermarks are apart still counts, and output that depends on late records is left out of the
+///   comparison or checked.
+/// - **Processing time**, as of `now_ms` and its timers: such output is left out, or checked.
+/// - **Records of different senders** come in any order. So does what an operator makes of that order, unless it adds up.
+///
+/// [`Simulator::ignore_output`] leaves a sink out of the comparison, [`Simulator::check_output`] checks it by a closure.
+///
+/// # Virtual time
+///
+/// The clock goes on a little with each step, and leaps to the next timer when nothing else is to be done. Checkpoints are
+/// made every two milliseconds in the run without faults, and as often as the seed says in others. A job that waits longer, as
+/// for timers of 30 seconds or a source with a rate, would spend all its steps on checkpoints. It says how often they are to be
+/// made: [`Simulator::checkpoint_interval`].
 ///
 /// # Errors
 /// What is wrong, with the fewest faults that it takes and what happened.
@@ -74,6 +97,7 @@ pub struct Simulator<'a> {
     topology: &'a Topology,
     base: Config,
     choices: Choices,
+    judges: Judges<'a>,
     shrinks: bool,
     steps_max: u64,
     /// Runs without faults, by parallelism.
@@ -143,14 +167,18 @@ impl<'a> Simulator<'a> {
                 checkpoint_interval: None,
                 backends: Vec::new(),
             },
+            judges: Judges::default(),
             shrinks: true,
             steps_max: CALM_STEPS,
             calm: BTreeMap::new(),
         }
     }
 
-    /// Takes what the seed does not decide from this configuration: key groups, slots, the folder of checkpoints.
+    /// Takes what the seed does not decide from this configuration: key groups, slots, the folder of checkpoints, and how often
+    /// they are made if that is not as usual (10 s), as [`Simulator::checkpoint_interval`] does.
     pub fn config(mut self, base: Config) -> Self {
+        let interval = base.checkpoint_interval.filter(|interval| *interval != CHECKPOINT_INTERVAL);
+        self.choices.checkpoint_interval = interval.or(self.choices.checkpoint_interval);
         self.base = base;
         self.calm.clear();
         self
@@ -196,9 +224,42 @@ impl<'a> Simulator<'a> {
         self
     }
 
-    /// How often a checkpoint is made, in virtual time, rather than as often as the seed says.
+    /// How often a checkpoint is made, in virtual time, in the run without faults and in all lives of the others, rather than as
+    /// often as the seed says.
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.choices.checkpoint_interval = Some(interval);
+        self.calm.clear();
+        self
+    }
+
+    /// Does not compare the output of this sink with that of the run without faults: it may be another one in each run, as it
+    /// depends on processing time or on the order of events.
+    pub fn ignore_output(mut self, sink: &str) -> Self {
+        self.judges.ignore(sink);
+        self.calm.clear();
+        self
+    }
+
+    /// Does not compare the output of this sink with that of the run without faults, but gives it to this closure whenever the
+    /// job has finished, also in the run without faults: one text a record, in the order of the texts. An error or a panic, as of
+    /// `assert!`, fails the run. A sink at least once may show records more than once.
+    ///
+    /// ```
+    /// use watershed_actors::sinks::Collector;
+    /// use watershed_actors::sources::Generator;
+    /// use watershed_runtime::{Seed, Simulator, Topology};
+    ///
+    /// let topology = Topology::new("stamps");
+    /// let numbers = topology.source("numbers", Generator::bounded(40, |n| n));
+    /// numbers.sink_exactly_once("stamps", Collector::new().sink());
+    /// let mut simulator = Simulator::new(&topology).check_output("stamps", |records| {
+    ///     if records.len() == 40 { Ok(()) } else { Err(format!("{} records", records.len()).into()) }
+    /// });
+    /// simulator.run(Seed(1)).unwrap();
+    /// ```
+    pub fn check_output(mut self, sink: &str, check: impl Fn(&[String]) -> UserResult + 'a) -> Self {
+        self.judges.check(sink, check);
+        self.calm.clear();
         self
     }
 
@@ -238,7 +299,7 @@ impl<'a> Simulator<'a> {
             return Ok(simulated(seed, scenario, played));
         }
         if !self.shrinks {
-            return Err(self.failure(&scenario, played));
+            return Err(self.failure(&scenario, played, false));
         }
         let before = played.history.violation;
         let is_like = |violation: &Violation| before.as_ref().is_some_and(|before| violation.is_like(before));
@@ -247,7 +308,7 @@ impl<'a> Simulator<'a> {
             self.play(&fewer).history.violation.as_ref().is_some_and(is_like)
         });
         let played = self.play(&scenario);
-        Err(self.failure(&scenario, played))
+        Err(self.failure(&scenario, played, false))
     }
 
     /// Runs the topology with one seed after the other, until they or the time are used up.
@@ -287,10 +348,10 @@ impl<'a> Simulator<'a> {
         if self.calm.contains_key(&parallelism) {
             return Ok(());
         }
-        let scenario = Scenario { seed: seed.0, ..Scenario::calm(parallelism) };
+        let scenario = Scenario::calm(seed.0, parallelism, self.choices.checkpoint_interval);
         let played = self.stage(&scenario, None, self.steps_max).play();
         if played.history.violation.is_some() {
-            return Err(self.failure(&scenario, played));
+            return Err(self.failure(&scenario, played, true));
         }
         self.calm.insert(parallelism, Calm { shown: played.shown, counts: played.counts });
         Ok(())
@@ -306,10 +367,10 @@ impl<'a> Simulator<'a> {
 
     fn stage<'s>(&'s self, scenario: &'s Scenario, expected: Option<&'s Shown>, steps_max: u64) -> Stage<'s> {
         let (topology, base, backends) = (self.topology, &self.base, self.choices.backends.as_slice());
-        Stage { topology, base, backends, scenario, expected, steps_max }
+        Stage { topology, base, backends, scenario, judges: &self.judges, expected, steps_max }
     }
 
-    fn failure(&self, scenario: &Scenario, played: Played) -> SimulationFailure {
+    fn failure(&self, scenario: &Scenario, played: Played, calm: bool) -> SimulationFailure {
         SimulationFailure {
             seed: Seed(scenario.seed),
             violation: played
@@ -321,6 +382,7 @@ impl<'a> Simulator<'a> {
                 settings: scenario.settings(0).describe(),
                 topology: self.topology.name().to_string(),
                 journal: played.history.journal,
+                calm,
             }),
         }
     }

@@ -59,13 +59,18 @@ impl Topology {
         self.explain_with(&Config::local())
     }
 
-    /// [`Topology::explain`] for a configuration.
+    /// [`Topology::explain`] for a configuration. It needs no place for checkpoints or dead letters.
     ///
     /// # Errors
     /// What is wrong with the wiring.
     pub fn explain_with(&self, config: &Config) -> Result<String> {
-        let graph = with_dead_letters(&self.graph.lock(), config)?;
-        Ok(explain(&Plan::new(&self.name, &graph, config)?, &graph))
+        let mut config = config.clone();
+        if config.dead_letter_folder().is_none() {
+            // Nothing is written there.
+            config = config.dead_letters("dead-letters");
+        }
+        let graph = with_dead_letters(&self.graph.lock(), &config)?;
+        Ok(explain(&Plan::new(&self.name, &graph, &config)?, &graph))
     }
 
     /// Runs the job to its end. SIGINT and SIGTERM end it with a last checkpoint, from which the next run goes on.

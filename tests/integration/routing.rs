@@ -52,6 +52,18 @@ fn a_routing_holds_for_the_next_actor_whatever_is_fused_before_it() {
 }
 
 #[test]
+fn a_wiring_with_quarantine_is_explained_without_a_place_for_dead_letters() {
+    let topology = Topology::new("letters");
+    let numbers = topology.source("numbers", Generator::bounded(10, |n| n)).parallelism(1);
+    numbers.supervise(Supervision::quarantine()).sink_exactly_once("shown", Collector::new().sink());
+    let wiring = topology.explain().unwrap();
+    assert!(wiring.contains("[forward] → numbers.dead-letters"), "{wiring}");
+    assert!(wiring.contains("topology `letters`: 3 actors"), "{wiring}");
+    let error = topology.run(Config::local()).unwrap_err();
+    assert!(error.to_string().contains("no place for dead letters"), "{error}");
+}
+
+#[test]
 fn rebalance_deals_records_out_evenly() {
     let shown = Collector::new();
     let topology = Topology::new("rebalance");

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use watershed::prelude::*;
 use watershed::{
-    Collector, Difference, FaultKind, Fs, Prepare, Seed, SimulationFailure, Simulations, Simulator,
-    SinkContext, TwoPhaseSink, TwoPhaseWriter, Violation, simulate, simulate_many,
+    Collector, Difference, FaultKind, Fs, Prepare, Seed, SimulatedDisk, Simulation, SimulationFailure,
+    Simulations, Simulator, SinkContext, TwoPhaseSink, TwoPhaseWriter, Violation, simulate, simulate_many,
 };
 
 use crate::fixture::{payments_of, seeds};
 use crate::topologies::bugs::hunt_all;
-use crate::topologies::{ALL, both_backends};
+use crate::topologies::{ALL, both_backends, ends, lates};
 use watershed_state::bug::Bug;
 
 /// Runs these seeds, every one of them.
@@ -103,6 +103,18 @@ fn the_output_is_what_a_plain_computation_says() {
         let output = simulate(&topology, Seed(seed)).unwrap().output;
         assert_eq!(output["entries"], expected["/out/entries"]);
         assert_eq!(output["large"], expected["/out/large"]);
+    }
+}
+
+#[test]
+fn what_is_known_at_the_end_of_the_input_is_sent_once_whatever_happens() {
+    let named = ALL.iter().find(|named| named.name == "ends").unwrap();
+    let topology = named.topology();
+    for seed in 0..20 {
+        let output = named.simulator(&topology).run(Seed(seed)).unwrap().output;
+        for (sink, expected) in ends::expected() {
+            assert_eq!(output[sink], expected, "{sink}, seed {seed}");
+        }
     }
 }
 
@@ -397,4 +409,149 @@ fn a_sink_that_shows_records_before_their_checkpoint_is_complete_is_found() {
     let Violation::Output { differences, .. } = &failure.violation else { panic!("{failure}") };
     assert!(!differences[0].too_much.is_empty(), "{failure}");
     assert_eq!(failure.faults.len(), 1, "{failure}");
+}
+
+#[test]
+fn with_watermarks_per_record_it_follows_from_the_input_which_records_are_late() {
+    let topology = lates::with(Lateness::up_to(millis(30)).per_record());
+    let mut expected: Vec<String> = lates::expected_late(30).iter().map(ToString::to_string).collect();
+    expected.sort_unstable();
+    assert!(expected.len() > 30);
+    for seed in 0..100 {
+        let output = Simulator::new(&topology).run(Seed(seed)).unwrap().output;
+        assert_eq!(output["late"], expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn late_records_that_depend_on_time_are_found_and_the_report_says_what_to_do() {
+    let topology = lates::with(Lateness::up_to(millis(30)));
+    let failure = first_failure(&mut Simulator::new(&topology));
+    let report = failure.to_string();
+    assert!(report.contains("with another order of events the result is another one"), "{report}");
+    assert!(report.contains("`Lateness::per_record`") && report.contains("ignore_output"), "{report}");
+    // What may differ is left out.
+    let mut simulator = Simulator::new(&topology).ignore_output("late").ignore_output("counts");
+    run_all(&mut simulator, 0..50);
+}
+
+/// Emits each number half a minute after it came, and a hundred seconds later what time it is.
+struct Slowly;
+
+impl Process for Slowly {
+    type Key = u64;
+    type In = u64;
+    type Out = u64;
+    type State = u64;
+
+    fn on_record(&self, n: u64, state: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+        *state = n;
+        context.timer_at(n as i64 * 1_000);
+        context.emit(context.now_ms() as u64);
+        Ok(())
+    }
+
+    fn on_timer(&self, _: Timer, state: &mut u64, context: &mut Context<'_, Self>) -> UserResult {
+        context.emit(*state);
+        Ok(())
+    }
+}
+
+/// A hundred numbers, one a second.
+fn slowly() -> Topology {
+    let topology = Topology::new("slowly");
+    let numbers = topology.source("numbers", Generator::bounded(100, |n| n)).parallelism(1).rate(1.0);
+    let timed = numbers.event_time(|n| *n as i64 * 1_000, Lateness::up_to(seconds(30)));
+    let slow = timed.key_by(|n| n % 10).actor("slowly", Slowly);
+    slow.filter(|n| *n < 100).sink_exactly_once("numbers-again", Files::jsonl("/out/numbers"));
+    slow.filter(|n| *n >= 100).sink_exactly_once("times", Files::jsonl("/out/times"));
+    topology
+}
+
+#[test]
+fn a_job_with_constants_of_its_own_is_simulated_with_checkpoints_as_often_as_it_needs() {
+    let topology = slowly();
+    let check = |times: &[String]| {
+        assert_eq!(times.len(), 100);
+        Ok(())
+    };
+    let with_interval = |simulator: Simulator<'_>| {
+        let mut simulator = simulator.at_most_steps(60_000);
+        let done = simulator.run_many(0..30, minutes(60)).unwrap();
+        assert_eq!(done.seeds, 30);
+        simulator.run(Seed(1)).unwrap()
+    };
+    let simulator = || Simulator::new(&topology).check_output("times", check);
+    let simulated = with_interval(simulator().checkpoint_interval(seconds(5)));
+    assert_eq!(simulated.output["numbers-again"].len(), 100);
+    assert!((5..200).contains(&simulated.checkpoints), "{}", simulated.checkpoints);
+    // So it is with that of the configuration.
+    let configured = with_interval(simulator().config(Config::local().checkpoint_interval(seconds(5))));
+    assert_eq!(configured, simulated);
+}
+
+#[test]
+fn a_job_that_waits_for_longer_than_its_steps_last_is_told_which_setting_to_change() {
+    let topology = slowly();
+    let failure = Simulator::new(&topology).at_most_steps(30_000).run(Seed(1)).unwrap_err();
+    let Violation::Hang(why) = &failure.violation else { panic!("{failure}") };
+    for part in
+        ["after 30000 steps", "s of virtual time", "one every 2.", "`checkpoint_interval`", "`at_most_steps`"]
+    {
+        assert!(why.contains(part), "`{part}` is not in: {why}");
+    }
+    let report = failure.to_string();
+    assert!(report.contains("it is so in the run without faults"), "{report}");
+    assert!(!report.contains("another order of events"), "{report}");
+}
+
+#[test]
+fn output_that_depends_on_time_is_left_out_or_checked() {
+    let topology = Topology::new("stamps");
+    let numbers =
+        topology.source("numbers", Generator::bounded(60, |n| n)).key_by(|n| *n).actor("slowly", Slowly);
+    numbers.filter(|n| *n >= 100).sink_exactly_once("stamps", Collector::new().sink());
+    let differs = first_failure(&mut Simulator::new(&topology));
+    assert!(matches!(differs.violation, Violation::Output { .. }), "{differs}");
+    run_all(&mut Simulator::new(&topology).ignore_output("stamps"), 0..30);
+
+    let count = |wanted: usize| {
+        move |records: &[String]| {
+            if records.len() == wanted { Ok(()) } else { Err(format!("{} stamps", records.len()).into()) }
+        }
+    };
+    run_all(&mut Simulator::new(&topology).check_output("stamps", count(60)), 0..30);
+    let failure = Simulator::new(&topology).check_output("stamps", count(59)).run(Seed(1)).unwrap_err();
+    let Violation::Check { sink, why } = &failure.violation else { panic!("{failure}") };
+    assert_eq!((sink.as_str(), why.as_str()), ("stamps", "60 stamps"));
+
+    let panics = |_: &[String]| -> UserResult { panic!("not so") };
+    let failure = Simulator::new(&topology).check_output("stamps", panics).run(Seed(1)).unwrap_err();
+    assert!(
+        failure.to_string().contains("`stamps` shows does not pass its check: panicked: not so"),
+        "{failure}"
+    );
+
+    let failure = Simulator::new(&topology).ignore_output("stamp").run(Seed(1)).unwrap_err();
+    assert!(
+        failure.to_string().contains("there is no sink `stamp`")
+            && failure.to_string().contains("there are stamps"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_simulated_job_keeps_its_dead_letters_on_its_disk() {
+    let topology = Topology::new("letters");
+    topology
+        .source("numbers", Generator::bounded(20, |n| n))
+        .parallelism(1)
+        .supervise(Supervision::quarantine())
+        .try_filter(|n| if *n == 7 { Err("it is refused".into()) } else { Ok(true) })
+        .for_each(|_| {});
+    let disk = SimulatedDisk::new(1);
+    let simulation = Simulation::seeded(1).on_disk(&disk);
+    assert_eq!(topology.run(Config::local().with_simulation(simulation)).unwrap().end, End::Finished);
+    assert_eq!(crate::fixture::lines_in(&disk, "/watershed-dead-letters/numbers").len(), 1);
+    assert_eq!(topology.run(Config::simulated(2)).unwrap().end, End::Finished);
 }

@@ -26,7 +26,13 @@ pub(crate) struct Story {
     pub(crate) settings: String,
     pub(crate) topology: String,
     pub(crate) journal: Journal,
+    /// Whether it is the run that others are compared with.
+    pub(crate) calm: bool,
 }
+
+/// What to do about output that depends on the order of events.
+const BY_CHANCE: &str = "if that is about late records, see `Lateness::per_record`; a sink whose output may depend on the order of \
+     events or on processing time is left out by `Simulator::ignore_output`, or checked by `Simulator::check_output`";
 
 /// What can be wrong with a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +44,14 @@ pub enum Violation {
         /// Sink by sink.
         differences: Vec<Difference>,
     },
-    /// It goes on for ever, or nothing can happen any more.
+    /// A check of the output of a sink has failed ([`Simulator::check_output`](crate::Simulator::check_output)).
+    Check {
+        /// The sink.
+        sink: String,
+        /// What the check says.
+        why: String,
+    },
+    /// It goes on for too long, or nothing can happen any more.
     Hang(String),
     /// The job ended with an error, although nothing happened that would excuse it.
     Error(String),
@@ -64,7 +77,8 @@ impl fmt::Display for Violation {
                 writeln!(f, "the output is another one than without faults, {when}:")?;
                 differences.iter().try_for_each(|difference| write!(f, "{difference}"))
             }
-            Self::Hang(what) => writeln!(f, "the job hangs: {what}"),
+            Self::Check { sink, why } => writeln!(f, "what `{sink}` shows does not pass its check: {why}"),
+            Self::Hang(what) => writeln!(f, "the job does not end: {what}"),
             Self::Error(what) => writeln!(f, "the job ended with an error: {what}"),
             Self::Broken(what) => writeln!(f, "a promise of the engine is broken: {what}"),
             Self::Panic(what) => writeln!(f, "the control plane panicked: {what}"),
@@ -75,13 +89,15 @@ impl fmt::Display for Violation {
 impl fmt::Display for SimulationFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed: Seed(seed), violation, faults, story } = self;
-        let Story { settings, topology, journal } = &**story;
+        let Story { settings, topology, journal, calm } = &**story;
         writeln!(f, "simulation of `{topology}` with seed {seed}: {violation}")?;
         match faults.len() {
-            0 => writeln!(
+            0 if *calm => writeln!(f, "it is so in the run without faults, with {settings}")?,
+            0 if matches!(violation, Violation::Output { .. }) => writeln!(
                 f,
-                "no fault is needed: with another order of events the result is another one, with {settings}"
+                "no fault is needed: with another order of events the result is another one, with {settings}\n{BY_CHANCE}"
             )?,
+            0 => writeln!(f, "no fault is needed, with {settings}")?,
             1 => writeln!(f, "it takes one fault, with {settings}:")?,
             many => writeln!(f, "it takes {many} faults, with {settings}:")?,
         }

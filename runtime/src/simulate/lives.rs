@@ -15,6 +15,7 @@ use crate::simulate::failure::Violation;
 use crate::simulate::fault::FaultKind;
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
+use crate::simulate::judge::Judges;
 use crate::simulate::outputs::{Guarantee, Shown, comparable, compare};
 use crate::simulate::scenario::Scenario;
 use crate::simulate::script::{Counts, Script};
@@ -31,6 +32,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) base: &'a Config,
     pub(crate) backends: &'a [StateBackend],
     pub(crate) scenario: &'a Scenario,
+    pub(crate) judges: &'a Judges<'a>,
     /// What the sinks should show, if that is known.
     pub(crate) expected: Option<&'a Shown>,
     /// Steps of one life.
@@ -152,9 +154,13 @@ impl Stage<'_> {
         if let Err(error) = self.visible(life, &disk.fs(), &mut shown) {
             played.history.violate(Violation::Error(error.to_string()));
         }
-        let differences = self.expected.map_or_else(Vec::new, |expected| compare(&shown, expected, finished));
+        let mut differences =
+            self.expected.map_or_else(Vec::new, |expected| compare(&shown, expected, finished));
+        self.judges.retain(&mut differences);
         if !differences.is_empty() {
             played.history.violate(Violation::Output { finished, differences });
+        } else if finished && let Some(violation) = self.judges.violation(&shown) {
+            played.history.violate(violation);
         } else if finished && let Some(what) = played.history.outputs.left_behind() {
             played.history.violate(Violation::Broken(what));
         }
@@ -173,7 +179,9 @@ impl Stage<'_> {
 
     /// Every run begins from nothing, also in the sinks that are in memory.
     fn forget(&self) -> Result<(), Error> {
-        for node in &self.plan(0)?.nodes {
+        let plan = self.plan(0)?;
+        self.judges.fit(&plan)?;
+        for node in &plan.nodes {
             node.build.forget();
         }
         Ok(())

@@ -55,10 +55,10 @@ const HANG_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Settings {
     /// For a run in which nothing goes wrong.
-    pub(crate) fn calm(parallelism: usize) -> Self {
+    pub(crate) fn calm(parallelism: usize, interval: Option<Duration>) -> Self {
         Self {
             parallelism,
-            interval_micros: 2_000,
+            interval_micros: interval.map_or(2_000, micros),
             timeout_micros: 10_000_000,
             batch_records: 16,
             credits: 4,
@@ -76,9 +76,7 @@ impl Settings {
         let interval = between(dice, 200, 8_000);
         Self {
             parallelism,
-            interval_micros: choices
-                .checkpoint_interval
-                .map_or(interval, |interval| interval.as_micros() as u64),
+            interval_micros: choices.checkpoint_interval.map_or(interval, micros),
             // Instances share one thread: with more of them all take longer.
             timeout_micros: checkpoint_micros.max(1_000)
                 * parallelism as u64
@@ -138,6 +136,11 @@ fn some_of(dice: &mut Dice, kinds: &[FaultKind]) -> Vec<FaultKind> {
     if some.is_empty() || dice.below(4) == 0 { kinds.to_vec() } else { some }
 }
 
+/// At least one, as a checkpoint that is always due leaves room for nothing else.
+fn micros(interval: Duration) -> u64 {
+    u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1)
+}
+
 /// Log-uniform: small numbers come as often as large ones.
 pub(crate) fn between(dice: &mut Dice, low: u64, high: u64) -> u64 {
     let octaves = (high / low.max(1)).ilog2() as usize + 1;
@@ -171,7 +174,7 @@ impl Scenario {
             parallelism = width(&mut dice);
         }
         // The calm life after them.
-        lives.push(Settings::calm(parallelism));
+        lives.push(Settings::calm(parallelism, choices.checkpoint_interval));
         while faults.len() > choices.faults_max {
             faults.remove(dice.below(faults.len()));
         }
@@ -179,8 +182,8 @@ impl Scenario {
     }
 
     /// A run without faults.
-    pub(crate) fn calm(parallelism: usize) -> Self {
-        Self { seed: 0, lives: vec![Settings::calm(parallelism)], faults: Vec::new() }
+    pub(crate) fn calm(seed: u64, parallelism: usize, interval: Option<Duration>) -> Self {
+        Self { seed, lives: vec![Settings::calm(parallelism, interval)], faults: Vec::new() }
     }
 
     /// How a life is configured.

@@ -68,7 +68,7 @@ pub(crate) fn run(master: Master, world: &Arc<World>, simulation: &Simulation) -
             simulation.disk.crash();
             outcome.ok_or_else(|| Error::internal("the process died before the job had begun"))
         }
-        Ending::Hangs(how) => Err(Error::internal(how)),
+        Ending::Hangs(how) => Err(Error::internal(format!("the simulated job does not end: {how}"))),
         Ending::Violated => Err(Error::internal("the engine broke a promise")),
     }
 }
@@ -83,11 +83,11 @@ pub(crate) fn play(mut master: Master, world: &Arc<World>, simulation: &Simulati
             break Ending::Over(result);
         }
         let Some(turn) = next_turn(world, &master, &mut dice) else {
-            break Ending::Hangs("the simulated job hangs: nothing can happen any more".to_string());
+            break Ending::Hangs("nothing can happen any more, and it is not over".to_string());
         };
         steps += 1;
         if steps > simulation.steps_max {
-            break Ending::Hangs(format!("the simulated job did not end in {} steps", simulation.steps_max));
+            break Ending::Hangs(too_many_steps(&master, world, simulation));
         }
         world.clock.advance(1 + dice.below(100_000) as u64);
         match world.instead(simulation, turn, steps) {
@@ -127,6 +127,23 @@ pub(crate) fn play(mut master: Master, world: &Arc<World>, simulation: &Simulati
         outcome.steps = steps;
     }
     ending
+}
+
+/// What a job has done instead of ending, and what can be done about it.
+fn too_many_steps(master: &Master, world: &World, simulation: &Simulation) -> String {
+    let nanos = world.clock.nanos().saturating_sub(simulation.begin_nanos);
+    let checkpoints = master.outcome(End::Died).checkpoints;
+    let often = nanos
+        .checked_div(checkpoints)
+        .map_or(String::new(), |every_nanos| format!(", one every {:.3} ms", every_nanos as f64 / 1e6));
+    format!(
+        "it was not over after {} steps, in which {:.3} s of virtual time have passed and {checkpoints} checkpoints were \
+         made{often}. A source that has no end never ends here. If the job waits for a time of its own, as for timers or a \
+         source with a rate, have checkpoints made more seldom (`checkpoint_interval`); if there is so much to do, allow more \
+         steps (`at_most_steps`)",
+        simulation.steps_max,
+        nanos as f64 / 1e9
+    )
 }
 
 impl Ending {
