@@ -5,36 +5,48 @@ mod tests;
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
-use std::marker::PhantomData;
 
 use watershed_state::Data;
 
 use crate::error::UserResult;
 use crate::sink::{Sink, SinkContext, SinkWriter};
-use crate::sinks::text::display_into;
+use crate::sinks::text::{display_into, json_into};
 
 /// Prints each record on a line of standard output: **at least once**. Lines of several instances never mix.
-pub struct Stdout<T>(PhantomData<fn(T)>);
+pub struct Stdout<T> {
+    encode: Encode<T>,
+}
 
-impl<T> Stdout<T> {
-    /// Prints to standard output.
-    pub fn new() -> Self {
-        Self(PhantomData)
+/// Appends a record without the line end, and nothing if that fails.
+type Encode<T> = fn(&mut Vec<u8>, &T) -> UserResult;
+
+impl<T: Data> Stdout<T> {
+    /// Prints what `Display` shows.
+    pub fn new() -> Self
+    where
+        T: Display,
+    {
+        Self { encode: |line, record| Ok(display_into(line, record)?) }
+    }
+
+    /// Prints each record as JSON.
+    pub fn jsonl() -> Self {
+        Self { encode: |line, record| Ok(json_into(line, record)?) }
     }
 }
 
-impl<T> Default for Stdout<T> {
+impl<T: Data + Display> Default for Stdout<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Data + Display> Sink for Stdout<T> {
+impl<T: Data> Sink for Stdout<T> {
     type In = T;
     type Writer = StdoutWriter<T>;
 
     fn open(&self, _context: &SinkContext) -> UserResult<StdoutWriter<T>> {
-        Ok(StdoutWriter { lines: Vec::new(), record: PhantomData })
+        Ok(StdoutWriter { lines: Vec::new(), encode: self.encode })
     }
 }
 
@@ -47,16 +59,16 @@ impl<T> fmt::Debug for Stdout<T> {
 /// Gathers lines and prints them together, so that standard output is locked once for many of them.
 pub struct StdoutWriter<T> {
     lines: Vec<u8>,
-    record: PhantomData<fn(T)>,
+    encode: Encode<T>,
 }
 
 const GATHERED_BYTES: usize = 64 << 10;
 
-impl<T: Data + Display> SinkWriter for StdoutWriter<T> {
+impl<T: Data> SinkWriter for StdoutWriter<T> {
     type In = T;
 
     fn write(&mut self, record: T) -> UserResult {
-        display_into(&mut self.lines, &record)?;
+        (self.encode)(&mut self.lines, &record)?;
         self.lines.push(b'\n');
         if self.lines.len() >= GATHERED_BYTES { self.flush() } else { Ok(()) }
     }

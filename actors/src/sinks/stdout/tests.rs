@@ -12,8 +12,12 @@ impl Write for Closed {
     }
 }
 
+fn writer_of<T: Data>(sink: &Stdout<T>) -> StdoutWriter<T> {
+    StdoutWriter { lines: Vec::new(), encode: sink.encode }
+}
+
 fn writer() -> StdoutWriter<u64> {
-    StdoutWriter { lines: Vec::new(), record: PhantomData }
+    writer_of(&Stdout::new())
 }
 
 #[test]
@@ -33,4 +37,23 @@ fn a_closed_output_is_an_error() {
     writer.write(1).unwrap();
     let error = writer.print(&mut Closed).unwrap_err().to_string();
     assert!(error.contains("standard output"), "{error}");
+}
+
+#[test]
+fn records_are_printed_as_json_and_one_that_has_no_json_leaves_nothing_of_itself() {
+    let mut writer = writer_of(&Stdout::jsonl());
+    let record = |key: Option<u64>| {
+        (7, std::collections::BTreeMap::from([(key.map(|key| vec![key]), "a\nb".to_string())]))
+    };
+    writer.write(record(None)).unwrap_err();
+    writer.write((8, std::collections::BTreeMap::new())).unwrap();
+    let mut out = Vec::new();
+    writer.print(&mut out).unwrap();
+    assert_eq!(out, b"[8,{}]\n");
+
+    let mut writer = writer_of(&Stdout::jsonl());
+    writer.write(("a\nb".to_string(), 1.5)).unwrap();
+    let mut out = Vec::new();
+    writer.print(&mut out).unwrap();
+    assert_eq!(out, b"[\"a\\nb\",1.5]\n");
 }
