@@ -12,10 +12,11 @@ pub use watershed_actors::{
 pub use watershed_runtime::{
     Boxed, Chain, CheckpointNode, Claim, Config, Difference, Drain, End, Error, ErrorKind, ExpiringStates,
     FailureNode, Fault, FaultKind, FaultPlace, InstanceNode, Job, KeyedStates, KeyedStream, OperatorNode,
-    OperatorWriter, Outcome, Reduced, RegionNode, Rescaled, Restart, Result, Resume, SavedOperator,
-    SavedTimer, Savepoint, SavepointReader, SavepointWriter, Seed, Shares, Simulated, Simulation,
-    SimulationFailure, Simulations, Simulator, SinkActor, SinkCall, SplitPosition, Stream, Supervision,
-    TimeNode, Topology, Tree, Violation, millis, minutes, seconds, simulate, simulate_many,
+    OperatorWriter, Outcome, ProcessOf, Reduced, RegionNode, Rescaled, Restart, Result, Resume,
+    SavedOperator, SavedTimer, Savepoint, SavepointReader, SavepointWriter, Seed, Shares, Simulated,
+    Simulation, SimulationFailure, Simulations, Simulator, SinkActor, SinkCall, SplitPosition, Stream,
+    Supervision, TimeNode, Topology, Tree, Violation, WithoutKey, millis, minutes, seconds, simulate,
+    simulate_many,
 };
 pub use watershed_state::{
     Aggregate, AggregatingState, Collection, Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups,

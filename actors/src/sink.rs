@@ -10,6 +10,12 @@ use crate::instance::Instance;
 use crate::operator_state::{OperatorState, OperatorStates};
 
 /// A sink that may show a record again after a crash: **at least once**.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no sink for `.sink(name, …)`, where records may be shown again after a crash",
+    label = "no `Sink`",
+    note = "a sink that shows each record exactly once, as `Files` and `Collector::sink()` do, goes into \
+            `.sink_exactly_once(name, …)`; a closure into `SinkFn`, or into `.for_each(…)`"
+)]
 pub trait Sink: Send + Sync + 'static {
     /// A record.
     type In: Data;
@@ -46,6 +52,11 @@ pub trait SinkWriter: Send {
 
 /// A sink in two phases, which shows each record **exactly once**: what a writer wrote stays invisible until the
 /// checkpoint that covers it is complete.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no sink for `.sink_exactly_once(name, …)`, which shows each record once and in two phases",
+    label = "no `TwoPhaseSink`",
+    note = "a sink that may show a record again after a crash, as `Stdout` and `SinkFn` do, goes into `.sink(name, …)`"
+)]
 pub trait TwoPhaseSink: Send + Sync + 'static {
     /// A record.
     type In: Data;

@@ -44,7 +44,9 @@ pub use simulate::{
     SinkCall, Violation, simulate, simulate_many,
 };
 pub use simulation::Simulation;
-pub use stream::{Boxed, Chain, ExpiringStates, KeyedStream, Reduced, SinkActor, Stream};
+pub use stream::{
+    Boxed, Chain, ExpiringStates, KeyedStream, ProcessOf, Reduced, SinkActor, Stream, WithoutKey,
+};
 pub use supervision::Supervision;
 pub use topology::Topology;
 pub use tree::{CheckpointNode, FailureNode, InstanceNode, OperatorNode, RegionNode, Shares, TimeNode, Tree};

@@ -2,22 +2,25 @@
 
 mod chain;
 mod connected;
+mod fitting;
 mod keyed;
+mod without_key;
 
 pub(crate) use chain::{AnyChain, Output, Point};
 pub use chain::{Boxed, Chain};
+pub use fitting::ProcessOf;
 pub use keyed::{ExpiringStates, KeyedStream, Reduced};
+pub use without_key::WithoutKey;
 
-use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use watershed_actors::{
     Broadcast, DeadLetter, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance,
-    LETTERS, Map, Operation, Process, Rebalance, SideOutput, Sink, TryFilterMap, TryFlatMap, TryMap,
-    TwoPhaseSink, UserResult, WatermarkStrategy,
+    LETTERS, Map, Operation, Rebalance, SideOutput, Sink, TryFilterMap, TryFlatMap, TryMap, TwoPhaseSink,
+    UserResult, WatermarkStrategy,
 };
-use watershed_state::{Data, StateBackend};
+use watershed_state::{Data, Key, StateBackend};
 
 use crate::build::{BuildSettings, InstanceBuild};
 use crate::graph::{EdgeSpec, Node, NodeBuild, NodeId, NodeKind, PointSpec, Routing, SharedGraph};
@@ -351,14 +354,14 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     /// Divides the stream by a key: all records of a key go to the same instance of the next actor, in order.
     pub fn key_by<K, F>(&self, key_of: F) -> KeyedStream<K, T, C, F>
     where
-        K: Hash,
+        K: Key,
         F: Fn(&T) -> K + Send + Sync + 'static,
     {
         KeyedStream::new(self.clone(), key_of)
     }
 
     /// Starts an actor without keys: one state per instance.
-    pub fn actor<P: Process<Key = (), In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
+    pub fn actor<P: ProcessOf<(), T>>(&self, name: &str, process: P) -> Stream<P::Out> {
         let build = InstanceNode { process: Arc::new(process) };
         let node = self.add_node(name, NodeKind::Process, Arc::new(build));
         self.connect(node);

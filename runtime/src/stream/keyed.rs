@@ -10,7 +10,7 @@ use watershed_state::{Aggregate, Data, Key, Ttl};
 
 use crate::graph::{Node, NodeBuild, NodeKind, Routing};
 use crate::nodes::{KeyedNode, RelayNode};
-use crate::stream::{Boxed, Chain, Stream, add_node};
+use crate::stream::{Boxed, Chain, ProcessOf, Stream, add_node};
 
 /// A stream whose records have a key: the next actor has state per key.
 pub struct KeyedStream<K, T, C = Boxed<T>, F = fn(&T) -> K> {
@@ -39,7 +39,7 @@ where
     F: Fn(&T) -> K + Send + Sync + 'static,
 {
     /// Starts an actor with state per key.
-    pub fn actor<P: Process<Key = K, In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
+    pub fn actor<P: ProcessOf<K, T>>(&self, name: &str, process: P) -> Stream<P::Out> {
         let (process, key_of) = (Arc::new(process), Arc::clone(&self.key_of));
         self.exchange(name, Arc::new(KeyedNode { process, key_of, life: |_: &Env| Forever }), true)
     }
@@ -131,7 +131,7 @@ where
     F: Fn(&T) -> K + Send + Sync + 'static,
 {
     /// As [`KeyedStream::actor`].
-    pub fn actor<P: Process<Key = K, In = T>>(&self, name: &str, process: P) -> Stream<P::Out> {
+    pub fn actor<P: ProcessOf<K, T>>(&self, name: &str, process: P) -> Stream<P::Out> {
         let (process, key_of) = (Arc::new(process), Arc::clone(&self.keyed.key_of));
         self.keyed.exchange(name, Arc::new(KeyedNode { process, key_of, life: self.life() }), true)
     }
