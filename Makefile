@@ -38,6 +38,7 @@ lint: ## checks format, clippy and documentation, and takes no warning
 	@scripts/rocksdb.sh
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p watershed-cli --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 bench: ## measures all workloads, or ROWS="W1 W2", against the programs in PEERS; table and plot go to benches/results/

@@ -52,6 +52,8 @@ mod how_tos {
     struct Deduplicate;
     #[doc = include_str!("../docs/end-of-input.md")]
     struct EndOfInput;
+    #[doc = include_str!("../docs/operations.md")]
+    struct Operations;
     #[doc = include_str!("../docs/releases.md")]
     struct Releases;
     #[cfg(feature = "rocksdb")]

@@ -7,6 +7,7 @@ mod corruption;
 mod crashes;
 mod determinism;
 mod diamonds;
+mod docs;
 mod escalation;
 mod fixture;
 mod fixtures;
