@@ -53,14 +53,17 @@ fn quoted(page: &str) -> Vec<&str> {
 
 #[test]
 fn each_message_that_is_explained_is_one_that_may_be_said() {
-    let (page, code) = (read(&root().join("docs/troubleshooting.md")), code());
-    let messages = quoted(&page);
-    assert!(messages.len() > 40, "only {} messages were found", messages.len());
-    let unknown: Vec<&str> = messages
-        .into_iter()
-        .filter(|message| !message.split('…').all(|part| code.contains(part.trim())))
-        .collect();
-    assert!(unknown.is_empty(), "nothing says this any more: {unknown:#?}");
+    let code = code();
+    for (page, least) in [("docs/troubleshooting.md", 40), ("docs/quick-start.md", 5)] {
+        let text = read(&root().join(page));
+        let messages = quoted(&text);
+        assert!(messages.len() >= least, "{page}: only {} messages were found", messages.len());
+        let unknown: Vec<&str> = messages
+            .into_iter()
+            .filter(|message| !message.split('…').all(|part| code.contains(part.trim())))
+            .collect();
+        assert!(unknown.is_empty(), "nothing says this any more, but {page} does: {unknown:#?}");
+    }
 }
 
 #[test]
