@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(feature = "rocksdb")]
-use crate::database::{ScratchFolder, SharedBuffer, WriteBuffer, split_key};
+use crate::database::{ScratchFolder, SharedBuffer, WriteBuffer, rewrite_keys, split_key};
 use crate::expiry::Expiry;
 #[cfg(feature = "rocksdb")]
 use crate::rocks::{RocksDatabase, RocksDb};
@@ -84,7 +84,9 @@ impl StateBackend {
                 let opened_from = first.map_or_else(crate::DatabaseCopy::default, |first| first.copy.clone());
                 let buffer = WriteBuffer::new(Arc::new(database), opened_from);
                 let buffer = if databases.is_empty() { buffer.empty() } else { buffer };
-                Some(Below::Over(SharedBuffer::new(buffer), config.clone()))
+                let old = databases.iter().any(|database| database.has_old_keys);
+                let old = old.then(|| Arc::clone(buffer.database()));
+                Some(Below::Over { buffer: SharedBuffer::new(buffer), config: config.clone(), old })
             }
         };
         Ok(OpenBackend { groups, owned, scratch: scratch.to_owned(), below, sharers: Arc::default(), expiry })
@@ -111,7 +113,12 @@ enum Below {
     #[cfg(feature = "rocksdb")]
     ToRead(Box<dyn crate::database::Database>),
     #[cfg(feature = "rocksdb")]
-    Over(SharedBuffer, RocksDb),
+    Over {
+        buffer: SharedBuffer,
+        config: RocksDb,
+        /// The database, if it has keys that an older version wrote.
+        old: Option<Arc<dyn crate::database::Database>>,
+    },
 }
 
 impl OpenBackend {
@@ -134,6 +141,10 @@ impl OpenBackend {
     pub fn table<K: TableKey, S: TableState>(&self) -> Result<KeyedTable<K, S>, StoreError> {
         #[cfg_attr(not(feature = "rocksdb"), expect(unused_mut, reason = "there is nothing to read"))]
         let mut table = self.fresh_table();
+        #[cfg(feature = "rocksdb")]
+        if let Some(Below::Over { old: Some(database), .. }) = &self.below {
+            rewrite_keys::<K>(&**database, &self.owned, &self.scratch)?;
+        }
         #[cfg(feature = "rocksdb")]
         if let Some(Below::ToRead(database)) = &self.below {
             let is_one = |key: &[u8]| split_key(key).is_some_and(|(_, space, _)| space == K::SPACE);
@@ -161,7 +172,7 @@ impl OpenBackend {
     pub(crate) fn fresh_table<K: TableKey, S: TableState>(&self) -> KeyedTable<K, S> {
         let Self { groups, owned, .. } = self;
         #[cfg(feature = "rocksdb")]
-        if let Some(Below::Over(buffer, config)) = &self.below {
+        if let Some(Below::Over { buffer, config, .. }) = &self.below {
             let (config, sharers) = (config.clone(), Arc::clone(&self.sharers));
             let limit = move |bytes| config.limit(bytes) / sharers.load(Ordering::Relaxed).max(1);
             return KeyedTable::over(*groups, owned.clone(), buffer.clone(), limit);

@@ -39,6 +39,8 @@ bugs! {
     WatermarkNotRestored,
     TimersOfOthersRestored,
     OperatorStateNotSaved,
+    SomeNoneNotMarked,
+    UnreadableStateSaved,
     // Barriers and channels.
     AlignedChannelNotBlocked,
     FirstBarrierCounts,

@@ -2,6 +2,8 @@
 
 mod copy;
 #[cfg(feature = "rocksdb")]
+mod rewrite;
+#[cfg(feature = "rocksdb")]
 mod scratch;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -14,6 +16,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use copy::remove_folder;
 pub use copy::{DatabaseCopy, DatabaseFile};
+#[cfg(feature = "rocksdb")]
+pub(crate) use rewrite::rewrite_keys;
 #[cfg(feature = "rocksdb")]
 pub(crate) use scratch::ScratchFolder;
 
@@ -134,6 +138,12 @@ impl WriteBuffer {
     )]
     pub(crate) fn empty(self) -> Self {
         Self { complete_writes: Some(0), has_nothing: true, ..self }
+    }
+
+    /// What is written to.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn database(&self) -> &Arc<dyn Database> {
+        &self.database
     }
 
     /// Calls `found` with what the key has, if it has anything.

@@ -28,6 +28,37 @@ pub enum CodecError {
         /// What the decoder says.
         source: rmp_serde::decode::Error,
     },
+    /// A value was written that its type cannot read: no checkpoint could be restored with it.
+    #[error(
+        "a value of type {type_name} can be written and not be read back, so that no checkpoint with it could be restored; \
+         its Serialize and Deserialize have to fit one another, and 128-bit integers never do below #[serde(untagged)], \
+         tag or flatten: keep those as text or as two u64"
+    )]
+    Unreadable {
+        /// The Rust type that was written.
+        type_name: &'static str,
+        /// What the decoder says.
+        source: rmp_serde::decode::Error,
+    },
+    /// A value that is read back is another one than was written.
+    #[error(
+        "a value of type {type_name} is another one when it is read back, so that a restore would change it; its Serialize \
+         and Deserialize have to fit one another, and a field that is not to be kept needs #[serde(skip)]"
+    )]
+    Changed {
+        /// The Rust type that was written.
+        type_name: &'static str,
+    },
+    /// A key hashes to something else than when its state was looked for.
+    #[error(
+        "a key of type {type_name} has another hash now than when its state was found or made: the closure of `key_by` has to \
+         give a record the same key each time, and equal keys have to hash equally; what depends on time, on chance, on \
+         addresses or on the order of a HashMap does neither"
+    )]
+    UnstableKey {
+        /// The Rust type of the key.
+        type_name: &'static str,
+    },
     /// A section was given to something that keeps another kind of entries.
     #[error("a section of {found:?} cannot be restored into {expected:?}")]
     WrongKind {

@@ -17,10 +17,14 @@ use crate::frame::{Format, Reader};
 use crate::objects::get_if_exists;
 use crate::{Damage, ObjectWriter, Objects, Section, SectionKind, StoreError};
 
-const FORMAT: Format = Format { magic: *b"wshdpart", version: 2 };
+const FORMAT: Format = Format { magic: *b"wshdpart", version: 3 };
 
 /// The version since which additions hold changes of timers. Those before hold all timers.
 pub(crate) const TIMERS_ADD_UP: u32 = 2;
+
+/// The version since which values say for whom they are written. What databases beside older files have for keys that ask has to
+/// be written anew.
+pub(crate) const VALUES_ARE_MARKED: u32 = 3;
 
 /// Small sections are gathered up to this many bytes before the file system sees them.
 const WRITE_AT: usize = 256 * 1024;

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use crate::part::{TIMERS_ADD_UP, read_versioned};
+use crate::part::{TIMERS_ADD_UP, VALUES_ARE_MARKED, read_versioned};
 use crate::{DatabaseCopy, InstancePart, Objects, PartFile, Section, SectionKind, StoreError};
 
 /// What an instance acknowledges: everything that it has written for a checkpoint.
@@ -49,6 +49,8 @@ pub struct SavedDatabase {
     pub objects: Objects,
     /// The files.
     pub copy: DatabaseCopy,
+    /// Whether a version has written it that wrote some keys in another way, so that they have to be written anew.
+    pub has_old_keys: bool,
     /// Whether later checkpoints may refer to these files, as they stay as long as a checkpoint does.
     pub can_be_shared: bool,
 }
@@ -87,6 +89,7 @@ pub fn read_saved(objects: &Objects, part: &InstancePart) -> Result<SavedInstanc
     let database = part.database.as_ref().map(|copy| SavedDatabase {
         objects: Objects::clone(objects),
         copy: copy.clone(),
+        has_old_keys: false,
         can_be_shared: true,
     });
     let mut saved = SavedInstance { database, ..SavedInstance::default() };
@@ -103,6 +106,10 @@ pub fn read_saved(objects: &Objects, part: &InstancePart) -> Result<SavedInstanc
             }
         }
         layers.push(sections);
+        // The database is as old as the newest file, which comes last.
+        if let Some(database) = &mut saved.database {
+            database.has_old_keys = version < VALUES_ARE_MARKED;
+        }
     }
     let mut layers = layers.into_iter();
     saved.sections = layers.next().unwrap_or_default();

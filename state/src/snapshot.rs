@@ -1,6 +1,7 @@
 //! What the snapshots of tables and timers share: progress, and sections in the making.
 
-use crate::{CodecError, Section, SectionKind};
+use crate::bug::{self, Bug};
+use crate::{CodecError, Sampler, Section, SectionKind};
 
 /// Whether a snapshot needs further slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub(crate) struct SectionWriter {
     open: Vec<Open>,
     closed: Vec<Section>,
     failed: Option<CodecError>,
+    sampler: Sampler,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +38,7 @@ struct Open {
 
 impl SectionWriter {
     pub(crate) fn new(kind: SectionKind) -> Self {
-        Self { kind, open: Vec::new(), closed: Vec::new(), failed: None }
+        Self { kind, open: Vec::new(), closed: Vec::new(), failed: None, sampler: Sampler::default() }
     }
 
     /// Appends what `encode` writes as one entry of `group`. A failure is kept for [`check`](Self::check),
@@ -67,6 +69,16 @@ impl SectionWriter {
             self.close(group);
         }
         cost
+    }
+
+    /// A snapshot begins.
+    pub(crate) fn begin(&mut self) {
+        self.sampler = Sampler::default();
+    }
+
+    /// Whether the entry that is written next is to be read back.
+    pub(crate) fn is_due(&mut self) -> bool {
+        self.sampler.is_due() && !bug::is(Bug::UnreadableStateSaved)
     }
 
     /// The first failure since the beginning, if there was one.

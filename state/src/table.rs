@@ -27,7 +27,7 @@ pub use expire::Sweep;
 pub(crate) use ordered::{OrderedTable, Slot, Tagged};
 use snapshot::Running;
 pub use snapshot::SnapshotBegun;
-use span::Span;
+use span::{Places, Span};
 use stamp::Stamp;
 pub(crate) use timed::split_time;
 pub use timed::{Timed, write_time};
@@ -188,7 +188,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// that is larger than the cache of the processor.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        self.entries.prefetch(if K::IS_SPREAD { self.span.tag(hash) } else { hash as u32 });
+        self.entries.prefetch(self.places().tag::<K>(hash));
     }
 
     /// The state of `key`, if it has any.
@@ -261,7 +261,12 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         if !self.span.contains(hash) {
             self.not_owned(hash);
         }
-        if K::IS_SPREAD { self.span.tag(hash) } else { hash as u32 }
+        self.places().tag::<K>(hash)
+    }
+
+    #[inline]
+    fn places(&self) -> Places {
+        Places { groups: self.groups, span: self.span }
     }
 
     #[cold]

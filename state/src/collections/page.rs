@@ -3,7 +3,7 @@
 use std::any::{Any, type_name};
 use std::fmt;
 
-use crate::{CodecError, Data, TableState, Ttl, decode, encode};
+use crate::{CodecError, Data, TableState, Ttl, decode, encode, read_back};
 
 /// A page, whatever is in it. It is decoded when somebody uses it.
 pub(super) enum Page {
@@ -49,6 +49,8 @@ pub(super) trait OpenPage: Send {
     fn item(&self) -> &'static str;
     fn copy(&self) -> Box<dyn OpenPage>;
     fn write(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
+    /// Checks that `bytes`, as which it was written, are read back as the same.
+    fn read_back(&self, bytes: &[u8]) -> Result<(), CodecError>;
     fn times(&self) -> &[i64];
     /// The first page that may not be empty besides this one, and how many pages there are.
     fn extent(&self) -> (u32, u32);
@@ -83,7 +85,20 @@ impl<E: Data> OpenPage for Leaf<E> {
     }
 
     fn write(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        encode(&(self.first, self.pages, self.len, self.newest_ms, &self.times, &self.items), out)
+        // An array of six, each encoded by itself: so the items are a value of their own, with its mark.
+        out.push(ARRAY_OF_SIX);
+        encode(&self.first, out)?;
+        encode(&self.pages, out)?;
+        encode(&self.len, out)?;
+        encode(&self.newest_ms, out)?;
+        encode(&self.times, out)?;
+        encode(&self.items, out)
+    }
+
+    fn read_back(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        let short = CodecError::Short { inside: "a page" };
+        let items = items_of(bytes).ok_or(short)?;
+        read_back(&self.items, items)
     }
 
     fn times(&self) -> &[i64] {
@@ -118,13 +133,18 @@ impl<E: Data> OpenPage for Leaf<E> {
     }
 }
 
+/// What a page begins with.
+const ARRAY_OF_SIX: u8 = 0x96;
+
 /// Decodes a page of one type of items.
 pub(super) type Open = fn(&[u8]) -> Result<Box<dyn OpenPage>, CodecError>;
 
 /// As [`Open`] says.
 pub(super) fn open<E: Data>(bytes: &[u8]) -> Result<Box<dyn OpenPage>, CodecError> {
-    let mut input = bytes;
-    let (first, pages, len, newest_ms, times, items) = decode(&mut input)?;
+    let mut input = bytes.strip_prefix(&[ARRAY_OF_SIX]).ok_or(CodecError::Short { inside: "a page" })?;
+    let (first, pages) = (decode(&mut input)?, decode(&mut input)?);
+    let (len, newest_ms) = (decode(&mut input)?, decode(&mut input)?);
+    let (times, items) = (decode(&mut input)?, decode(&mut input)?);
     Ok(Box::new(Leaf::<E> { first, pages, len, newest_ms, times, items, tags: Vec::new() }))
 }
 
@@ -246,5 +266,13 @@ impl TableState for Page {
         let start = *input;
         decode::<serde::de::IgnoredAny>(input)?;
         Ok(Self::Encoded(start[..start.len() - input.len()].into()))
+    }
+
+    fn read_back(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        match self {
+            // It was when it was written first.
+            Self::Encoded(_) => Ok(()),
+            Self::Open(page) => page.read_back(bytes),
+        }
     }
 }

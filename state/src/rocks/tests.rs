@@ -1,3 +1,5 @@
+mod old_keys;
+
 use std::time::Duration;
 
 use super::*;
@@ -76,7 +78,7 @@ fn a_copy_that_cannot_be_made_is_refused_and_the_next_one_is_whole() {
     while counts.snapshot_slice(1_000).unwrap() == SliceProgress::More {}
     let copy = link.store(&objects, "chk-2/count-0-r1").unwrap();
     assert!(!copy.files.is_empty());
-    let database = crate::SavedDatabase { objects, copy, can_be_shared: true };
+    let database = crate::SavedDatabase { objects, copy, has_old_keys: false, can_be_shared: true };
     let backend = StateBackend::from(RocksDb::new().memory_bytes(0).cache_entries(2));
     let restored = folder.path().join("count-0-r2");
     let mut restored: KeyedTable<u64, u64> =

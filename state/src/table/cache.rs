@@ -14,11 +14,11 @@
 use super::gauge::Gauge;
 use super::ordered::TAGS;
 use super::snapshot::write_before;
-use super::{Entry, KeyedTable, Slot, Stamp, TableKey, TableState};
+use super::{Entry, KeyedTable, Places, Slot, Stamp, TableKey, TableState};
 use crate::bug::{self, Bug};
 use crate::database::{Link, SharedBuffer, split_key};
 use crate::saving::Saving;
-use crate::{CodecError, KeyGroups, StateFault, StoreError};
+use crate::{CodecError, KeyGroups, Sampler, StateFault, StoreError};
 
 /// What a table knows of the database below it.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(super) struct Cache {
     filled: usize,
     /// For a key in the making.
     key: Vec<u8>,
+    /// Which of what the database is given is read back.
+    sampler: Sampler,
 }
 
 /// Slots that the hand looks at before the next entry is inserted.
@@ -76,6 +78,7 @@ impl Cache {
             filling: 0,
             filled: 0,
             key: Vec::new(),
+            sampler: Sampler::default(),
         }
     }
 
@@ -117,6 +120,13 @@ impl Cache {
     /// How many keys the database was given that the table was filled with.
     pub(super) fn filled(&self) -> usize {
         self.filled
+    }
+
+    /// Gives the database an entry that has changed, in this epoch.
+    fn put_entry<K: TableKey, S: TableState>(&mut self, epoch: u32, places: Places, entry: &Entry<K, S>) {
+        let placed = places.check(entry, entry.key.place());
+        placed.unwrap_or_else(|error| StateFault::from(error).throw());
+        self.put_at(epoch, places.groups, &entry.key, &entry.state);
     }
 
     /// Gives the database a state in this epoch.
@@ -161,6 +171,9 @@ pub(crate) fn database_key<K: TableKey>(
     out.push(K::SPACE);
     key.write(out)
 }
+
+/// Where the encoding of the key begins in a [`database_key`].
+const KEY_AT: usize = 3;
 
 impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// Brings a key that is not in memory there, if the database has it.
@@ -256,7 +269,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     pub fn write_back(&mut self, slots: usize) -> bool {
         self.gauge();
         self.make_room(0);
-        let Self { below, entries, running, saving, groups, epoch, .. } = self;
+        let places = self.places();
+        let Self { below, entries, running, saving, epoch, .. } = self;
         let Some(cache) = below else { return false };
         // As long as all has room, nothing has to be written.
         if cache.sweep == TAGS || !cache.buffer.lock().may_write_back() {
@@ -270,8 +284,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
                 && entry.stamp.is_dirty()
                 && entry.stamp.epoch() < cache.sweeps_before
             {
-                write_before(running.as_ref(), &mut saving.sections, *groups, *epoch, entry);
-                cache.put_at(*epoch, *groups, &entry.key, &entry.state);
+                write_before(running.as_ref(), &mut saving.sections, places, *epoch, entry);
+                cache.put_entry(*epoch, places, entry);
                 entry.stamp = entry.stamp.written();
                 budget = budget.saturating_sub(WRITE_COST);
             }
@@ -282,7 +296,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
 
     /// Sees to it that so many entries may come.
     pub(super) fn make_room(&mut self, more: usize) {
-        let Self { below, entries, running, saving, groups, epoch, .. } = self;
+        let places = self.places();
+        let Self { below, entries, running, saving, epoch, .. } = self;
         let Some(cache) = below else { return };
         // Where suddenly less has room, the table gets there bit by bit.
         let mut rounds = 0;
@@ -300,9 +315,9 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
             let gone = |entry: Entry<K, S>| {
                 if entry.stamp.is_dirty() {
                     if !bug::is(Bug::EvictedEntryNotWrittenBefore) {
-                        write_before(running.as_ref(), &mut saving.sections, *groups, *epoch, &entry);
+                        write_before(running.as_ref(), &mut saving.sections, places, *epoch, &entry);
                     }
-                    cache.put_at(*epoch, *groups, &entry.key, &entry.state);
+                    cache.put_entry(*epoch, places, &entry);
                 }
             };
             let next = entries.remove_some(hand, HAND_SLOTS, may_go, gone);
@@ -321,8 +336,16 @@ const WRITE_COST: usize = 64;
 impl Cache {
     fn put<K: TableKey, S: TableState>(&mut self, groups: KeyGroups, key: &K, state: Option<&S>) {
         let mut encoded = Vec::new();
-        let put = database_key(groups, key, &mut self.key)
-            .and_then(|()| state.map_or(Ok(()), |state| state.write(&mut encoded)));
+        let is_due = self.sampler.is_due() && !bug::is(Bug::UnreadableStateSaved);
+        let put = database_key(groups, key, &mut self.key).and_then(|()| {
+            let Some(state) = state else { return Ok(()) };
+            state.write(&mut encoded)?;
+            if is_due {
+                key.read_back(&self.key[KEY_AT..])?;
+                state.read_back(&encoded)?;
+            }
+            Ok(())
+        });
         self.gauge.measured::<K, S>(self.key.len() + encoded.len());
         let put = put
             .map_err(StateFault::from)

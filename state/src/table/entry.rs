@@ -1,5 +1,8 @@
 //! What a table can hold: by what it finds an entry, and what it keeps for it.
 
+use std::any::type_name;
+
+use crate::codec::{fully, read_back_with};
 use crate::{CodecError, Key, SectionKind, State, decode, encode, hash_key};
 
 /// What a table finds its entries by. Every [`Key`] is one.
@@ -26,6 +29,21 @@ pub trait TableKey: Clone + Eq + Send + 'static {
     /// # Errors
     /// If the bytes are no encoding of one.
     fn read(input: &mut &[u8]) -> Result<Self, CodecError>;
+
+    /// Checks that `bytes`, as which it was written, are read back as the same key, in the same place.
+    ///
+    /// # Errors
+    /// If they are not.
+    fn read_back(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        let again = fully(bytes, Self::read)?;
+        if again != *self {
+            return Err(CodecError::Changed { type_name: type_name::<Self>() });
+        }
+        if again.place() != self.place() {
+            return Err(CodecError::UnstableKey { type_name: type_name::<Self>() });
+        }
+        Ok(())
+    }
 }
 
 impl<K: Key> TableKey for K {
@@ -60,6 +78,14 @@ pub trait TableState: Default + Send + 'static {
     /// # Errors
     /// If the bytes are no encoding of one.
     fn read(input: &mut &[u8]) -> Result<Self, CodecError>;
+
+    /// Checks that `bytes`, as which it was written, are read back as the same.
+    ///
+    /// # Errors
+    /// If they are not.
+    fn read_back(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        read_back_with(self, bytes, Self::read, Self::write)
+    }
 }
 
 impl<S: State> TableState for S {

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use super::ordered::TAGS;
-use super::{Entry, KeyedTable, Slot, Stamp, TableKey, TableState};
+use super::{Entry, KeyedTable, Places, Slot, Stamp, TableKey, TableState};
 use crate::bug::{self, Bug};
 use crate::database::Link;
 use crate::history::Additions;
 use crate::snapshot::SectionWriter;
-use crate::{CodecError, KeyGroups, Section, SliceProgress};
+use crate::{CodecError, Section, SliceProgress};
 
 /// So many removed keys are told one by one in any case, before that costs more than to write everything anew.
 pub(super) const REMOVED_AT_LEAST: usize = 16 * 1024;
@@ -155,11 +155,12 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     }
 
     fn visit(&mut self, running: &Running, mut budget: usize) -> u64 {
-        let Self { entries, saving, groups, epoch, below, .. } = self;
+        let places = self.places();
+        let Self { entries, saving, epoch, below, .. } = self;
         entries.visit(running.tag, |entry| {
             let cost = match entry {
                 Some(entry) if running.lacks(entry, *epoch) => {
-                    let (cost, bytes) = write(&mut saving.sections, *groups, entry);
+                    let (cost, bytes) = write(&mut saving.sections, places, entry);
                     if let Some(cache) = below {
                         cache.gauge.measured::<K, S>(bytes);
                     }
@@ -175,8 +176,9 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// Writes an entry that is about to be changed or to go, if the running snapshot still needs it.
     #[inline(never)]
     pub(super) fn before_change(&mut self, slot: Slot) {
-        let Self { entries, saving, groups, epoch, running, .. } = self;
-        write_before(running.as_ref(), &mut saving.sections, *groups, *epoch, entries.at(slot));
+        let places = self.places();
+        let Self { entries, saving, epoch, running, .. } = self;
+        write_before(running.as_ref(), &mut saving.sections, places, *epoch, entries.at(slot));
     }
 
     pub(super) fn note_removal(&mut self, key: K) {
@@ -192,7 +194,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
 pub(super) fn write_before<K: TableKey, S: TableState>(
     running: Option<&Running>,
     sections: &mut SectionWriter,
-    groups: KeyGroups,
+    places: Places,
     epoch: u32,
     entry: &Entry<K, S>,
 ) {
@@ -200,23 +202,39 @@ pub(super) fn write_before<K: TableKey, S: TableState>(
         return;
     }
     if running.is_some_and(|running| running.lacks(entry, epoch)) {
-        write(sections, groups, entry);
+        write(sections, places, entry);
     }
 }
 
-/// Writes an entry, and returns what that costs of a slice's budget, and its bytes.
+/// Writes an entry, and returns what that costs of a slice's budget, and its bytes. Some are read back.
 fn write<K: TableKey, S: TableState>(
     sections: &mut SectionWriter,
-    groups: KeyGroups,
+    places: Places,
     entry: &Entry<K, S>,
 ) -> (usize, usize) {
+    let (place, is_due) = (entry.key.place(), sections.is_due());
     let mut bytes = 0;
-    let cost = sections.write(groups.group_of(entry.key.place()), |out| {
+    let cost = sections.write(places.groups.group_of(place), |out| {
+        places.check(entry, place)?;
         let before = out.len();
         entry.key.write(out)?;
+        let key_bytes = out.len() - before;
         entry.state.write(out)?;
-        bytes = out.len() - before;
-        Ok(())
+        let written = &out[before..];
+        bytes = written.len();
+        if is_due { read_back(entry, written, key_bytes) } else { Ok(()) }
     });
     (cost, bytes)
+}
+
+/// Checks that an entry is read back as it was written: its key so many bytes long, and then its state.
+#[cold]
+pub(super) fn read_back<K: TableKey, S: TableState>(
+    entry: &Entry<K, S>,
+    written: &[u8],
+    key_bytes: usize,
+) -> Result<(), CodecError> {
+    let (key, state) = written.split_at(key_bytes);
+    entry.key.read_back(key)?;
+    entry.state.read_back(state)
 }

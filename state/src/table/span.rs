@@ -1,9 +1,37 @@
 //! The hashes that an instance owns, and the place of one among them.
 
+use std::any::type_name;
 use std::ops::Range;
 
-use crate::KeyGroups;
+use super::{Entry, TableKey};
 use crate::table::ordered::TAGS;
+use crate::{CodecError, KeyGroups};
+
+/// Where a table has the entries of which hashes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    pub(super) groups: KeyGroups,
+    pub(super) span: Span,
+}
+
+impl Places {
+    /// The tag of a hash that is owned.
+    #[inline]
+    pub(super) fn tag<K: TableKey>(&self, hash: u64) -> u32 {
+        if K::IS_SPREAD { self.span.tag(hash) } else { hash as u32 }
+    }
+
+    /// Checks that an entry is where its key, which hashes to this, would be looked for: else a restore would find it in the
+    /// key group of another instance, or twice.
+    #[inline]
+    pub(super) fn check<K: TableKey, S>(&self, entry: &Entry<K, S>, hash: u64) -> Result<(), CodecError> {
+        if self.span.contains(hash) && self.tag::<K>(hash) == entry.tag {
+            Ok(())
+        } else {
+            Err(CodecError::UnstableKey { type_name: type_name::<K>() })
+        }
+    }
+}
 
 /// The hashes of consecutive key groups, scaled to tags of 32 bits that keep their order.
 #[derive(Clone, Copy, Debug)]

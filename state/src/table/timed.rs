@@ -1,6 +1,7 @@
 //! A state with the time when it was used last, so that it can expire.
 
 use super::TableState;
+use crate::codec::RESERVED;
 use crate::{CodecError, State, Ttl, decode, encode};
 
 /// A state that expires. It is encoded as the state alone, with a mark and the time before it, so that a program can begin to
@@ -12,8 +13,11 @@ pub struct Timed<S> {
     state: S,
 }
 
-/// The one byte that no value of the codec begins with.
-const MARK: u8 = 0xc1;
+/// The byte before a time. What follows it is 0 or 255, as such a time is not two million years away.
+const MARK: u8 = RESERVED;
+
+/// Times are between these two, in milliseconds.
+const FARTHEST_MS: i64 = (1 << 56) - 1;
 
 impl<S: State> Timed<S> {
     /// The state at this time, which is that of a key that was never seen if the one there was has expired. That is a use of
@@ -54,13 +58,17 @@ impl<S: State> TableState for Timed<S> {
 pub fn write_time(used_ms: Option<i64>, out: &mut Vec<u8>) {
     if let Some(used_ms) = used_ms {
         out.push(MARK);
-        out.extend_from_slice(&used_ms.to_be_bytes());
+        out.extend_from_slice(&used_ms.clamp(-FARTHEST_MS, FARTHEST_MS).to_be_bytes());
     }
 }
 
 /// The time before a state, if there is one. `input` begins with the state then.
 pub(crate) fn split_time(input: &mut &[u8]) -> Option<i64> {
     let (time, state) = input.strip_prefix(&[MARK])?.split_first_chunk()?;
+    if !matches!(time[0], 0 | 0xff) {
+        // A mark of the value itself.
+        return None;
+    }
     *input = state;
     Some(i64::from_be_bytes(*time))
 }
@@ -99,5 +107,21 @@ mod tests {
         assert!(!now_timed.has_expired(ttl, i64::MAX));
         assert_eq!(now_timed.at(ttl, 1_000), "b");
         assert_eq!(encoded(&Timed { used_ms: None, state: String::from("b") }), bytes);
+    }
+
+    #[test]
+    fn a_time_is_told_from_the_marks_of_a_value() {
+        type Nested = Option<Option<std::net::IpAddr>>;
+        let states: [Nested; 3] = [None, Some(None), Some(Some([127, 0, 0, 1].into()))];
+        for state in states {
+            for used_ms in [None, Some(0), Some(-1), Some(i64::MIN), Some(i64::MAX), Some(1_800_000_000_000)] {
+                let timed = Timed { used_ms, state };
+                let bytes = encoded(&timed);
+                let again: Timed<Nested> = Timed::read(&mut bytes.as_slice()).unwrap();
+                assert_eq!(again.used_ms, used_ms.map(|ms| ms.clamp(-FARTHEST_MS, FARTHEST_MS)));
+                assert_eq!(again.state, state);
+                assert_eq!(<Nested as TableState>::read(&mut bytes.as_slice()).unwrap(), state);
+            }
+        }
     }
 }

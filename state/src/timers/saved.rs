@@ -130,14 +130,8 @@ pub fn saved_timers(saved: &SavedInstance, kind: SectionKind) -> Result<Vec<Save
     Ok(timers.into_iter().map(timer).collect())
 }
 
-/// Writes a timer as an entry of a section.
-pub(super) fn write<K: Key>(at: i64, sequence: u64, key: &K, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    write_removed(at, sequence, out)?;
-    encode(key, out)
-}
-
-/// Writes a timer that is gone.
-pub(super) fn write_removed(at: i64, sequence: u64, out: &mut Vec<u8>) -> Result<(), CodecError> {
+/// Writes what tells a timer from all others: all that there is of one that is gone.
+pub(super) fn write_due(at: i64, sequence: u64, out: &mut Vec<u8>) -> Result<(), CodecError> {
     encode(&(at, sequence), out)
 }
 

@@ -3,13 +3,14 @@
 //! A timer never changes, so that a snapshot has to hold those that were registered before it began, and an addition only
 //! those that were registered since the snapshot that it adds to, and which ones are gone.
 
+use std::any::type_name;
 use std::ops::Range;
 
 use super::{Timer, TimerQueue, saved};
 use crate::bug::{self, Bug};
 use crate::history::Additions;
 use crate::snapshot::SectionWriter;
-use crate::{CodecError, Key, Section, SliceProgress};
+use crate::{CodecError, Key, Section, SliceProgress, TableKey, encode, hash_key};
 
 /// So many timers that are gone are told one by one in any case, before that takes too much memory: a timer that fires is
 /// nothing unusual, and a full snapshot is one of all keys, not only of timers.
@@ -57,7 +58,7 @@ impl<K: Key> TimerQueue<K> {
         let Some(mut running) = self.running.take() else { return Ok(SliceProgress::Done) };
         let mut budget = timers.max(1);
         self.saving.write_removed(&mut running.removed, &mut budget, |removals, due| {
-            removals.write(due.group, |out| saved::write_removed(due.at, due.sequence, out))
+            removals.write(due.group, |out| saved::write_due(due.at, due.sequence, out))
         });
         while budget > 0 && running.places.start < running.places.end {
             let place = running.places.start;
@@ -128,6 +129,15 @@ impl<K: Key> TimerQueue<K> {
 
 /// Writes a timer, and returns what that costs of a slice's budget.
 fn write<K: Key>(sections: &mut SectionWriter, timer: &Timer<K>) -> usize {
-    let Timer { due, key, .. } = timer;
-    sections.write(due.group, |out| saved::write(due.at, due.sequence, key, out))
+    let Timer { due, key, hash, .. } = timer;
+    let is_due = sections.is_due();
+    sections.write(due.group, |out| {
+        if hash_key(key) != *hash {
+            return Err(CodecError::UnstableKey { type_name: type_name::<K>() });
+        }
+        saved::write_due(due.at, due.sequence, out)?;
+        let start = out.len();
+        encode(key, out)?;
+        if is_due { key.read_back(&out[start..]) } else { Ok(()) }
+    })
 }

@@ -312,3 +312,13 @@ fn when_almost_all_timers_are_gone_the_next_snapshot_holds_those_that_are_left()
     assert_eq!(queue.begin_snapshot(2, false), None);
     assert_eq!(drain(&mut restored(128, &finish(&mut queue, usize::MAX))).len(), 9);
 }
+
+#[test]
+fn a_snapshot_with_a_timer_whose_key_hashes_differently_now_is_given_up() {
+    let mut queue = queue(128);
+    assert!(queue.register(1, hash_key(&2_u32), &1_u32));
+    begin(&mut queue);
+    let error = queue.snapshot_slice(10).unwrap_err();
+    assert!(matches!(error, CodecError::UnstableKey { .. }), "{error}");
+    assert_eq!(queue.take_sections(), vec![]);
+}

@@ -102,7 +102,13 @@ struct Fragile {
 
 impl Serialize for Fragile {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.broken { Err(serde::ser::Error::custom("broken")) } else { serializer.serialize_unit() }
+        if self.broken {
+            return Err(serde::ser::Error::custom("broken"));
+        }
+        use serde::ser::SerializeStruct;
+        let mut fields = serializer.serialize_struct("Fragile", 1)?;
+        fields.serialize_field("broken", &false)?;
+        fields.end()
     }
 }
 
@@ -119,4 +125,47 @@ fn a_state_that_cannot_be_encoded_when_it_changes_fails_the_next_slice_and_ends_
     assert_eq!(table.take_sections(), []);
     table.begin_snapshot(1);
     assert_eq!(table.snapshot_slice(1_000).unwrap(), SliceProgress::Done);
+}
+
+/// What serde buffers has no 128-bit integers.
+#[derive(Clone, Default, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Amount {
+    #[default]
+    Nothing,
+    Wide { wide: i128 },
+}
+
+#[test]
+fn a_snapshot_with_a_state_that_could_not_be_read_back_is_given_up() {
+    let mut table: KeyedTable<u32, Amount> = KeyedTable::new(groups(2), 0..2);
+    for key in 0..3_u32 {
+        table.entry(hash_key(&key), key);
+    }
+    *table.entry(hash_key(&1_u32), 1).1 = Amount::Wide { wide: 5 };
+    table.begin_snapshot(1);
+    let error = table.snapshot_slice(1_000).unwrap_err();
+    let text = crate::chain_of(&error);
+    assert!(text.contains("Amount") && text.contains("not be read back"), "{text}");
+    assert_eq!(table.take_sections(), []);
+    // Once it can be, snapshots go on.
+    *table.entry(hash_key(&1_u32), 1).1 = Amount::Nothing;
+    table.begin_snapshot(2);
+    assert_eq!(table.snapshot_slice(1_000).unwrap(), SliceProgress::Done);
+    assert_eq!(table.take_sections().iter().map(|section| section.entries).sum::<u32>(), 3);
+}
+
+#[test]
+fn a_snapshot_with_a_key_that_hashes_differently_than_when_it_came_is_given_up() {
+    for other in 0..100_u32 {
+        let mut table: KeyedTable<u32, u64> = KeyedTable::new(groups(2), 0..2);
+        table.entry(hash_key(&7_u32), 7);
+        // As the receiver would be given it whose `key_by` says another key than that of the sender.
+        table.entry(hash_key(&(other + 8)), other + 1_000);
+        table.begin_snapshot(1);
+        let error = table.snapshot_slice(1_000).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, CodecError::UnstableKey { .. }), "{text}");
+        assert!(text.contains("u32") && text.contains("`key_by`"), "{text}");
+    }
 }
