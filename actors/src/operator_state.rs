@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    CodecError, Data, DealtElement, Receiver, Redistribution, SavedState, SectionKind, deal, decode, encode,
+    CodecError, Data, DealtElement, Receiver, Redistribution, Sampler, SavedState, SectionKind, deal, decode,
+    encode_for_keeps,
 };
 
 use crate::error::{Failure, UserResult, chain_of};
@@ -84,7 +85,7 @@ struct Registry {
 trait Opened: Send {
     fn as_any(&self) -> &dyn Any;
     fn type_name(&self) -> &'static str;
-    /// Adds the elements to `out`, and returns how many there are.
+    /// Adds the elements to `out`, and returns how many there are. Some are read back.
     fn encode(&self, out: &mut Vec<u8>) -> Result<u32, CodecError>;
 }
 
@@ -99,7 +100,8 @@ impl<T: Data> Opened for OperatorState<T> {
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<u32, CodecError> {
         let elements = lock(&self.elements);
-        elements.iter().try_for_each(|element| encode(element, out))?;
+        let mut sampler = Sampler::default();
+        elements.iter().try_for_each(|element| encode_for_keeps(element, out, &mut sampler))?;
         Ok(elements.len() as u32)
     }
 }
@@ -240,23 +242,15 @@ impl Registry {
         let opened = self.opened.iter().map(|(name, (redistribution, state))| {
             let mut elements = Vec::new();
             let entries = state.encode(&mut elements);
-            item(entries.and_then(|entries| SavedState::section(name, *redistribution, entries, &elements)))
+            entries.and_then(|entries| SavedState::section(name, *redistribution, entries, &elements)).into()
         });
         let kept = self.kept.iter().filter_map(|((name, redistribution), elements)| {
             let own: Vec<&[u8]> =
                 elements.iter().filter(|element| element.is_own).map(|element| &*element.bytes).collect();
             let section = SavedState::section(name, *redistribution, own.len() as u32, &own.concat());
-            (!own.is_empty()).then(|| item(section))
+            (!own.is_empty()).then(|| section.into())
         });
         opened.chain(kept).collect()
-    }
-}
-
-/// A section, or why there is none: then the checkpoint is given up, and the job goes on.
-fn item(section: Result<watershed_state::Section, CodecError>) -> SnapshotItem {
-    match section {
-        Ok(section) => SnapshotItem::Section(section),
-        Err(error) => SnapshotItem::Deferred(Box::new(move || Err(error.into()))),
     }
 }
 

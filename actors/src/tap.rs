@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
+use watershed_state::{SHOWN_LEVELS, chain_of, encode, levels};
 
 use crate::batch::Batch;
 use crate::clock::NO_TIMESTAMP;
@@ -153,6 +154,13 @@ impl Drop for Tapper {
 
 /// A record as JSON, and why it is not all there, if so.
 fn json<T: Serialize>(record: &T) -> (Box<RawValue>, Option<String>) {
+    let mut encoded = Vec::new();
+    if let Err(error) = encode(record, &mut encoded) {
+        return unfit(&chain_of(&error));
+    }
+    if levels(&encoded).is_ok_and(|levels| levels > SHOWN_LEVELS) {
+        return unfit(&format!("it is nested more than {SHOWN_LEVELS} levels deep"));
+    }
     let mut text = Limited { bytes: Vec::new(), is_full: false };
     match serde_json::to_writer(&mut text, record) {
         Ok(()) => {

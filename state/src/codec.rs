@@ -18,10 +18,11 @@
 //! of the later ones. 128-bit integers below `untagged`, `tag = …` and `flatten` are of that kind: serde's buffer for those
 //! has none.
 
+mod levels;
 mod mark;
 mod read;
-mod sample;
 mod same;
+mod sample;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -32,9 +33,11 @@ use std::any::type_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use levels::{SHOWN_LEVELS, levels};
 pub(crate) use mark::RESERVED;
 pub use sample::Sampler;
 
+use crate::bug::{self, Bug};
 use crate::{CodecError, Data};
 
 /// So many levels may be nested in one another: structs, sequences, maps, and variants of enums that hold something.
@@ -79,6 +82,23 @@ pub fn decode<T: DeserializeOwned>(input: &mut &[u8]) -> Result<T, CodecError> {
 /// If it cannot, or is not.
 pub fn read_back<T: Data>(value: &T, bytes: &[u8]) -> Result<(), CodecError> {
     read_back_with(value, bytes, decode, encode)
+}
+
+/// As [`encode`], with what [`read_back`] checks for the values that are due by `sampler`.
+///
+/// # Errors
+/// As these two. `out` is then as it was.
+pub fn encode_for_keeps<T: Data>(
+    value: &T,
+    out: &mut Vec<u8>,
+    sampler: &mut Sampler,
+) -> Result<(), CodecError> {
+    let start = out.len();
+    encode(value, out)?;
+    if sampler.is_due() && !bug::is(Bug::UnreadableStateSaved) {
+        read_back(value, &out[start..]).inspect_err(|_| out.truncate(start))?;
+    }
+    Ok(())
 }
 
 /// As [`read_back`], for what is read and written in this way.

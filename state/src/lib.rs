@@ -82,7 +82,7 @@ mod ttl;
 mod uri;
 
 pub use backend::{OpenBackend, StateBackend};
-pub use codec::{MAX_DEPTH, Sampler, decode, encode, read_back};
+pub use codec::{MAX_DEPTH, SHOWN_LEVELS, Sampler, decode, encode, encode_for_keeps, levels, read_back};
 pub use collections::{
     Aggregate, AggregatingState, Collection, CollectionKind, CollectionName, Collections, ListState,
     MapState, OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState, ValueState,

@@ -22,6 +22,7 @@ mod places;
 mod poison;
 mod processes;
 mod query;
+mod readable;
 mod refusals;
 mod regions;
 mod rescale;

@@ -3,7 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use watershed_state::{Data, decode, encode};
+use serde_json::Value;
+use watershed_state::{Data, SHOWN_LEVELS, decode, encode, levels};
 
 use crate::error::{UserResult, chain_of};
 use crate::process::{SideOutput, TimerKind};
@@ -118,7 +119,13 @@ impl Evidence {
         let mut bytes = Vec::new();
         // What cannot be encoded cannot be replayed, and is said of the letter all the same.
         let _ = encode(record, &mut bytes);
-        Self::encoded(stage, place, &bytes, json_of::<T>)
+        let evidence = Self::encoded(stage, place, &bytes, json_of::<T>);
+        let payload = match evidence.payload {
+            // It may have a form all the same, where it cannot be read back.
+            Value::Null if is_shown(&bytes) => serde_json::to_value(record).unwrap_or_default(),
+            payload => payload,
+        };
+        Self { payload, ..evidence }
     }
 
     /// Of what a source has read and could not make a record of: as text, as far as it is any.
@@ -164,11 +171,19 @@ pub(crate) fn decode_record<T: Data>(bytes: &[u8]) -> UserResult<T> {
     if input.is_empty() { Ok(record) } else { Err("there is something behind the record".into()) }
 }
 
+/// Whether an encoded record is nested so little that it is shown.
+fn is_shown(bytes: &[u8]) -> bool {
+    levels(bytes).is_ok_and(|levels| levels <= SHOWN_LEVELS)
+}
+
 /// Shows an encoded record as JSON.
 pub(crate) type ToJson = fn(&[u8]) -> serde_json::Value;
 
 /// [`ToJson`] for records of a type.
 pub(crate) fn json_of<T: Data>(bytes: &[u8]) -> serde_json::Value {
+    if !is_shown(bytes) {
+        return format!("nested more than {SHOWN_LEVELS} levels deep: too deep to be shown").into();
+    }
     let mut input = bytes;
     decode::<T>(&mut input).ok().and_then(|record| serde_json::to_value(record).ok()).unwrap_or_default()
 }

@@ -314,6 +314,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     type In = P::In;
 
     fn run(&mut self, batch: &mut Batch<P::In>) -> Result<Flow, Failure> {
+        self.check_keys(batch)?;
         // Records without a key have no hashes, and a store that does not look at them.
         batch.hashes.resize(batch.values.len(), 0);
         let columns = (std::mem::take(&mut batch.hashes), std::mem::take(&mut batch.timestamps));
@@ -401,9 +402,10 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
             small_section(SectionKind::Watermarks, &watermarks)?,
         ];
         items.extend(self.care.barrier(checkpoint)?);
-        let parked = self.parked.save(self.store.groups());
-        let parked = parked.map_err(|error| Failure::internal(chain_of(&error)))?;
-        items.extend(parked.into_iter().map(SnapshotItem::Section));
+        match self.parked.save(self.store.groups()) {
+            Ok(parked) => items.extend(parked.into_iter().map(SnapshotItem::Section)),
+            Err(error) => items.push(Err(error).into()),
+        }
         // What is saved together is saved in the same way.
         let (states, collections) = (self.store.additions(), self.collections.additions());
         let [event, processing] = self.timers.additions();

@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Section, SectionKind, SliceProgress, decode, encode};
+use watershed_state::{
+    CodecError, Data, Sampler, Section, SectionKind, SliceProgress, decode, encode, encode_for_keeps,
+};
 
 use crate::batch::{Batch, Flow};
 use crate::error::{Blame, Failure, chain_of};
@@ -217,23 +219,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Checks that committables can be read back.
+fn check<C: Data>(due: &[&(u64, C)]) -> Result<(), CodecError> {
+    let mut sampler = Sampler::default();
+    due.iter().try_for_each(|due| encode_for_keeps(*due, &mut Vec::new(), &mut sampler))
+}
+
 impl<S: TwoPhaseSink> Commits<S> {
     /// Everything written up to a checkpoint, prepared, as it goes into that checkpoint.
-    fn section(&self, checkpoint: u64) -> crate::error::UserResult<Section> {
+    fn section(&self, checkpoint: u64) -> crate::error::UserResult<Result<Section, CodecError>> {
         let _turn = lock(&self.preparing);
         let _work = self.env.at_work(Work::Prepare);
         loop {
             let next = lock(&self.unprepared).pop_front_if(|(id, _)| *id <= checkpoint);
             let Some((id, prepare)) = next else { break };
-            lock(&self.prepared).push((id, prepare()?));
+            let committable = prepare()?;
+            lock(&self.prepared).push((id, committable));
         }
         let mut bytes = Vec::new();
         let prepared = lock(&self.prepared);
         let forgotten = |id| id < checkpoint && bug::is(Bug::PreparedForAbandonedForgotten);
         let is_due = |id| id <= checkpoint && !forgotten(id);
         let due: Vec<&(u64, S::Committable)> = prepared.iter().filter(|(id, _)| is_due(*id)).collect();
-        encode(&due, &mut bytes)?;
-        Ok(Section { kind: SectionKind::Committables, group: 0, entries: due.len() as u32, bytes })
+        if let Err(error) = check(&due).and_then(|()| encode(&due, &mut bytes)) {
+            // The checkpoint is given up; the next one covers what is prepared.
+            return Ok(Err(error));
+        }
+        Ok(Ok(Section { kind: SectionKind::Committables, group: 0, entries: due.len() as u32, bytes }))
     }
 
     /// Lets the task fail if a job has failed.
@@ -308,7 +320,7 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
         let mut items = self.states.save();
         items.extend(self.desk.aside.barrier(checkpoint)?);
         items.push(SnapshotItem::Deferred(Box::new(move || {
-            commits.check(guard(|| commits.section(checkpoint)))
+            Ok(commits.check(guard(|| commits.section(checkpoint)))??)
         })));
         Ok(items)
     }

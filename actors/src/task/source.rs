@@ -10,7 +10,7 @@ use std::task::Waker;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use watershed_state::bug::{self, Bug};
-use watershed_state::{CodecError, Section, SectionKind, decode, encode};
+use watershed_state::{CodecError, Sampler, Section, SectionKind, decode, encode_for_keeps};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
@@ -24,7 +24,7 @@ use crate::supervision::{Evidence, Place, Position, Stage};
 use crate::task::pace::Pace;
 use crate::task::process::{restore_chain, small_section};
 use crate::task::{
-    Aside, Attempt, Control, Env, Exhibit, Restored, SnapshotItem, Step, Task, TaskEvent, Upload, replay_into,
+    Aside, Attempt, Control, Env, Exhibit, Restored, Step, Task, TaskEvent, Upload, replay_into,
 };
 
 /// What a source task needs beside its [`Env`].
@@ -101,6 +101,8 @@ pub struct SourceTask<S: Source> {
     /// The checkpoint after which nothing is read any more.
     last: Option<u64>,
     snapshot: Option<Upload>,
+    /// Which of its positions are read back.
+    sampler: Sampler,
     /// When the batch at hand was begun, and its length.
     since: Option<(u64, usize)>,
     started: bool,
@@ -246,6 +248,7 @@ impl<S: Source> SourceTask<S> {
             reading: Vec::new(),
             finished,
             turn: 0,
+            sampler: Sampler::default(),
             batch: Batch::default(),
             throttle,
             triggered: None,
@@ -488,9 +491,9 @@ impl<S: Source> SourceTask<S> {
             splits.push((split.id(), progress));
         }
         let mut bytes = Vec::new();
-        encode(&splits, &mut bytes).map_err(|error| Failure::internal(chain_of(&error)))?;
+        let encoded = encode_for_keeps(&splits, &mut bytes, &mut self.sampler);
         let entries = splits.len() as u32;
-        let section = Section { kind: SectionKind::Splits, group: 0, entries, bytes };
+        let splits = encoded.map(|()| Section { kind: SectionKind::Splits, group: 0, entries, bytes });
         let states = self.context.states.save();
         let mut chain = Vec::new();
         self.setup.outlet.save(&mut chain);
@@ -499,7 +502,7 @@ impl<S: Source> SourceTask<S> {
         self.setup.outlet.signal(Signal::Barrier(checkpoint));
         let care = self.aside.barrier(checkpoint)?;
         let upload = Upload::begin(&self.env, checkpoint);
-        upload.push([SnapshotItem::Section(section), chain].into_iter().chain(states).chain(care));
+        upload.push([splits.into(), chain].into_iter().chain(states).chain(care));
         upload.complete();
         self.snapshot = Some(upload);
         Ok(())

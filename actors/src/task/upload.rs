@@ -6,7 +6,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use watershed_state::{DatabaseCopy, Link, PartWriter, SavedPart, Section, StoreError};
+use watershed_state::{CodecError, DatabaseCopy, Link, PartWriter, SavedPart, Section, StoreError};
 
 use crate::error::{UserResult, chain_of};
 use crate::task::cell::guard;
@@ -27,6 +27,16 @@ pub enum SnapshotItem {
     ChangesOf(u64),
     /// The keyed state is that of this database, with the changes that the sections hold.
     Database(Link),
+}
+
+/// A section, or why there is none: then the checkpoint is given up, and the job goes on.
+impl From<Result<Section, CodecError>> for SnapshotItem {
+    fn from(section: Result<Section, CodecError>) -> Self {
+        match section {
+            Ok(section) => Self::Section(section),
+            Err(error) => Self::Deferred(Box::new(move || Err(error.into()))),
+        }
+    }
 }
 
 impl std::fmt::Debug for SnapshotItem {

@@ -246,10 +246,9 @@ impl<'de> Reader<'de> {
         let bytes = match marker {
             Marker::Null | Marker::True | Marker::False | Marker::FixPos(_) | Marker::FixNeg(_) => 0,
             Marker::U8 | Marker::I8 => 1,
-            Marker::U16 | Marker::I16 => 2,
+            Marker::U16 | Marker::I16 | Marker::FixExt1 => 2,
             Marker::U32 | Marker::I32 | Marker::F32 => 4,
             Marker::U64 | Marker::I64 | Marker::F64 => 8,
-            Marker::FixExt1 => 2,
             Marker::FixExt2 => 3,
             Marker::FixExt4 => 5,
             Marker::FixExt8 => 9,
@@ -329,7 +328,11 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         // It is written as an empty array, which is a sequence to everybody else.
         match self.input.first().map(|first| Marker::from_u8(*first)) {
             Some(Marker::Null | Marker::FixArray(0)) => {

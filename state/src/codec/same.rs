@@ -44,7 +44,7 @@ fn sort_here(input: &mut &[u8], out: &mut Vec<u8>, depth: u16) -> Result<(), Err
         items.push(item);
     }
     items.sort_unstable();
-    items.iter().for_each(|item| out.extend_from_slice(item));
+    out.extend(items.concat());
     Ok(())
 }
 

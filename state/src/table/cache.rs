@@ -124,8 +124,8 @@ impl Cache {
 
     /// Gives the database an entry that has changed, in this epoch.
     fn put_entry<K: TableKey, S: TableState>(&mut self, epoch: u32, places: Places, entry: &Entry<K, S>) {
-        let placed = places.check(entry, entry.key.place());
-        placed.unwrap_or_else(|error| StateFault::from(error).throw());
+        let checked = places.check(entry, entry.key.place());
+        checked.unwrap_or_else(|error| StateFault::from(error).throw());
         self.put_at(epoch, places.groups, &entry.key, &entry.state);
     }
 

@@ -114,7 +114,8 @@ mod tests {
         type Nested = Option<Option<std::net::IpAddr>>;
         let states: [Nested; 3] = [None, Some(None), Some(Some([127, 0, 0, 1].into()))];
         for state in states {
-            for used_ms in [None, Some(0), Some(-1), Some(i64::MIN), Some(i64::MAX), Some(1_800_000_000_000)] {
+            for used_ms in [None, Some(0), Some(-1), Some(i64::MIN), Some(i64::MAX), Some(1_800_000_000_000)]
+            {
                 let timed = Timed { used_ms, state };
                 let bytes = encoded(&timed);
                 let again: Timed<Nested> = Timed::read(&mut bytes.as_slice()).unwrap();

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use watershed_state::{CodecError, Data, Key, KeyGroups, Section, SectionKind, decode, encode};
+use watershed_state::{
+    CodecError, Data, Key, KeyGroups, Sampler, Section, SectionKind, decode, encode_for_keeps,
+};
 
 use crate::process::TimerKind;
 
@@ -15,7 +17,7 @@ pub(super) struct Parked<T, K> {
 }
 
 /// The queue of one key.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "T: Data, K: Key")]
 struct ParkedKey<T, K> {
     hash: u64,
@@ -97,12 +99,13 @@ impl<T: Data, K: Key> Parked<T, K> {
     /// One section for each key group that has a key waiting.
     pub(super) fn save(&self, groups: KeyGroups) -> Result<Vec<Section>, CodecError> {
         let mut sections: BTreeMap<u16, Section> = BTreeMap::new();
+        let mut sampler = Sampler::default();
         for key in self.keys.values() {
             let group = groups.group_of(key.hash);
             let fresh = || Section { kind: SectionKind::Parked, group, entries: 0, bytes: Vec::new() };
             let section = sections.entry(group).or_insert_with(fresh);
             section.entries += 1;
-            encode(key, &mut section.bytes)?;
+            encode_for_keeps(key, &mut section.bytes, &mut sampler)?;
         }
         Ok(sections.into_values().collect())
     }

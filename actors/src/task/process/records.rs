@@ -1,12 +1,13 @@
 //! Taking records: as fast as can be where nothing can go wrong that the policy cares about, with what each record
 //! writes kept apart where an error takes it back, and one by one where somebody is under suspicion.
 
+use std::any::type_name;
 use std::vec::Drain;
 
 use watershed_state::Collections;
 use watershed_state::bug::{self, Bug};
 
-use crate::batch::Flow;
+use crate::batch::{Batch, Flow};
 use crate::chain::Push;
 use crate::clock::NO_TIMESTAMP;
 use crate::error::{Failure, FailureKind, UserError, chain_of};
@@ -187,6 +188,38 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             }
         }
         Ok((taken, Flow::Continue))
+    }
+
+    /// Looks whether records have the keys here that they had where they came from: some of each batch, and all where debug
+    /// assertions are on.
+    ///
+    /// # Errors
+    /// If one has another. A key that is not the same each time is another one after a restart, too, so the job ends.
+    pub(super) fn check_keys(&mut self, batch: &Batch<P::In>) -> Result<(), Failure> {
+        const EVERY: usize = if cfg!(debug_assertions) { 1 } else { 1024 };
+        let records = batch.values.iter().zip(&batch.hashes).step_by(EVERY);
+        for (record, hash) in records {
+            if !self.store.is_placed(record, *hash) {
+                return Err(Failure::stop(Stage::Process, self.unstable_key(record)));
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn unstable_key(&self, record: &P::In) -> String {
+        let keys: Vec<String> = (0..2).filter_map(|_| self.store.key_of(record)).collect();
+        let shown = match &*keys {
+            [one, other] if one != other => format!(" (it said {one}, and then {other})"),
+            [one, _] => format!(" (here it is {one})"),
+            _ => String::new(),
+        };
+        format!(
+            "a record has another key of type {} here than where it came from{shown}: the closure of `key_by` before this \
+             operator has to give a record the same key each time, and equal keys have to hash equally; what depends on \
+             time, on chance, on addresses or on the order of a HashMap does neither. A restart would not change that",
+            type_name::<P::Key>()
+        )
     }
 
     /// Lets something wait for its key to be released.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    Additions, CodecError, Collections, KeyGroups, KeyedTable, OpenBackend, SavedInstance, Section,
-    SectionKind, SliceProgress, SnapshotBegun, decode, encode, hash_key, saved_timers,
+    Additions, CodecError, Collections, Data, KeyGroups, KeyedTable, OpenBackend, Sampler, SavedInstance,
+    Section, SectionKind, SliceProgress, SnapshotBegun, State, decode, encode, encode_for_keeps, hash_key,
+    saved_timers,
 };
 
 use crate::error::{Failure, chain_of};
@@ -27,6 +28,8 @@ pub trait Store<P: Process>: Send {
     fn births(&self) -> u64;
     /// Begins to load the state of a key from memory.
     fn prefetch(&self, hash: u64);
+    /// Whether the key of a record still has the hash that its sender has computed.
+    fn is_placed(&self, record: &P::In, hash: u64) -> bool;
     /// State of a key.
     fn access_key(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State);
     /// Forgets the state of a key.
@@ -147,6 +150,10 @@ where
     #[inline]
     fn prefetch(&self, hash: u64) {
         self.table.prefetch(hash);
+    }
+
+    fn is_placed(&self, record: &P::In, hash: u64) -> bool {
+        hash_key(&(self.key_of)(record)) == hash
     }
 
     fn access_key(&mut self, hash: u64, key: P::Key) -> (&P::Key, &mut P::State) {
@@ -290,6 +297,8 @@ pub struct InstanceStore<P: Process> {
     /// That of the key: no sender computes it.
     hash: u64,
     state: P::State,
+    /// Which of its snapshots are read back.
+    sampler: Sampler,
     /// Whether what was restored came from as many instances as there are now.
     same_parallelism: bool,
 }
@@ -303,7 +312,8 @@ impl<P: Process> std::fmt::Debug for InstanceStore<P> {
 impl<P: Process<Key = ()>> InstanceStore<P> {
     /// With the default state.
     pub fn new() -> Self {
-        Self { key: (), hash: hash_key(&()), state: P::State::default(), same_parallelism: true }
+        let sampler = Sampler::default();
+        Self { key: (), hash: hash_key(&()), state: P::State::default(), sampler, same_parallelism: true }
     }
 
     /// Finds out whether so many instances can take over what was saved.
@@ -315,10 +325,7 @@ impl<P: Process<Key = ()>> InstanceStore<P> {
         if saved == 0 || saved == parallelism {
             return Ok(());
         }
-        let fresh = instance_section(&P::State::default());
-        let fresh = fresh.map_err(|error| Failure::internal(chain_of(&error)))?.bytes;
-        let mut states = restored.sections(SectionKind::InstanceState);
-        if states.any(|(_, section)| section.bytes != fresh)
+        if has_state::<P::State>(restored).map_err(|error| Failure::state(chain_of(&error)))?
             || has_timers(restored)?
             || has_collections(restored)?
         {
@@ -335,6 +342,22 @@ impl<P: Process<Key = ()>> Default for InstanceStore<P> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether an instance has saved a state that is not the one to begin with.
+fn has_state<S: State>(restored: &Restored) -> Result<bool, CodecError> {
+    let written = |state: &S| {
+        let mut bytes = Vec::new();
+        encode(state, &mut bytes).map(|()| bytes)
+    };
+    let fresh = written(&S::default())?;
+    for (_, section) in restored.sections(SectionKind::InstanceState) {
+        // As it is written now: another version may have done so differently.
+        if written(&decode(&mut section.bytes.as_slice())?)? != fresh {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether an instance has saved a timer.
@@ -366,9 +389,9 @@ fn has_collections(restored: &Restored) -> Result<bool, Failure> {
 }
 
 /// One value of one instance, as it is saved.
-fn instance_section<T: serde::Serialize>(value: &T) -> Result<Section, CodecError> {
+fn instance_section<T: Data>(value: &T, sampler: &mut Sampler) -> Result<Section, CodecError> {
     let mut bytes = Vec::new();
-    encode(value, &mut bytes)?;
+    encode_for_keeps(value, &mut bytes, sampler)?;
     Ok(Section { kind: SectionKind::InstanceState, group: 0, entries: 1, bytes })
 }
 
@@ -388,6 +411,10 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
     }
 
     fn prefetch(&self, _hash: u64) {}
+
+    fn is_placed(&self, _record: &P::In, _hash: u64) -> bool {
+        true
+    }
 
     fn access_key(&mut self, _hash: u64, (): ()) -> (&(), &mut P::State) {
         (&self.key, &mut self.state)
@@ -458,8 +485,7 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
 
     fn begin_snapshot(&mut self, _checkpoint: u64, _all: bool) -> Result<Vec<SnapshotItem>, Failure> {
         // One value: it is written at once.
-        let section = instance_section(&self.state).map_err(|error| Failure::internal(chain_of(&error)))?;
-        Ok(vec![SnapshotItem::Section(section)])
+        Ok(vec![instance_section(&self.state, &mut self.sampler).into()])
     }
 
     fn snapshot_slice(&mut self, _slots: usize) -> Result<SliceProgress, CodecError> {

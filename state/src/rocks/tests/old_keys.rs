@@ -16,6 +16,8 @@ fn written_before<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
+type State = Option<(u32, IpAddr)>;
+
 fn address(n: u32) -> IpAddr {
     IpAddr::V4((0x0a00_0000 + n).into())
 }
@@ -39,7 +41,6 @@ fn keys_of_an_old_database_are_found_and_changed_and_removed() {
         DatabaseCopy::store(&objects, "chk-1/count-0-r1", &copy_folder, &DatabaseCopy::default()).unwrap();
     let saved = SavedDatabase { objects, copy, has_old_keys: true, can_be_shared: true };
 
-    type State = Option<(u32, IpAddr)>;
     let backend = StateBackend::from(RocksDb::new().cache_entries(10));
     let open = |name: &str| {
         let opened = backend.open(GROUPS, 0..GROUPS.count(), &folder.path().join(name), &[&saved]).unwrap();

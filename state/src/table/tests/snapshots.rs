@@ -102,10 +102,11 @@ struct Fragile {
 
 impl Serialize for Fragile {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
         if self.broken {
             return Err(serde::ser::Error::custom("broken"));
         }
-        use serde::ser::SerializeStruct;
         let mut fields = serializer.serialize_struct("Fragile", 1)?;
         fields.serialize_field("broken", &false)?;
         fields.end()
@@ -133,7 +134,9 @@ fn a_state_that_cannot_be_encoded_when_it_changes_fails_the_next_slice_and_ends_
 enum Amount {
     #[default]
     Nothing,
-    Wide { wide: i128 },
+    Wide {
+        wide: i128,
+    },
 }
 
 #[test]

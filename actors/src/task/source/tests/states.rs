@@ -1,4 +1,4 @@
-use watershed_state::{Redistribution, SavedState};
+use watershed_state::{Redistribution, SavedState, encode};
 
 use super::*;
 
