@@ -220,6 +220,8 @@ pub struct Counters {
     pub watermark: WatermarkGauge,
     /// The highest watermark that was sent on.
     pub watermark_sent: WatermarkGauge,
+    /// The newest checkpoint whose barrier it has passed on in this run.
+    pub barrier: AtomicU64,
     /// Where the time goes.
     pub meter: Meter,
     /// What the instance is at, and since when.

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::dead_letters::replay::Wish;
 use crate::error::Error;
+use crate::place::folder;
 
 /// Lists, shows and replays the records that operators have left out
 #[derive(Args)]
@@ -33,9 +34,15 @@ enum Command {
 /// Where they are.
 #[derive(Args)]
 struct Folder {
-    /// Checkpoint folder of the job, or its folder of dead letters
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+    /// Checkpoint folder of the job, or its folder of dead letters [default: the current folder, or that of the only running job
+    /// of this user]
+    dir: Option<String>,
+}
+
+impl Folder {
+    fn path(&self) -> Result<PathBuf, Error> {
+        Ok(folder(self.dir.as_deref())?.into())
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Error> {

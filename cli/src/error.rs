@@ -8,6 +8,7 @@ use watershed_runtime::dead_letters::DeadLetterError;
 use watershed_runtime::remote::{Refusal, RemoteError};
 use watershed_state::{StoreError, chain_of};
 
+use crate::place::PlaceError;
 use crate::snapshot::SnapshotError;
 
 /// Why the tool ends before its work is done.
@@ -17,6 +18,12 @@ pub(crate) enum Error {
     Remote(RemoteError),
     /// The job could not be told of what is asked for.
     NotTold(RemoteError),
+    /// Instead of a number there is this.
+    NoNumber(String),
+    /// It is not clear which job is meant.
+    Place(PlaceError),
+    /// The job has ended, but not as it was asked to. What was wrong has been shown.
+    JobFailed,
     /// There are no dead letters, or none that can be used.
     DeadLetters(DeadLetterError),
     /// There is no snapshot as it is asked for, or none that can be read.
@@ -44,6 +51,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error: &dyn std::error::Error = match self {
             Self::Remote(error) | Self::NotTold(error) => error,
+            Self::Place(error) => error,
+            Self::NoNumber(text) => return write!(f, "`{text}` is no number of instances"),
+            Self::JobFailed => return f.write_str("the job has failed"),
             Self::DeadLetters(error) => error,
             Self::Snapshot(error) => error,
             Self::Output(error) => error,
@@ -65,9 +75,9 @@ fn what_to_do(error: &RemoteError) -> &'static str {
         RemoteError::Unreachable { .. } => {
             "; ask as the user whom the job belongs to, or start the job again"
         }
-        RemoteError::Refused(Refusal::Busy | Refusal::NoAnswer) | RemoteError::Broken(_) => {
-            "; ask again in a while, or start the job again"
-        }
+        RemoteError::Refused(Refusal::Busy | Refusal::NoAnswer)
+        | RemoteError::Broken(_)
+        | RemoteError::Silent { .. } => "; ask again in a while, or start the job again",
         _ => "; it does so when it starts again",
     }
 }
@@ -75,6 +85,12 @@ fn what_to_do(error: &RemoteError) -> &'static str {
 impl From<RemoteError> for Error {
     fn from(error: RemoteError) -> Self {
         Self::Remote(error)
+    }
+}
+
+impl From<PlaceError> for Error {
+    fn from(error: PlaceError) -> Self {
+        Self::Place(error)
     }
 }
 

@@ -1,15 +1,19 @@
 //! `watershed`: looks at jobs and what they have saved, from outside.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod cancel;
+mod checkpoints;
 mod dead_letters;
 mod error;
 mod place;
 mod query;
 mod rescale;
+mod savepoint;
 mod screen;
 mod snapshot;
 mod snapshots;
 mod state;
+mod stop;
 mod tap;
 mod tree;
 mod units;
@@ -34,6 +38,10 @@ enum Command {
     Query(query::Options),
     DeadLetters(dead_letters::Options),
     Rescale(rescale::Options),
+    Checkpoints(checkpoints::Options),
+    Savepoint(savepoint::Options),
+    Stop(stop::Options),
+    Cancel(cancel::Options),
     Snapshots(snapshots::Options),
     State(state::Options),
 }
@@ -46,6 +54,10 @@ fn main() -> ExitCode {
         Command::Query(options) => query::run(&options).map(success),
         Command::DeadLetters(options) => dead_letters::run(&options).map(success),
         Command::Rescale(options) => rescale::run(&options).map(success),
+        Command::Checkpoints(options) => checkpoints::run(&options).map(success),
+        Command::Savepoint(options) => savepoint::run(&options).map(success),
+        Command::Stop(options) => stop::run(&options).map(success),
+        Command::Cancel(options) => cancel::run(&options).map(success),
         Command::Snapshots(options) => snapshots::run(&options),
         Command::State(options) => state::run(&options),
     };

@@ -1,42 +1,143 @@
-//! Where a job is.
+//! Where a job is, also if nobody says so.
 
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
-use watershed_runtime::remote::{Client, RemoteError, socket_in};
+use watershed_runtime::remote::{Client, SOCKET_NAME, running_jobs, socket_in};
+use watershed_state::SnapshotPlace;
+
+use crate::error::Error;
+use crate::screen::note;
 
 /// The job that is meant.
 #[derive(Args)]
 pub(crate) struct Place {
-    /// Checkpoint folder of the job, or the socket that it listens on [default: the current folder]
+    /// Checkpoint folder of the job, or the socket that it listens on [default: the current folder, or the only running job of
+    /// this user]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// How it is reached.
+#[derive(Args)]
+pub(crate) struct Reach {
     /// The socket that the job listens on
-    #[arg(long, value_name = "PATH", conflicts_with = "dir")]
+    #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// How long to wait for a job that says nothing, not even that it is at work
+    #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout_ms: u64,
+}
+
+/// It is not clear which job is meant.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    /// Both a folder and a socket are given.
+    #[error("name the folder of the job, or its socket with `--socket`, not both")]
+    Twice,
+    /// No job is found.
+    #[error(
+        "no running job of this user is found, here or elsewhere: name its checkpoint folder, or its socket with `--socket`"
+    )]
+    NoJob,
+    /// There is more than one.
+    #[error("several jobs are running: name the folder or the socket of one: {}", listed(.0))]
+    Several(Vec<PathBuf>),
 }
 
 impl Place {
-    /// The job with this checkpoint folder or socket.
-    pub(crate) fn at(dir: &Path) -> Self {
-        Self { dir: Some(dir.to_path_buf()), socket: None }
-    }
-
     /// Connects to the job.
-    pub(crate) fn connect(&self) -> Result<Client, RemoteError> {
-        Client::connect(&self.path())
+    pub(crate) fn connect(&self) -> Result<Client, Error> {
+        self.reach.connect(self.dir.as_deref())
+    }
+}
+
+impl Reach {
+    /// Connects to the job with this checkpoint folder or socket, or to the one that can be found.
+    pub(crate) fn connect(&self, dir: Option<&Path>) -> Result<Client, Error> {
+        let socket = match (&self.socket, dir) {
+            (Some(_), Some(_)) => return Err(PlaceError::Twice.into()),
+            (Some(socket), None) => socket.clone(),
+            (None, Some(path)) if is_socket(path) => path.to_path_buf(),
+            (None, Some(folder)) => socket_in(folder),
+            (None, None) => found()?,
+        };
+        Ok(Client::connect(&socket)?.with_timeout(Duration::from_millis(self.timeout_ms))?)
     }
 
-    fn path(&self) -> PathBuf {
-        match (&self.socket, &self.dir) {
-            (Some(socket), _) => socket.clone(),
-            (None, Some(path)) if is_socket(path) => path.clone(),
-            (None, Some(folder)) => socket_in(folder),
-            (None, None) => socket_in(Path::new(".")),
+    /// The words of a command that has `count` of them, behind the folder of the job if that is given, too: the folder and those.
+    pub(crate) fn words<'a>(&self, words: &'a [String], count: usize) -> (Option<&'a Path>, &'a [String]) {
+        let (dir, words) = words.split_at(words.len().saturating_sub(count));
+        (dir.first().map(Path::new), words)
+    }
+}
+
+/// The job in the current folder, or the only one of this user that runs.
+fn found() -> Result<PathBuf, PlaceError> {
+    let here = Path::new(".");
+    if is_socket(&socket_in(here)) || here.join("job").exists() {
+        return Ok(socket_in(here));
+    }
+    let mut running = running_jobs();
+    match (running.pop(), running.is_empty()) {
+        (None, _) => Err(PlaceError::NoJob),
+        (Some(only), true) => {
+            note(format_args!("the only running job listens on {}", only.display()));
+            Ok(only)
         }
+        (Some(last), false) => {
+            running.push(last);
+            Err(PlaceError::Several(running))
+        }
+    }
+}
+
+/// A folder with checkpoints, dead letters or a savepoint: the one that is named, the current one if it is one, or that of the only
+/// running job of this user.
+pub(crate) fn folder(named: Option<&str>) -> Result<String, PlaceError> {
+    let here = Path::new(".");
+    if let Some(named) = named {
+        return Ok(named.to_string());
+    }
+    if ["job", "manifest", "dead-letters", SOCKET_NAME].iter().any(|name| here.join(name).exists()) {
+        return Ok(".".to_string());
+    }
+    let folders = running_jobs()
+        .into_iter()
+        .filter(|socket| socket.file_name().is_some_and(|name| name == SOCKET_NAME));
+    let mut folders: Vec<PathBuf> =
+        folders.filter_map(|socket| socket.parent().map(Path::to_path_buf)).collect();
+    match (folders.pop(), folders.is_empty()) {
+        // What is missing is said by whoever looks there.
+        (None, _) => Ok(".".to_string()),
+        (Some(only), true) => {
+            note(format_args!("the only running job has its checkpoints in {}", only.display()));
+            Ok(only.to_string_lossy().into_owned())
+        }
+        (Some(last), false) => {
+            folders.push(last);
+            Err(PlaceError::Several(folders))
+        }
+    }
+}
+
+/// The place of a savepoint as the process of the job sees it: a relative path is relative to where the tool is run.
+pub(crate) fn savepoint_uri(uri: &str) -> Result<String, Error> {
+    match SnapshotPlace::local_folder(uri)? {
+        Some(folder) if folder.is_relative() => {
+            Ok(std::path::absolute(folder)?.to_string_lossy().into_owned())
+        }
+        _ => Ok(uri.to_string()),
     }
 }
 
 fn is_socket(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -1,36 +1,37 @@
 //! `watershed rescale`: gives an operator of a running job another number of instances.
 
 use std::io;
-use std::path::PathBuf;
 
 use clap::Args;
 use watershed_runtime::Rescaled;
 
 use crate::error::Error;
-use crate::place::Place;
+use crate::place::Reach;
 use crate::screen::say;
 
 /// Gives an operator of a running job another number of instances
 #[derive(Args)]
 #[command(
+    override_usage = "watershed rescale [OPTIONS] [DIR] <OPERATOR> <N>",
     after_help = "The job makes a checkpoint, stops, and goes on from it. It keeps the number when it is started again, \
                         until its wiring or its configuration gives the operator another one than now."
 )]
 pub(crate) struct Options {
-    /// Checkpoint folder of the job, or the socket that it listens on
-    dir: PathBuf,
-    /// Name of the operator
-    operator: String,
-    /// How many instances it is to have
-    parallelism: usize,
+    #[command(flatten)]
+    reach: Reach,
+    /// Checkpoint folder of the job, or the socket that it listens on [default: the current folder, or the only running job of
+    /// this user]; name of the operator; how many instances it is to have
+    #[arg(required = true, num_args = 2..=3, value_names = ["DIR", "OPERATOR", "N"])]
+    words: Vec<String>,
     /// One line of JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
-    let mut client = Place::at(&options.dir).connect()?;
-    let rescaled = client.rescale(&options.operator, options.parallelism)?;
+    let (dir, words) = options.reach.words(&options.words, 2);
+    let parallelism = words[1].parse().map_err(|_| Error::NoNumber(words[1].clone()))?;
+    let rescaled = options.reach.connect(dir)?.rescale(&words[0], parallelism)?;
     let line = if options.json { serde_json::to_string(&rescaled)? } else { text(&rescaled) };
     say(&mut io::stdout(), line)?;
     Ok(())

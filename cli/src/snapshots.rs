@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::error::Error;
+use crate::place::folder;
 
 /// Lists, shows and verifies checkpoints and savepoints, also of a job that runs
 #[derive(Args)]
@@ -30,9 +31,14 @@ enum Command {
 /// Where they are.
 #[derive(Args)]
 struct Folder {
-    /// Checkpoint folder of a job, or a savepoint
-    #[arg(default_value = ".")]
-    dir: String,
+    /// Checkpoint folder of a job, or a savepoint [default: the current folder, or that of the only running job of this user]
+    dir: Option<String>,
+}
+
+impl Folder {
+    fn uri(&self) -> Result<String, Error> {
+        Ok(folder(self.dir.as_deref())?)
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use watershed_state::{FolderStore, Fs, LocalFs, MemoryStore, Objects, SnapshotPlace, shown};
 
+use crate::attempts::CheckpointHistory;
 use crate::config::{Config, ControlSocket};
 use crate::control::{self, Commands, Outside};
 use crate::error::{Error, Result};
 use crate::host::simulated;
-use crate::master::{Command, Then, Wanted, WantedRescale};
+use crate::master::{Command, Reply, Then, Wanted, WantedRescale};
 use crate::plan::Plan;
 use crate::remote::{Closing, Socket, serve, socket_in};
 use crate::rescale::Rescaled;
@@ -101,10 +102,23 @@ impl Job {
     /// # Errors
     /// If the job has ended.
     pub fn tree(&self) -> Result<Tree> {
+        self.ask(Command::Tree)
+    }
+
+    /// What has become of the last hundred checkpoints of this process, with the reasons of those that failed, and what the one
+    /// in the making waits for.
+    ///
+    /// # Errors
+    /// If the job has ended.
+    pub fn checkpoints(&self) -> Result<CheckpointHistory> {
+        self.ask(Command::Checkpoints)
+    }
+
+    fn ask<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
         let (reply, answer) = sync_channel(1);
         // Whoever asked may have gone.
-        let reply = move |tree| drop(reply.try_send(tree));
-        self.command(Command::Tree(Box::new(reply)))?;
+        let reply = move |answer| drop(reply.try_send(answer));
+        self.command(command(Box::new(reply)))?;
         answer.recv_timeout(ANSWER).map_err(|error| match error {
             RecvTimeoutError::Timeout => Error::internal("the control plane does not answer"),
             RecvTimeoutError::Disconnected => Error::config("the job has ended"),
@@ -142,6 +156,15 @@ impl Job {
     /// If the job has ended.
     pub fn stop(&self) -> Result<()> {
         self.command(Command::Stop)
+    }
+
+    /// Ends the job with a last checkpoint, after everything that waits for event time has come: for one that does not come back.
+    /// Returns at once.
+    ///
+    /// # Errors
+    /// If the job has ended.
+    pub fn drain(&self) -> Result<()> {
+        self.command(Command::Drain)
     }
 
     /// Makes a savepoint: a checkpoint that stands for itself in the folder that `uri` names (`file:///…`, a path, or

@@ -3,6 +3,7 @@
 //! Invariants: this crate never touches a record; nothing of actix is in its public signatures; a task is told what to
 //! do, never how. What looks at a running job from another process is in [`remote`].
 
+mod attempts;
 mod build;
 mod config;
 mod control;
@@ -30,6 +31,7 @@ mod supervision;
 mod topology;
 mod tree;
 
+pub use attempts::{AttemptOutcome, CheckpointAttempt, CheckpointHistory};
 pub use config::{Config, Resume, millis, minutes, seconds};
 pub use error::{Error, ErrorKind, Result};
 pub use job::{End, Job, Outcome};

@@ -1,10 +1,12 @@
 //! The control plane: checkpoints and supervision of one job, as a plain struct that is told events.
 
+mod attempts;
 mod checkpoints;
 mod history;
 mod ledger;
 mod letters;
 mod loading;
+mod overdue;
 mod picture;
 mod poison;
 mod queries;
@@ -27,6 +29,7 @@ use watershed_actors::{
 use watershed_state::bug::{self, Bug};
 use watershed_state::{CheckpointStore, Identity, Manifest, SavedInstance};
 
+use crate::attempts::CheckpointHistory;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::escalation::Escalation;
@@ -36,8 +39,10 @@ use crate::plan::Plan;
 use crate::scratch::Scratch;
 use crate::startup::Start;
 use crate::tree::{CheckpointNode, Tree};
+use attempts::Attempts;
 use history::RecentFailures;
 use ledger::Ledger;
+use overdue::Overdue;
 pub(crate) use poison::{Finding, Poison};
 pub(crate) use queries::Answered;
 use records::Marks;
@@ -83,6 +88,8 @@ pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 pub(crate) enum Command {
     /// The tree as it is.
     Tree(Reply<Tree>),
+    /// What has become of the last checkpoints.
+    Checkpoints(Reply<CheckpointHistory>),
     /// Where the records of the operator of this name can be looked at; else the names there are.
     Tap(String, Reply<Result<Arc<Tap>, Vec<String>>>),
     /// The state that an operator has for a key.
@@ -95,6 +102,8 @@ pub(crate) enum Command {
     Cancel,
     /// End with a last checkpoint.
     Stop,
+    /// End with a last checkpoint, after everything that waits for event time has come.
+    Drain,
     /// Make a savepoint.
     Savepoint(Wanted),
     /// Give an operator another number of instances.
@@ -134,6 +143,8 @@ pub(crate) struct Master {
     watchdog: Watchdog,
     tasks: Vec<TaskLife>,
     ledger: Ledger,
+    attempts: Attempts,
+    overdue: Overdue,
     poison: Poison,
     /// The manifest that is being written, and when to write it again if the disk does not say whether it is there.
     unsettled: Option<(Arc<Manifest>, u64)>,
@@ -217,6 +228,8 @@ impl Master {
             origin_checkpoint: start.checkpoint,
             already_finished: start.already_finished,
             ledger: Ledger::default(),
+            attempts: Attempts::default(),
+            overdue: Overdue::default(),
             poison: start.poison,
             unsettled: None,
             collecting: false,
@@ -273,6 +286,7 @@ impl Master {
         }
         self.advance_rescale(now);
         self.advance_checkpoints(now);
+        self.advance_overdue(now);
         self.check_closing();
         self.check_ending(now);
     }
@@ -283,7 +297,8 @@ impl Master {
             return ending.deadline;
         }
         let regions = self.regions.iter().map(|region| region.alarm(self.ledger.is_storing()));
-        regions.chain([self.checkpoint_alarm(), self.watch_alarm()]).min().unwrap_or(u64::MAX)
+        let others = [self.checkpoint_alarm(), self.overdue_alarm(), self.watch_alarm()];
+        regions.chain(others).min().unwrap_or(u64::MAX)
     }
 
     /// How many tasks there are, or will be.
@@ -347,6 +362,7 @@ impl Master {
                 reply(unknown);
             }
             Command::Tree(reply) => reply(self.tree()),
+            Command::Checkpoints(reply) => reply(self.checkpoint_history()),
             Command::Tap(operator, reply) => reply(self.tap(&operator)),
             Command::Query { operator, key, reply } => self.query(&operator, &key, reply),
             Command::LogTree => self.log_tree("on request"),
@@ -357,6 +373,10 @@ impl Master {
             Command::Stop => {
                 tracing::info!("the job is asked to stop: it makes a last checkpoint");
                 self.stop_requested = true;
+            }
+            Command::Drain => {
+                tracing::info!("the job is asked to stop: it is drained, and makes a last checkpoint");
+                self.drain();
             }
             Command::Savepoint(wanted) => self.wants_savepoint(wanted),
             Command::Rescale(wanted) => self.wants_rescale(wanted),

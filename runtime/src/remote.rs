@@ -5,17 +5,24 @@
 //! the socket is lines of JSON: a [`Request`] each way there, one or more [`Answer`]s back, and then the next request.
 //!
 //! ```text
-//! → {"version":1,"ask":"tree"}
+//! → {"version":2,"ask":"tree"}
 //! ← {"tree":{"job":"word-count",…}}
-//! → {"version":1,"ask":{"tap":{"operator":"count","limit":2}}}
+//! → {"version":2,"ask":{"tap":{"operator":"count","limit":2}}}
 //! ← {"sample":{"operator":"count","instance":0,"at_ms":1764045600000,"key":"the","record":"the"}}
 //! ← {"sample":{"operator":"count","instance":1,"at_ms":1764045600004,"key":"of","record":"of"}}
 //! ← "done"
-//! → {"version":1,"ask":{"query":{"operator":"count","key":"\"the\""}}}
+//! → {"version":2,"ask":{"query":{"operator":"count","key":"\"the\""}}}
 //! ← {"state":{"found":{"key":"the","state":71}}}
-//! → {"version":1,"ask":{"rescale":{"operator":"count","parallelism":4}}}
+//! → {"version":2,"ask":{"rescale":{"operator":"count","parallelism":4}}}
 //! ← {"rescaled":{"operator":"count","from":2,"to":4,"checkpoint":17,"checkpoint_ms":41,"stopped_ms":12}}
+//! → {"version":2,"ask":{"stop":{"savepoint":"file:///savepoints/friday"}}}
+//! ← "working"
+//! ← {"savepoint":{"uri":"file:///savepoints/friday","checkpoint":18,"bytes":73400}}
+//! ← {"ended":"stopped"}
 //! ```
+//!
+//! A job that takes long to answer says `"working"` every few seconds. A connection on which nothing is asked for a minute is
+//! closed, after ten seconds if nothing ever was, and earlier if all places are taken: those that have said nothing go first.
 //!
 //! [`Client`] speaks it. To add a question: a variant of [`Ask`], one of [`Answer`], an arm in the session, and a command of
 //! the control plane if it takes part.
@@ -23,6 +30,8 @@
 mod client;
 mod place;
 mod protocol;
+mod registry;
+mod seat;
 mod server;
 mod session;
 #[cfg(test)]
@@ -32,6 +41,7 @@ mod value;
 pub use client::{Client, RemoteError, Samples};
 pub use place::{SOCKET_NAME, socket_in};
 pub use protocol::{Answer, Ask, KeyState, Refusal, Request, VERSION};
+pub use registry::running_jobs;
 pub use value::AnyValue;
 pub use watershed_actors::Sample;
 

@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use watershed_state::{CodecError, DatabaseCopy, Link, PartWriter, SavedPart, Section, StoreError};
@@ -84,6 +85,7 @@ struct Progress {
 impl Upload {
     /// The snapshot of this instance for a checkpoint.
     pub(super) fn begin(env: &Env, checkpoint: u64) -> Self {
+        env.counters.barrier.store(checkpoint, Ordering::Relaxed);
         Self(Arc::new(Shared { env: env.clone(), checkpoint, progress: Mutex::default() }))
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Error> {
-    let mut letters = DeadLetters::open(&options.folder.dir)?.all()?;
+    let mut letters = DeadLetters::open(&options.folder.path()?)?.all()?;
     letters.retain(|listed| options.operator.as_ref().is_none_or(|name| *name == listed.letter.operator));
     let mut stdout = io::stdout().lock();
     for listed in &letters {

@@ -38,7 +38,8 @@ pub(super) enum Wish {
 }
 
 pub(super) fn run(options: &Options, wish: Wish) -> Result<(), Error> {
-    let letters = DeadLetters::open(&options.folder.dir)?;
+    let folder = options.folder.path()?;
+    let letters = DeadLetters::open(&folder)?;
     let chosen = options.choose(&letters)?;
     let (mut asked, mut undecoded) = (0, 0);
     for Listed { letter, .. } in &chosen {
@@ -65,7 +66,7 @@ pub(super) fn run(options: &Options, wish: Wish) -> Result<(), Error> {
     }
     // One who asks again may do so because the job was not told before.
     if asked > 0 || chosen.iter().any(|listed| listed.status == before) {
-        tell(&mut stdout, &options.socket(&letters))?;
+        tell(&mut stdout, &options.socket(&folder, &letters))?;
     }
     Ok(())
 }
@@ -83,15 +84,14 @@ impl Options {
     }
 
     /// Where the job listens: in the checkpoint folder, which is the one above the folder of dead letters.
-    fn socket(&self, letters: &DeadLetters) -> PathBuf {
+    fn socket(&self, dir: &Path, letters: &DeadLetters) -> PathBuf {
         if let Some(socket) = &self.socket {
             return socket.clone();
         }
-        let dir = &self.folder.dir;
         if letters.folder() != dir {
             return socket_in(dir);
         }
-        let absolute = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+        let absolute = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
         socket_in(absolute.parent().unwrap_or(&absolute))
     }
 }

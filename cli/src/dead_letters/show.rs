@@ -19,7 +19,7 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Error> {
-    let listed = DeadLetters::open(&options.folder.dir)?.find(&options.id)?;
+    let listed = DeadLetters::open(&options.folder.path()?)?.find(&options.id)?;
     let mut stdout = io::stdout().lock();
     for line in serde_json::to_string_pretty(&listed)?.lines() {
         say(&mut stdout, line)?;

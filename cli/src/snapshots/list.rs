@@ -25,7 +25,7 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Error> {
-    let all = open(&options.folder.dir)?.all()?;
+    let all = open(&options.folder.uri()?)?.all()?;
     let mut stdout = io::stdout().lock();
     for found in &all {
         let line = if options.json { data(found).to_string() } else { text(found) };

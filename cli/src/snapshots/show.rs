@@ -25,7 +25,7 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Error> {
-    let snapshot = Snapshot::choose(&options.folder.dir, options.id)?;
+    let snapshot = Snapshot::choose(&options.folder.uri()?, options.id)?;
     let content = Content::read(&snapshot)?;
     let mut stdout = io::stdout().lock();
     if options.json {

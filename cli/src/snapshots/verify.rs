@@ -20,7 +20,7 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
-    let snapshots = open(&options.folder.dir)?;
+    let snapshots = open(&options.folder.uri()?)?;
     let all = snapshots.all()?;
     let mut stdout = io::stdout().lock();
     let (mut intact, mut damaged) = (HashSet::new(), false);

@@ -8,15 +8,15 @@ use watershed_runtime::remote::AnyValue;
 use watershed_state::SavedState;
 
 use crate::error::Error;
+use crate::place::folder;
 use crate::screen::{note, say};
 use crate::snapshot::{Snapshot, decoded};
 use crate::state::entry::all;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Checkpoint folder of a job, or a savepoint
-    #[arg(default_value = ".")]
-    dir: String,
+    /// Checkpoint folder of a job, or a savepoint [default: the current folder, or that of the only running job of this user]
+    dir: Option<String>,
     /// Name of the operator
     #[arg(long, value_name = "NAME")]
     operator: String,
@@ -29,7 +29,7 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Error> {
-    let snapshot = Snapshot::choose(&options.dir, options.id)?;
+    let snapshot = Snapshot::choose(&folder(options.dir.as_deref())?, options.id)?;
     let (operator, states) = snapshot.operator_with_state(&options.operator)?;
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let mut shown = false;

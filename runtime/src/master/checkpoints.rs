@@ -7,6 +7,7 @@ use watershed_actors::{Control, TaskId};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, hash_canary, shown};
 
+use crate::attempts::AttemptOutcome;
 use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::job::End;
@@ -81,6 +82,7 @@ impl Master {
         if let Err(error) = self.begin_checkpoint(purpose, &regions, now) {
             tracing::warn!(%error, "a checkpoint could not begin; the job goes on");
             self.ledger.failed_to_begin();
+            self.attempt_could_not_begin(purpose, error.to_string());
             if purpose == Purpose::Rescale {
                 self.call_off_rescale(&format!("its checkpoint could not begin: {error}"));
             }
@@ -143,6 +145,7 @@ impl Master {
             self.rescale_checkpoint_begins(id);
         }
         self.ledger.begin(id, purpose, now, tasks);
+        self.attempts.begins(Some(id), purpose, self.host.surroundings().clock.wall_ms());
         Ok(())
     }
 
@@ -264,6 +267,7 @@ impl Master {
             self.rescale_checkpoint_failed(checkpoint, &reason);
             // What was prepared for it stays prepared, for the next one.
             tracing::warn!(checkpoint, reason, "a checkpoint could not be stored; the job goes on");
+            self.attempt_failed(&reason);
             return;
         }
         tracing::debug!(
@@ -280,6 +284,9 @@ impl Master {
             bytes: manifest.as_ref().map_or(0, |(manifest, _)| manifest.files().map(|part| part.len).sum()),
             new_bytes: manifest.as_ref().map_or(0, |(manifest, _)| manifest.new_bytes()),
         });
+        if let Some(CheckpointNode { completed_ms, bytes, new_bytes, .. }) = self.newest_made {
+            self.attempts.ends(AttemptOutcome::Complete { bytes, new_bytes }, completed_ms);
+        }
         if let Some((manifest, _)) = &manifest {
             self.copy_savepoint(checkpoint, manifest);
         }
@@ -348,6 +355,7 @@ impl Master {
             return;
         }
         tracing::warn!(checkpoint, reason, "a checkpoint was given up; the job goes on");
+        self.attempt_failed(reason);
         self.savepoints.checkpoint_failed(checkpoint, reason);
         self.rescale_checkpoint_failed(checkpoint, reason);
         self.next_checkpoint -= u64::from(bug::is(Bug::CheckpointIdReused));

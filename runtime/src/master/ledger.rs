@@ -138,6 +138,14 @@ impl Ledger {
         }
     }
 
+    /// The checkpoint that is being made, whether its parts are coming in or its manifest is being written.
+    pub(crate) fn pending(&self) -> Option<&Pending> {
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::Collecting { checkpoint, .. } | Phase::Storing { checkpoint } => Some(checkpoint),
+        }
+    }
+
     /// Tasks whose part has not come.
     pub(crate) fn missing(&self) -> impl Iterator<Item = TaskId> + '_ {
         let missing = match &self.phase {

@@ -116,7 +116,7 @@ impl Master {
 }
 
 impl TaskState {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Absent => "stopped",
             Self::Starting => "starting",

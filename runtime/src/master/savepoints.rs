@@ -105,14 +105,17 @@ impl Master {
         match wanted.then {
             Then::GoOn => {}
             Then::Stop => self.stop_requested = true,
-            Then::Drain => {
-                self.savepoints.draining = true;
-                for region in 0..self.regions.len() {
-                    self.drain_sources(region);
-                }
-            }
+            Then::Drain => self.drain(),
         }
         self.savepoints.waiting.push_back((wanted, place));
+    }
+
+    /// Tells all sources to end: what follows is the end of any job, only that there is more to read.
+    pub(super) fn drain(&mut self) {
+        self.savepoints.draining = true;
+        for region in 0..self.regions.len() {
+            self.drain_sources(region);
+        }
     }
 
     /// Tells the sources of a region to end, if the job is being drained.

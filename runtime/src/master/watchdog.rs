@@ -151,7 +151,7 @@ impl Master {
     }
 
     /// Who has been at work on a thread for longest, and for how long.
-    fn holder_of(&self, slot: usize, now: u64) -> Option<(TaskId, u64)> {
+    pub(super) fn holder_of(&self, slot: usize, now: u64) -> Option<(TaskId, u64)> {
         let works = self.tasks_on(slot).flat_map(|task| {
             let works = self.works(task, 0).filter(|(work, ..)| work.holds_thread());
             works.map(move |(_, since, _)| (task, now.saturating_sub(since)))

@@ -6,6 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt,
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use crate::remote::registry::Listing;
 
 /// Name of the socket in the checkpoint folder.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -22,6 +26,8 @@ pub(crate) struct Socket {
     pub(super) path: PathBuf,
     /// Device and number of the file: another process may have put its own there.
     file: (u64, u64),
+    /// Lets it be found without knowing its path.
+    _listing: Option<Listing>,
 }
 
 impl Socket {
@@ -43,7 +49,8 @@ impl Socket {
         let _ = fs::remove_dir_all(&private);
         let listener = bound?;
         let file = fs::symlink_metadata(&path)?;
-        Ok(Self { listener, file: (file.dev(), file.ino()), path })
+        let listing = Listing::of(&path);
+        Ok(Self { listener, file: (file.dev(), file.ino()), path, _listing: listing })
     }
 }
 
@@ -82,9 +89,25 @@ fn check_free(path: &Path) -> io::Result<()> {
     }
 }
 
+/// How long a connection may take to come about. One that is not taken up has no limit else: the process may be suspended, and
+/// those who wait to be let in so many that the system lets nobody wait any more.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// Connects to whoever listens there.
 pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
-    with_short_path(path, |short| UnixStream::connect(short))
+    let (done, connected) = sync_channel(1);
+    let path = path.to_path_buf();
+    // Left behind if it does not come back.
+    std::thread::Builder::new().name("watershed-connect".to_string()).spawn(move || {
+        let _ = done.send(with_short_path(&path, |short| UnixStream::connect(short)));
+    })?;
+    let nobody = |_| {
+        io::Error::new(
+            io::ErrorKind::TimedOut,
+            "a process listens there and takes nobody in: it may be suspended",
+        )
+    };
+    connected.recv_timeout(CONNECT).map_err(nobody)?
 }
 
 /// Bytes that the path of a socket may have on all systems: about a hundred, while folders may be nested much deeper.

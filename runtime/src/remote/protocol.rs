@@ -5,11 +5,13 @@ use serde_json::Value;
 use thiserror::Error;
 use watershed_actors::Sample;
 
+use crate::attempts::CheckpointHistory;
 use crate::rescale::Rescaled;
+use crate::savepoint::Savepoint;
 use crate::tree::Tree;
 
 /// The version of the protocol. A job answers only those who speak its own.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A line to the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,25 @@ pub enum Ask {
         /// How many it is to have.
         parallelism: usize,
     },
+    /// What has become of the last checkpoints: answered with [`Answer::Checkpoints`].
+    Checkpoints,
+    /// To make a savepoint: answered with [`Answer::Savepoint`] when it is complete.
+    Savepoint {
+        /// Where. A relative path is taken as the process of the job sees it.
+        uri: String,
+    },
+    /// To end with a last checkpoint: answered with [`Answer::Stopping`], or with [`Answer::Savepoint`] if there is to be one,
+    /// and then with [`Answer::Ended`] when the job is over.
+    Stop {
+        /// Where a savepoint is to be made of the last checkpoint, if it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        savepoint: Option<String>,
+        /// Whether event time goes to its end first.
+        #[serde(default)]
+        drain: bool,
+    },
+    /// To end at once, without a checkpoint: answered with [`Answer::Stopping`], and then with [`Answer::Ended`].
+    Cancel,
 }
 
 /// A line from the job.
@@ -74,6 +95,15 @@ pub enum Answer {
     },
     /// An operator has another number of instances.
     Rescaled(Rescaled),
+    /// The last checkpoints.
+    Checkpoints(Box<CheckpointHistory>),
+    /// A savepoint is complete.
+    Savepoint(Savepoint),
+    /// The job is about to end.
+    Stopping,
+    /// What was asked for takes its time: said every few seconds, so that a job that is suspended can be told from one that is at
+    /// work. Another answer follows.
+    Working,
     /// The last of several answers has been given.
     Done,
     /// There is no answer to what was asked.
@@ -127,6 +157,15 @@ pub enum Refusal {
         /// Why.
         why: String,
     },
+    /// No savepoint is made.
+    #[error("{why}")]
+    NoSavepoint {
+        /// Why.
+        why: String,
+    },
+    /// Nothing was asked for so long that others need the place, or for a minute.
+    #[error("the job has closed the connection, as nothing was asked on it for a while: connect again")]
+    Idle,
     /// Too many are connected.
     #[error("too many ask the job at once")]
     Busy,

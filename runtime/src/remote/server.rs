@@ -12,10 +12,8 @@ use crate::control::Commands;
 use crate::error::Result;
 use crate::job::Outcome;
 use crate::remote::place::Socket;
+use crate::remote::seat::Seats;
 use crate::remote::session;
-
-/// Connections at once.
-const SESSIONS_MAX: usize = 32;
 
 /// How long those who are connected have to hear that the job has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -82,7 +80,7 @@ async fn listen(socket: Socket, commands: Commands, mut closed: Closed) -> io::R
     socket.listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
     let waiting = socket.listener.try_clone()?;
-    let mut sessions = JoinSet::new();
+    let (mut sessions, mut seats) = (JoinSet::new(), Seats::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -90,10 +88,12 @@ async fn listen(socket: Socket, commands: Commands, mut closed: Closed) -> io::R
             _ = closed.how() => break,
         };
         match accepted {
-            Ok((stream, _)) if sessions.len() < SESSIONS_MAX => {
-                sessions.spawn(session::run(stream, commands.clone(), closed.clone()));
-            }
-            Ok((stream, _)) => session::refuse(stream).await,
+            Ok((stream, _)) => match seats.take() {
+                Some(seat) => {
+                    sessions.spawn(session::run(stream, (commands.clone(), closed.clone()), seat));
+                }
+                None => session::refuse(stream).await,
+            },
             Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
     }
@@ -101,9 +101,13 @@ async fn listen(socket: Socket, commands: Commands, mut closed: Closed) -> io::R
     drop(socket);
     // Who has connected and was not let in yet is to hear of it, too.
     while let Ok((stream, _)) = waiting.accept() {
-        if sessions.len() < SESSIONS_MAX {
+        if let Some(seat) = seats.take() {
             stream.set_nonblocking(true)?;
-            sessions.spawn(session::run(UnixStream::from_std(stream)?, commands.clone(), closed.clone()));
+            sessions.spawn(session::run(
+                UnixStream::from_std(stream)?,
+                (commands.clone(), closed.clone()),
+                seat,
+            ));
         }
     }
     let _ = tokio::time::timeout(LAST_WORDS, sessions.join_all()).await;

@@ -8,16 +8,17 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use watershed_actors::{Found, QueryKey, Sample, Tap, chain_of};
 use watershed_state::{CodecError, decode};
 
 use crate::control::Commands;
 use crate::error::Error;
-use crate::master::{Command, Reply, WantedRescale};
+use crate::master::{Command, Reply, Then, Wanted, WantedRescale};
 use crate::query::late;
 use crate::remote::AnyValue;
 use crate::remote::protocol::{Answer, Ask, KeyState, Refusal, Request};
+use crate::remote::seat::Seat;
 use crate::remote::server::Closed;
 
 /// A request at most.
@@ -29,12 +30,39 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long whoever asked may take to make room for an answer.
 const LISTEN: Duration = Duration::from_secs(10);
 
+/// How often one who waits for something that takes long hears that the job is at work.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// How long somebody may be connected and ask nothing.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// With one who has not asked anything yet.
+    first: Duration,
+    /// Between two questions.
+    between: Duration,
+}
+
+const PATIENCE: Patience = Patience { first: Duration::from_secs(10), between: Duration::from_mins(1) };
+
 /// One who is connected.
 struct Session {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     commands: Commands,
     closed: Closed,
+    seat: Arc<Seat>,
+}
+
+/// What comes next on a connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Line(Vec<u8>),
+    /// The other side has hung up.
+    HungUp,
+    /// Nothing came for too long, or the place is needed.
+    Idle,
+    /// The job has ended.
+    Ended(String),
 }
 
 /// Why there is no answer.
@@ -45,9 +73,9 @@ enum Unanswered {
 }
 
 /// Answers until either side has had enough.
-pub(super) async fn run(stream: UnixStream, commands: Commands, closed: Closed) {
+pub(super) async fn run(stream: UnixStream, (commands, closed): (Commands, Closed), seat: Arc<Seat>) {
     let (reader, writer) = stream.into_split();
-    let session = Session { reader: BufReader::new(reader), writer, commands, closed };
+    let session = Session { reader: BufReader::new(reader), writer, commands, closed, seat };
     // Who hangs up in the middle has had enough.
     let _ = session.run().await;
 }
@@ -61,11 +89,12 @@ pub(super) async fn refuse(stream: UnixStream) {
 impl Session {
     async fn run(mut self) -> io::Result<()> {
         loop {
-            let line = tokio::select! {
-                line = read_line(&mut self.reader) => line?,
-                how = self.closed.how() => return self.say(Answer::Ended(how)).await,
+            let line = match next(&mut self.reader, &mut self.closed, &self.seat, PATIENCE).await? {
+                Next::Line(line) => line,
+                Next::HungUp => return Ok(()),
+                Next::Idle => return self.say(Answer::Refused(Refusal::Idle)).await,
+                Next::Ended(how) => return self.say(Answer::Ended(how)).await,
             };
-            let Some(line) = line else { return Ok(()) };
             let answered = match Request::parse(&line) {
                 Ok(request) => self.answer(request.ask).await?,
                 Err(refusal) => Err(Unanswered::Refused(refusal)),
@@ -97,14 +126,25 @@ impl Session {
             },
             Ask::Rescale { operator, parallelism } => {
                 let wanted = |reply| Command::Rescale(WantedRescale { operator, parallelism, reply });
-                match self.ask_patiently(wanted).await {
-                    Ok(Ok(rescaled)) => self.say(Answer::Rescaled(rescaled)).await.map(Ok),
-                    Ok(Err(error)) => {
-                        Ok(Err(Unanswered::Refused(Refusal::NotRescaled { why: error.to_string() })))
-                    }
-                    Err(unanswered) => Ok(Err(unanswered)),
+                let refused = |why| Refusal::NotRescaled { why };
+                self.have_done(wanted, refused, Answer::Rescaled).await
+            }
+            Ask::Checkpoints => match self.ask(Command::Checkpoints).await {
+                Ok(history) => self.say(Answer::Checkpoints(Box::new(history))).await.map(Ok),
+                Err(unanswered) => Ok(Err(unanswered)),
+            },
+            Ask::Savepoint { uri } => self.savepoint(uri, Then::GoOn).await,
+            Ask::Stop { savepoint: Some(uri), drain } => {
+                let then = if drain { Then::Drain } else { Then::Stop };
+                match self.savepoint(uri, then).await? {
+                    Ok(()) => self.wait_for_end().await.map(Ok),
+                    refused => Ok(refused),
                 }
             }
+            Ask::Stop { savepoint: None, drain } => {
+                self.end(if drain { Command::Drain } else { Command::Stop }).await
+            }
+            Ask::Cancel => self.end(Command::Cancel).await,
             Ask::Tap { operator, limit } => {
                 let name = operator.clone();
                 match self.ask(|reply| Command::Tap(name, reply)).await {
@@ -133,19 +173,57 @@ impl Session {
         found.map(|found| shown(&found).map_err(|error| refused(&error))).transpose()
     }
 
-    /// Asks the control plane for something that takes as long as it takes.
-    async fn ask_patiently<T: Send + 'static>(
-        &mut self,
-        command: impl FnOnce(Reply<T>) -> Command,
-    ) -> Result<T, Unanswered> {
-        let (sender, receiver) = oneshot::channel();
-        let reply: Reply<T> = Box::new(move |answer| drop(sender.send(answer)));
-        if self.commands.send(command(reply)).is_err() {
-            let gone = !self.commands.is_connected();
-            return Err(if gone { Unanswered::Ended } else { Unanswered::Refused(Refusal::Busy) });
+    async fn savepoint(&mut self, uri: String, then: Then) -> io::Result<Result<(), Unanswered>> {
+        let wanted = |reply| Command::Savepoint(Wanted { uri, then, reply });
+        self.have_done(wanted, |why| Refusal::NoSavepoint { why }, Answer::Savepoint).await
+    }
+
+    /// Has the control plane end the job, and waits for that.
+    async fn end(&mut self, command: Command) -> io::Result<Result<(), Unanswered>> {
+        if self.commands.send(command).is_err() {
+            return Ok(Err(self.unsent()));
         }
-        // A control plane that is gone has dropped the reply.
-        receiver.await.map_err(|_| Unanswered::Ended)
+        self.say(Answer::Stopping).await?;
+        self.wait_for_end().await.map(Ok)
+    }
+
+    /// Gives signs of life until the job has ended.
+    async fn wait_for_end(&mut self) -> io::Result<()> {
+        while timeout(SIGN_OF_LIFE, self.closed.how()).await.is_err() {
+            self.say(Answer::Working).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the control plane for something that takes as long as it takes, and says what came of it.
+    async fn have_done<T: Send + 'static>(
+        &mut self,
+        command: impl FnOnce(Reply<crate::Result<T>>) -> Command,
+        refusal: impl FnOnce(String) -> Refusal,
+        answer: impl FnOnce(T) -> Answer,
+    ) -> io::Result<Result<(), Unanswered>> {
+        let (sender, mut receiver) = oneshot::channel();
+        let reply: Reply<crate::Result<T>> = Box::new(move |done| drop(sender.send(done)));
+        if self.commands.send(command(reply)).is_err() {
+            return Ok(Err(self.unsent()));
+        }
+        let done = loop {
+            match timeout(SIGN_OF_LIFE, &mut receiver).await {
+                Ok(done) => break done,
+                Err(_) => self.say(Answer::Working).await?,
+            }
+        };
+        match done {
+            Ok(Ok(done)) => self.say(answer(done)).await.map(Ok),
+            Ok(Err(error)) => Ok(Err(Unanswered::Refused(refusal(error.to_string())))),
+            // A control plane that is gone has dropped the reply.
+            Err(_) => Ok(Err(Unanswered::Ended)),
+        }
+    }
+
+    /// Why a command could not be sent.
+    fn unsent(&self) -> Unanswered {
+        if self.commands.is_connected() { Unanswered::Refused(Refusal::Busy) } else { Unanswered::Ended }
     }
 
     /// Asks the control plane.
@@ -176,6 +254,10 @@ impl Session {
                 // Another request ends it, as does hanging up.
                 _ = self.reader.fill_buf() => break,
                 _ = self.closed.how() => return Ok(Err(Unanswered::Ended)),
+                () = sleep(SIGN_OF_LIFE) => {
+                    self.say(Answer::Working).await?;
+                    continue;
+                }
             };
             self.say(Answer::Sample(Box::new(Sample::clone(&sample)))).await?;
             left -= 1;
@@ -202,6 +284,25 @@ async fn say(writer: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {
     timeout(LISTEN, writer.write_all(&line)).await?
 }
 
+/// Waits for what comes next.
+async fn next(
+    reader: &mut BufReader<OwnedReadHalf>,
+    closed: &mut Closed,
+    seat: &Seat,
+    patience: Patience,
+) -> io::Result<Next> {
+    let patience = if seat.has_spoken() { patience.between } else { patience.first };
+    tokio::select! {
+        line = read_line(reader) => {
+            seat.speaks();
+            Ok(line?.map_or(Next::HungUp, Next::Line))
+        }
+        how = closed.how() => Ok(Next::Ended(how)),
+        () = seat.is_needed() => Ok(Next::Idle),
+        () = sleep(patience) => Ok(Next::Idle),
+    }
+}
+
 /// The next line; `None` at the end.
 async fn read_line(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
@@ -211,5 +312,39 @@ async fn read_line(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<V
         Some(b'\n') => Ok(Some(line)),
         // Cut off, or much too long.
         Some(_) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::server::Closing;
+
+    const SHORT: Patience = Patience { first: Duration::from_millis(1), between: Duration::from_millis(1) };
+    const LONG: Patience = Patience { first: Duration::from_mins(10), between: Duration::from_mins(10) };
+
+    /// What comes next from somebody who says this, with so much patience, and whose place is needed or not.
+    fn comes(says: &str, patience: Patience, is_needed: bool) -> Next {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (_theirs_read, mut theirs) = theirs.into_split();
+            let (reader, _writer) = ours.into_split();
+            let (_closing, mut closed) = Closing::new();
+            theirs.write_all(says.as_bytes()).await.unwrap();
+            let seat = Seat::default();
+            if is_needed {
+                seat.gives_way();
+            }
+            next(&mut BufReader::new(reader), &mut closed, &seat, patience).await.unwrap()
+        })
+    }
+
+    #[test]
+    fn who_is_connected_and_asks_nothing_is_sent_away_after_a_while_or_when_the_place_is_needed() {
+        assert_eq!(comes("", SHORT, false), Next::Idle);
+        assert_eq!(comes("half a line", SHORT, false), Next::Idle);
+        assert_eq!(comes("", LONG, true), Next::Idle);
+        assert_eq!(comes("a line\nand more", LONG, false), Next::Line(b"a line\n".to_vec()));
     }
 }

@@ -1,3 +1,7 @@
+//! The socket as its users see it.
+
+mod steering;
+
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -112,13 +116,13 @@ fn what_is_not_understood_is_refused_and_the_next_question_is_answered() {
         &[
             "hello",
             r#"{"version":99,"ask":{"dance":{}}}"#,
-            r#"{"version":1,"ask":"dance"}"#,
-            r#"{"version":1,"ask":{"tap":{"operator":"sum"}}}"#,
-            r#"{"version":1,"ask":"tree"}"#,
+            r#"{"version":2,"ask":"dance"}"#,
+            r#"{"version":2,"ask":{"tap":{"operator":"sum"}}}"#,
+            r#"{"version":2,"ask":"tree"}"#,
         ],
     );
     assert!(answers[0].starts_with(r#"{"refused":{"not-understood":{"why":"#), "{}", answers[0]);
-    assert_eq!(answers[1], r#"{"refused":{"version":{"spoken":1}}}"#);
+    assert_eq!(answers[1], r#"{"refused":{"version":{"spoken":2}}}"#);
     assert!(answers[2].contains("unknown variant `dance`"), "{}", answers[2]);
     assert_eq!(
         answers[3],
@@ -150,7 +154,7 @@ fn a_client_is_told_the_state_of_a_key_or_why_not() {
     assert!(refused("numbers", "7").contains("`numbers` is a source"));
     let key = refused("sums", "be");
     assert!(key.contains("`sums`: its keys are of type `u64`, which the JSON `be` is not"), "{key}");
-    let answers = talk(&path, &[r#"{"version":1,"ask":{"query":{"operator":"sums","key":"10"}}}"#]);
+    let answers = talk(&path, &[r#"{"version":2,"ask":{"query":{"operator":"sums","key":"10"}}}"#]);
     assert_eq!(answers[0], r#"{"state":{"found":null}}"#);
     job.cancel().unwrap();
     job.wait().unwrap();
