@@ -3,7 +3,7 @@
 //! | reads | source | ends | exact after a crash |
 //! |---|---|---|---|
 //! | lines of files | [`Lines`] | yes | yes |
-//! | lines of a TCP connection | [`SocketLines`] | when the peer closes | no: what was in flight is lost |
+//! | lines of a TCP connection | [`SocketLines`] | no, unless told to when the peer closes | no: what was in flight is lost |
 //! | an iterator | [`Items`] | yes | yes |
 //! | a function of 0, 1, 2, … | [`Generator`] | if bounded | yes |
 
@@ -13,7 +13,7 @@ mod items;
 mod lines;
 mod socket_lines;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod window;
 
 pub use cutter::InvalidUtf8;

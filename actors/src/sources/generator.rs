@@ -49,13 +49,16 @@ impl<F> Generator<F> {
         Self::new(None, make)
     }
 
-    /// Sets the number of splits: 1 if nothing is said. Of `n` splits, split `s` makes the records whose number is
+    /// Sets the number of splits, up to a million: 1 if nothing is said. Of `n` splits, split `s` makes the records whose number is
     /// `s` modulo `n`. It must stay the same for a job that goes on from a snapshot.
     pub fn splits(mut self, splits: usize) -> Self {
         self.splits = splits as u64;
         self
     }
 }
+
+/// What an id of a split has room for.
+const SPLITS_MAX: u64 = 1_000_000;
 
 impl<F, T> Source for Generator<F>
 where
@@ -69,6 +72,13 @@ where
     fn splits(&self) -> UserResult<Vec<GeneratorSplit>> {
         if self.splits == 0 {
             return Err("a generator with 0 splits makes no record; say Generator::splits(1) or more".into());
+        }
+        if self.splits > SPLITS_MAX {
+            return Err(format!(
+                "a generator cannot have {} splits; say Generator::splits with at most {SPLITS_MAX}",
+                self.splits
+            )
+            .into());
         }
         Ok((0..self.splits).map(|index| GeneratorSplit { index, of: self.splits }).collect())
     }

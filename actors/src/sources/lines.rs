@@ -2,6 +2,7 @@
 
 mod error;
 mod find;
+mod kind;
 mod reader;
 mod split;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 pub use reader::LinesReader;
 pub use split::LinesSplit;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,10 +20,13 @@ use self::error::LinesError;
 use crate::error::UserResult;
 use crate::source::{Source, SourceContext};
 use crate::sources::InvalidUtf8;
-use crate::sources::cutter::Cutter;
+use crate::sources::cutter::{Cutter, LONGEST_LINE_BYTES};
 
 /// Reads files line by line. A record is a line without its `\n` or `\r\n`; a last line without a line end counts,
-/// and an empty line is a record too.
+/// and an empty line is a record too. The byte order mark that a file of UTF-8 may begin with is part of no record.
+///
+/// What is no text is told before the job starts: files that are packed (gzip, zstd, bzip2, xz, lz4, zip) or in UTF-16, and what
+/// is no regular file (a pipe, a socket, a device, a file of `/proc`), as it cannot be read again from the middle.
 ///
 /// Files are read in splits of a fixed number of bytes, so that several instances read one large file at once.
 /// Within a split, lines come in the order of the file.
@@ -32,6 +37,7 @@ use crate::sources::cutter::Cutter;
 pub struct Lines {
     input: Input,
     split_bytes: u64,
+    longest: usize,
     invalid_utf8: InvalidUtf8,
     skipped: Arc<AtomicU64>,
     /// How many bytes are read at once.
@@ -45,7 +51,22 @@ enum Input {
     Folder(PathBuf),
 }
 
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Files(paths) => match paths.split_first() {
+                None => f.write_str("no files"),
+                Some((path, [])) => write!(f, "{}", path.display()),
+                Some((path, more)) => write!(f, "{} and {} more", path.display(), more.len()),
+            },
+        }
+    }
+}
+
 const SPLIT_BYTES: u64 = 64 << 20;
+/// All of them are kept in memory, and in each checkpoint.
+const SPLITS_MAX: u64 = 10_000_000;
 const READ_BYTES: usize = 256 << 10;
 
 impl Lines {
@@ -60,7 +81,8 @@ impl Lines {
     }
 
     /// Reads all files in a folder and in the folders below it, looked for at each start. What is hidden (its name
-    /// begins with a dot) is left out, and links to folders are not followed.
+    /// begins with a dot) is left out, and links to folders are not followed. A link to nothing and what is no regular file are
+    /// left out with a warning; so is it said if there is nothing to read.
     pub fn from_folder(path: impl Into<PathBuf>) -> Self {
         Self::new(Input::Folder(path.into()))
     }
@@ -69,6 +91,7 @@ impl Lines {
         Self {
             input,
             split_bytes: SPLIT_BYTES,
+            longest: LONGEST_LINE_BYTES,
             invalid_utf8: InvalidUtf8::default(),
             skipped: Arc::default(),
             read_bytes: READ_BYTES,
@@ -79,6 +102,15 @@ impl Lines {
     /// must stay the same for a job that goes on from a snapshot.
     pub fn split_bytes(mut self, bytes: u64) -> Self {
         self.split_bytes = bytes;
+        self
+    }
+
+    /// Sets how many bytes a line may have: 1 MiB if nothing is said. A longer one is no record, as one that is not UTF-8: what
+    /// becomes of it is up to the policy of the source for [`Stage::Decode`](crate::Stage::Decode). A dead letter has its
+    /// beginning and its length; the source fails without such a policy. It takes no more memory than the longest line that is
+    /// allowed, and what comes behind it is read.
+    pub fn longest_line(mut self, bytes: usize) -> Self {
+        self.longest = bytes;
         self
     }
 
@@ -108,6 +140,14 @@ impl Source for Lines {
             Input::Files(paths) => find::files(paths)?,
             Input::Folder(path) => find::files_in(path)?,
         };
+        let bytes: u64 = files.iter().map(|file| file.len).sum();
+        if bytes / self.split_bytes > SPLITS_MAX {
+            return Err(LinesError::TooManySplits { bytes, split_bytes: self.split_bytes }.into());
+        }
+        if bytes == 0 {
+            let (input, files) = (self.input.to_string(), files.len());
+            tracing::warn!(input, files, "there is nothing to read in the input of a source");
+        }
         Ok(split::cut(&files, self.split_bytes))
     }
 
@@ -117,7 +157,7 @@ impl Source for Lines {
         position: Option<u64>,
         _context: &SourceContext,
     ) -> UserResult<LinesReader> {
-        let cutter = Cutter::new(self.invalid_utf8, &self.skipped, usize::MAX);
+        let cutter = Cutter::new(self.invalid_utf8, &self.skipped, self.longest);
         Ok(LinesReader::open(split, position, cutter, self.read_bytes)?)
     }
 

@@ -12,18 +12,23 @@ use std::vec;
 
 use serde::{Deserialize, Serialize};
 
-use self::connection::{Connection, NotText, Received, Terms};
+use self::connection::{Connection, NoRecord, Received, Terms};
 use self::error::SocketError;
-use crate::error::UserResult;
+use crate::error::{UserResult, chain_of};
 use crate::source::{Polled, Reader, Records, Source, SourceContext, Split};
 use crate::sources::InvalidUtf8;
+use crate::sources::cutter::LONGEST_LINE_BYTES;
 
-/// Connects to a TCP server and reads what it sends line by line, until it closes the connection. A record is a line
-/// without its `\n` or `\r\n`.
+/// Connects to a TCP server and reads what it sends line by line. A record is a line without its `\n` or `\r\n`.
+///
+/// The input does not end: when the server closes the connection, when the connection breaks, and when it can't be made, the
+/// source connects again, first after 0.1 s and then more and more rarely, up to every 30 s. The log has a line for each
+/// connection that is made, closed or broken. What comes after the last line end counts as a line if the server closes the
+/// connection, and is left out, with a warning, if the connection breaks. A server that has vanished without a word is found out
+/// by TCP keepalive after about a minute. [`SocketLines::until_closed`] makes it a bounded source instead.
 ///
 /// A connection can't be read again: **after a crash each line comes at most once**. The source connects anew and
-/// goes on with what the server sends then; lines that were read but not yet covered by a checkpoint are lost. When
-/// the connection can't be made or breaks, the instance fails, and its supervisor tries again.
+/// goes on with what the server sends then; lines that were read but not yet covered by a checkpoint are lost.
 ///
 /// There is one split, so one instance reads.
 #[derive(Debug)]
@@ -31,23 +36,33 @@ pub struct SocketLines {
     address: String,
     longest: usize,
     invalid_utf8: InvalidUtf8,
+    until_closed: bool,
     skipped: Arc<AtomicU64>,
 }
-
-const LONGEST: usize = 1 << 20;
 
 impl SocketLines {
     /// Reads from this address, like `localhost:9999`.
     pub fn connect(address: impl Into<String>) -> Self {
         Self {
             address: address.into(),
-            longest: LONGEST,
+            longest: LONGEST_LINE_BYTES,
             invalid_utf8: InvalidUtf8::default(),
+            until_closed: false,
             skipped: Arc::default(),
         }
     }
 
-    /// Sets how many bytes a line may have: 1 MiB if nothing is said. A longer one is a failure.
+    /// Takes the end of the connection for the end of the input: when the server closes it, everything has been read, for this
+    /// start of the job and those after it. Where the connection can't be made or breaks, the instance fails, and its
+    /// supervisor tries again.
+    pub fn until_closed(mut self) -> Self {
+        self.until_closed = true;
+        self
+    }
+
+    /// Sets how many bytes a line may have: 1 MiB if nothing is said. A longer one is no record, as one that is not UTF-8: what
+    /// becomes of it is up to the policy of the source for [`Stage::Decode`](crate::Stage::Decode). A dead letter has its
+    /// beginning and its length; the source fails without such a policy.
     pub fn longest_line(mut self, bytes: usize) -> Self {
         self.longest = bytes;
         self
@@ -96,12 +111,13 @@ impl Source for SocketLines {
             lines: Vec::new().into_iter(),
             position: position.unwrap_or(0),
             address: split.address.clone(),
-            _connection: connection,
+            until_closed: self.until_closed,
+            connection,
         })
     }
 
     fn is_bounded(&self) -> bool {
-        false
+        self.until_closed
     }
 }
 
@@ -123,11 +139,14 @@ impl Split for SocketLinesSplit {
 pub struct SocketLinesReader {
     received: Receiver<Received>,
     /// Lines that were received together, as far as they have not been given out.
-    lines: vec::IntoIter<Result<String, Box<NotText>>>,
+    lines: vec::IntoIter<Result<String, Box<NoRecord>>>,
     position: u64,
     address: String,
+    /// Whether a connection that breaks is an error.
+    until_closed: bool,
     /// Closed when it is dropped, which ends the thread.
-    _connection: Connection,
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is there to be dropped"))]
+    connection: Connection,
 }
 
 impl Reader for SocketLinesReader {
@@ -151,8 +170,19 @@ impl Reader for SocketLinesReader {
             }
             match self.received.try_recv() {
                 Ok(Received::Lines(lines)) => self.lines = lines.into_iter(),
-                Ok(Received::Closed) => return Ok(Polled::End),
-                Ok(Received::Failed(error)) => return Err(error.into()),
+                Ok(Received::Connected) => tracing::info!(address = self.address, "connected"),
+                Ok(Received::Closed) => {
+                    tracing::info!(address = self.address, "the server has closed the connection");
+                    return Ok(Polled::End);
+                }
+                Ok(Received::Failed(error)) if self.until_closed || !error.is_of_connection() => {
+                    return Err(error.into());
+                }
+                Ok(Received::Failed(error)) => {
+                    let why = chain_of(&error);
+                    tracing::warn!(address = self.address, why, "there is no connection");
+                    return Ok(Polled::End);
+                }
                 Err(TryRecvError::Empty) => return Ok(Polled::Pending(None)),
                 Err(TryRecvError::Disconnected) => {
                     return Err(SocketError::ThreadEnded { address: self.address.clone() }.into());

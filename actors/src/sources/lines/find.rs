@@ -1,9 +1,12 @@
 //! Finds the files to read.
 
 use std::fs::{self, File, Metadata};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::LinesError;
+use super::kind;
 
 /// A file to read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,8 +25,8 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<FoundFile>, LinesError> {
         if metadata.is_dir() {
             return Err(LinesError::IsFolder { path: path.clone() });
         }
-        if !metadata.is_file() {
-            return Err(LinesError::NotRegular { path: path.clone() });
+        if let Some(kind) = irregular(&metadata) {
+            return Err(LinesError::NotRegular { path: path.clone(), kind });
         }
         found.push(readable(path, metadata.len())?);
     }
@@ -54,10 +57,22 @@ pub(super) fn files_in(folder: &Path) -> Result<Vec<FoundFile>, LinesError> {
                 folders.push(path);
                 continue;
             }
-            let metadata = metadata(&path)?;
-            if metadata.is_file() {
-                found.push(readable(&path, metadata.len())?);
+            let metadata = match metadata(&path) {
+                Err(LinesError::Dangling { path, target }) => {
+                    let (path, target) = (path.display(), target.display());
+                    tracing::warn!(%path, %target, "a link in the input of a source leads to nothing, and is left out");
+                    continue;
+                }
+                metadata => metadata?,
+            };
+            if metadata.is_dir() {
+                continue;
             }
+            if let Some(kind) = irregular(&metadata) {
+                tracing::warn!(path = %path.display(), kind, "something in the input of a source is no file, and is left out");
+                continue;
+            }
+            found.push(readable(&path, metadata.len())?);
         }
     }
     found.sort();
@@ -65,12 +80,37 @@ pub(super) fn files_in(folder: &Path) -> Result<Vec<FoundFile>, LinesError> {
 }
 
 fn metadata(path: &Path) -> Result<Metadata, LinesError> {
-    fs::metadata(path).map_err(|source| LinesError::Unreadable { path: path.to_path_buf(), source })
+    fs::metadata(path).map_err(|source| match fs::read_link(path) {
+        Ok(target) if source.kind() == ErrorKind::NotFound => {
+            LinesError::Dangling { path: path.to_path_buf(), target }
+        }
+        _ => LinesError::Unreadable { path: path.to_path_buf(), source },
+    })
 }
 
-/// Opens a file once, so that one that may not be read is found before the job starts.
+/// What something is called that is neither a file nor a folder. To open it might wait for ever.
+fn irregular(metadata: &Metadata) -> Option<&'static str> {
+    let kind = metadata.file_type();
+    if kind.is_file() || kind.is_dir() {
+        None
+    } else if kind.is_fifo() {
+        Some("pipe")
+    } else if kind.is_socket() {
+        Some("socket")
+    } else {
+        Some("device")
+    }
+}
+
+/// Reads the beginning of a file, so that one that may not be read or is no text is found before the job starts.
 fn readable(path: &Path, len: u64) -> Result<FoundFile, LinesError> {
-    File::open(path).map_err(|source| LinesError::Unreadable { path: path.to_path_buf(), source })?;
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(kind::HEAD_BYTES as u64).read_to_end(&mut head));
+    read.map_err(|source| LinesError::Unreadable { path: path.to_path_buf(), source })?;
+    kind::check(path, &head)?;
+    if len == 0 && !head.is_empty() {
+        return Err(LinesError::NoLength { path: path.to_path_buf() });
+    }
     // As it goes into snapshots: `./texts` and `texts` are the same.
     let plain: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     match plain.to_str() {

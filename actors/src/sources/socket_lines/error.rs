@@ -15,13 +15,21 @@ pub(super) enum SocketError {
     #[error("the thread that reads from {address} has ended")]
     ThreadEnded { address: String },
     #[error(
-        "{address} sent a line of more than {longest} bytes, at byte {offset} of the connection; allow longer ones \
-         with SocketLines::longest_line"
+        "{address} sent a line of {length} bytes, at byte {offset} of the connection, which is more than {longest}; allow \
+         longer ones with SocketLines::longest_line, or leave the line out with Supervision::quarantine, which keeps the \
+         beginning of it"
     )]
-    TooLong { address: String, longest: usize, offset: u64 },
+    TooLong { address: String, longest: usize, length: u64, offset: u64 },
     #[error(
         "{address} sent a line that is not UTF-8, at byte {offset} of the connection; leave such lines out with \
          SocketLines::invalid_utf8(InvalidUtf8::SkipAndCount)"
     )]
     NotUtf8 { address: String, offset: u64 },
+}
+
+impl SocketError {
+    /// Whether it is about the connection, not about what came over it.
+    pub(super) fn is_of_connection(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Broken { .. })
+    }
 }

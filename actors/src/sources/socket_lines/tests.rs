@@ -83,12 +83,39 @@ fn a_dropped_reader_closes_the_connection_also_when_its_queue_is_full() {
 }
 
 #[test]
-fn a_line_that_is_too_long_is_an_error() {
+fn a_line_that_is_too_long_is_rejected_with_its_beginning_and_those_behind_it_come() {
     let allowed = |source: SocketLines| source.longest_line(5);
     assert_eq!(after(b"12345\n12345", allowed).unwrap(), ["12345", "12345"]);
-    for sent in [&b"1\n123456\n"[..], b"1\n123456", b"1\n123456789012345678901234567890"] {
+    for sent in [&b"1\n123456\n"[..], b"1\n123456"] {
         let error = after(sent, allowed).unwrap_err().to_string();
-        assert!(error.contains("more than 5 bytes, at byte 2 "), "{error}");
+        assert!(error.contains("a line of 6 bytes, at byte 2 "), "{error}");
+    }
+    let long = "x".repeat(300_000);
+    let (mut reader, mut peer) = connected(allowed);
+    let server = std::thread::spawn(move || write!(peer, "1\n{long}\n2\n\n{long}").unwrap());
+    let (lines, bad) = everything(&mut reader);
+    server.join().unwrap();
+    assert_eq!(lines, ["1", "2", ""]);
+    let (heads, errors): (Vec<usize>, Vec<String>) =
+        bad.into_iter().map(|(head, error)| (head.len(), error)).unzip();
+    assert_eq!(heads, [1 << 10; 2]);
+    assert!(errors[0].contains("a line of 300000 bytes, at byte 2 "), "{errors:?}");
+    assert!(errors[1].contains("a line of 300000 bytes, at byte 300006 "), "{errors:?}");
+    assert_eq!(reader.position(), 5);
+}
+
+/// All lines until the connection ends, and what was rejected.
+fn everything(reader: &mut SocketLinesReader) -> (Vec<String>, Vec<(Vec<u8>, String)>) {
+    let (mut batch, mut bad) = (Batch::default(), Vec::new());
+    loop {
+        let mut records = Records::new(&mut batch);
+        let polled = reader.poll(&mut records, 2).unwrap();
+        bad.extend(records.into_rejected().into_iter().map(|bad| (bad.bytes, bad.error.to_string())));
+        match polled {
+            Polled::End => return (batch.values, bad),
+            Polled::Pending(_) => std::thread::park(),
+            Polled::Ready => {}
+        }
     }
 }
 
@@ -126,15 +153,59 @@ fn a_line_that_is_no_text_is_rejected_with_its_bytes_and_the_lines_behind_it_com
     assert_eq!(reader.position(), 4);
 }
 
-#[test]
-fn a_server_that_is_not_there_is_an_error_of_the_reader() {
+/// What a reader says of a server that is not there.
+fn without_a_server(with: impl FnOnce(SocketLines) -> SocketLines) -> UserResult<(Vec<String>, Polled)> {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap().to_string();
     drop(server);
-    let source = SocketLines::connect(&address);
+    let source = with(SocketLines::connect(&address));
     let split = source.splits().unwrap().remove(0);
-    let error = drain(&mut source.open(&split, None, &context()).unwrap(), 10).unwrap_err().to_string();
-    assert!(error.contains("cannot connect to") && error.contains(&address), "{error}");
+    poll(&mut source.open(&split, None, &context()).unwrap(), 10)
+}
+
+#[test]
+fn a_server_that_is_not_there_is_waited_for() {
+    assert_eq!(without_a_server(|source| source).unwrap(), (vec![], Polled::End));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_where_its_end_would_be_that_of_the_input() {
+    let error = without_a_server(SocketLines::until_closed).unwrap_err().to_string();
+    assert!(error.contains("cannot connect to 127.0.0.1:"), "{error}");
+}
+
+/// Closes a connection without a word of goodbye, so that the other side gets a reset.
+fn reset(peer: TcpStream) {
+    socket2::SockRef::from(&peer).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(peer);
+}
+
+#[test]
+fn a_connection_that_breaks_ends_the_reader_and_not_the_job() {
+    let (mut reader, mut peer) = connected(|source| source);
+    peer.write_all(b"a\nb").unwrap();
+    assert_eq!(poll(&mut reader, 10).unwrap().0, ["a"]);
+    reset(peer);
+    assert_eq!(poll(&mut reader, 10).unwrap(), (vec![], Polled::End), "half a line is no record");
+    let (mut reader, mut peer) = connected(SocketLines::until_closed);
+    peer.write_all(b"a\n").unwrap();
+    assert_eq!(poll(&mut reader, 10).unwrap().0, ["a"]);
+    reset(peer);
+    assert!(poll(&mut reader, 10).unwrap_err().to_string().contains("broke"));
+}
+
+#[test]
+fn it_is_bounded_only_if_the_end_of_the_connection_is_that_of_the_input() {
+    assert!(!SocketLines::connect("localhost:1").is_bounded());
+    assert!(SocketLines::connect("localhost:1").until_closed().is_bounded());
+}
+
+#[test]
+fn a_connection_is_kept_alive() {
+    let (mut reader, mut peer) = connected(|source| source);
+    writeln!(peer, "a").unwrap();
+    assert_eq!(poll(&mut reader, 10).unwrap().0, ["a"]);
+    assert!(reader.connection.keeps_alive());
 }
 
 #[test]
