@@ -142,6 +142,11 @@ pub(crate) trait NodeBuild: Send + Sync {
         Ok(None)
     }
 
+    /// Whether there is an end to what it reads, if it is a source.
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
     /// Finds out whether so many instances can take over what a checkpoint holds of it.
     fn check_restored(&self, _restored: &Restored, _parallelism: usize) -> Result<(), Error> {
         Ok(())

@@ -45,6 +45,10 @@ impl<S: Source> NodeBuild for SourceNode<S> {
         Ok(Some(ids))
     }
 
+    fn is_bounded(&self) -> bool {
+        self.source.is_bounded()
+    }
+
     fn launch(&self, mut launch: Launch<'_>) {
         let splits = Arc::clone(&self.splits.lock().unwrap_or_else(PoisonError::into_inner));
         let (outlet, sides) = (launch.build.take_main::<S::Item>(), launch.build.take_sides());

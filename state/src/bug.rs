@@ -51,6 +51,7 @@ bugs! {
     WatermarkOfInterruptedRecordLate,
     EndedSourceDoesNotAnswer,
     FinishedSplitReadAgain,
+    UnboundedSplitFinished,
     // Sinks.
     NotFlushedAtBarrier,
     CommittedNameNotSynced,

@@ -8,6 +8,7 @@ pub(crate) mod diamond;
 pub(crate) mod ends;
 mod expiring;
 pub(crate) mod fan_out;
+pub(crate) mod feed;
 pub(crate) mod lates;
 pub(crate) mod limits;
 mod parking;
@@ -60,6 +61,7 @@ pub(crate) const ALL: &[Named] = &[
     rescaling("expiring", expiring::topology),
     rescaling("poison", poison::topology),
     rescaling("parking", parking::topology),
+    rescaling("feed", feed::topology),
     rescaling("limits", limits::refused),
     rescaling("ends", ends::topology),
     rescaling("poisoned-limits", limits::poisoned),

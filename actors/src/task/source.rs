@@ -1,16 +1,17 @@
 //! What an actor with a source does.
 
+mod splits;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+pub use splits::{assign_splits, saved_splits};
+
 use std::sync::Arc;
 use std::task::Waker;
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use watershed_state::SectionKind;
 use watershed_state::bug::{self, Bug};
-use watershed_state::{CodecError, Sampler, Section, SectionKind, decode, encode_for_keeps};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
@@ -23,6 +24,8 @@ use crate::source::{Polled, Reader, Records, Source, SourceContext, Split, Undec
 use crate::supervision::{Evidence, Place, Position, Stage};
 use crate::task::pace::Pace;
 use crate::task::process::{restore_chain, small_section};
+use crate::task::source::splits::{Reading, Splits};
+use crate::task::source::throttle::Throttle;
 use crate::task::{
     Aside, Attempt, Control, Env, Exhibit, Restored, Step, Task, TaskEvent, Upload, replay_into,
 };
@@ -47,46 +50,13 @@ impl<S: Source> std::fmt::Debug for SourceSetup<S> {
     }
 }
 
-/// How far a split has been read, as it is saved.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-enum Progress<P> {
-    /// Not begun.
-    Unread,
-    /// Everything before this was handed over.
-    At(P),
-    /// Read to the end.
-    Finished,
-}
-
-type PositionOf<S> = <<S as Source>::Reader as Reader>::Position;
-type ProgressOf<S> = Progress<PositionOf<S>>;
-
-/// The splits that a snapshot tells of, with whether each has been read to its end.
-///
-/// # Errors
-/// What cannot be decoded.
-pub fn saved_splits(restored: &Restored) -> Result<Vec<(String, bool)>, CodecError> {
-    let mut splits = Vec::new();
-    for (_, section) in restored.sections(SectionKind::Splits) {
-        let saved: Vec<(String, Progress<IgnoredAny>)> = decode(&mut section.bytes.as_slice())?;
-        splits.extend(saved.into_iter().map(|(id, progress)| (id, matches!(progress, Progress::Finished))));
-    }
-    Ok(splits)
-}
-
 /// Reads its splits and sends what they hold.
 pub struct SourceTask<S: Source> {
     env: Env,
     setup: SourceSetup<S>,
     aside: Aside,
     context: SourceContext,
-    /// Splits that wait for their turn, with how far they have been read.
-    waiting: VecDeque<(S::Split, Option<PositionOf<S>>)>,
-    reading: Vec<Reading<S>>,
-    /// Ids of finished splits; the first instance also keeps those of earlier runs.
-    finished: Vec<String>,
-    /// Which reader has its turn.
-    turn: usize,
+    splits: Splits<S>,
     batch: Batch<S::Item>,
     /// Where the record at hand stands, while that may be asked for.
     standing: Option<Position>,
@@ -101,8 +71,6 @@ pub struct SourceTask<S: Source> {
     /// The checkpoint after which nothing is read any more.
     last: Option<u64>,
     snapshot: Option<Upload>,
-    /// Which of its positions are read back.
-    sampler: Sampler,
     /// When the batch at hand was begun, and its length.
     since: Option<(u64, usize)>,
     started: bool,
@@ -120,11 +88,6 @@ enum Course {
     Ended,
 }
 
-struct Reading<S: Source> {
-    split: S::Split,
-    reader: S::Reader,
-}
-
 /// What came of looking for records.
 #[derive(Debug, Clone, Copy)]
 enum Found {
@@ -140,37 +103,6 @@ impl<S: Source> std::fmt::Debug for SourceTask<S> {
     }
 }
 
-/// Holds a source to a number of records per second.
-#[derive(Debug)]
-struct Throttle {
-    nanos_per_record: f64,
-    /// Since when records are counted.
-    since: Option<u64>,
-    records: u64,
-}
-
-impl Throttle {
-    /// Records that may be sent now, or the time when one may.
-    fn allowance(&mut self, now: u64) -> Result<usize, u64> {
-        let since = *self.since.get_or_insert(now);
-        let due = ((now - since) as f64 / self.nanos_per_record) as u64 + 1;
-        if due > self.records {
-            Ok((due - self.records) as usize)
-        } else {
-            Err(since + (self.records as f64 * self.nanos_per_record).ceil() as u64)
-        }
-    }
-}
-
-/// The splits that an instance reads: those not finished, dealt out in the order of their ids.
-pub fn assign_splits<T>(unfinished: impl Iterator<Item = T>, instance: usize, parallelism: usize) -> Vec<T> {
-    unfinished
-        .enumerate()
-        .filter(|(turn, _)| turn % parallelism == instance)
-        .map(|(_, split)| split)
-        .collect()
-}
-
 impl<S: Source> SourceTask<S> {
     /// A task that goes on where the snapshot left it.
     ///
@@ -178,66 +110,21 @@ impl<S: Source> SourceTask<S> {
     /// What cannot be decoded; a split that was being read and is gone.
     pub fn restore(env: Env, mut setup: SourceSetup<S>, restored: &Restored) -> Result<Self, Failure> {
         let aside = Aside::restore(&env, std::mem::take(&mut setup.sides), restored)?;
-        let mut saved: BTreeMap<String, ProgressOf<S>> = BTreeMap::new();
         let instance = env.instance.clone();
-        // With the same parallelism each instance takes back what it had, as watermarks and states stay with it too. With
-        // another one all that is unfinished is dealt out anew, like splits that are new.
-        let takes_back = restored.instances.len() == instance.parallelism;
-        let mut of_others: BTreeSet<String> = BTreeSet::new();
-        for (writer, section) in restored.sections(SectionKind::Splits) {
-            let entries: Vec<(String, ProgressOf<S>)> =
-                decode(&mut section.bytes.as_slice()).map_err(|error| Failure::state(chain_of(&error)))?;
-            if takes_back && writer != instance.index {
-                of_others.extend(entries.into_iter().map(|(id, _)| id));
-            } else {
-                saved.extend(entries);
-            }
-        }
-        let (mut unfinished, mut dealt, mut finished) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, split) in setup.splits.iter().enumerate() {
-            let mine = if takes_back { &mut unfinished } else { &mut dealt };
-            match saved.remove(&split.id()) {
-                Some(Progress::Finished) if !bug::is(Bug::FinishedSplitReadAgain) => {
-                    finished.push(split.id());
-                }
-                Some(Progress::At(position)) => mine.push((split.clone(), Some(position))),
-                Some(Progress::Unread | Progress::Finished) => mine.push((split.clone(), None)),
-                // A region that restarts alone sees only its own part: the rest is read by others of this process.
-                None if restored.from_this_process || of_others.contains(&split.id()) => {}
-                // By its place among all of them: one that an instance had and never saved comes back to it.
-                None if takes_back && index % instance.parallelism == instance.index => {
-                    unfinished.push((split.clone(), None));
-                }
-                None if takes_back => {}
-                None => dealt.push((split.clone(), None)),
-            }
-        }
-        if let Some((gone, _)) = saved.iter().find(|(_, progress)| !matches!(progress, Progress::Finished)) {
-            return Err(Failure::state(format!("split `{gone}` had not been read to its end and is gone")));
-        }
-        // A split that was read and is not listed now may be listed again, and must not be read twice.
-        finished.extend(saved.into_keys());
-        let readers = instance.parallelism.min(dealt.len());
-        unfinished.extend(assign_splits(dealt.into_iter(), instance.index, instance.parallelism));
-        if !takes_back && instance.index != 0 {
-            finished.clear();
-        }
+        let (splits, readers) = Splits::restore(&*setup.source, &setup.splits, restored, &instance)?;
         let context = SourceContext {
             instance: instance.clone(),
             clock: Arc::clone(&env.clock),
             waker: Waker::from(Arc::clone(&env.waker)),
             states: OperatorStates::restore(restored, &instance, readers)?,
         };
-        let throttle = setup.rate.map(|rate| Throttle {
-            // Instances without a split have no share in it.
-            nanos_per_record: 1e9 * instance.parallelism.min(setup.splits.len()).max(1) as f64 / rate,
-            since: None,
-            records: 0,
-        });
+        // Instances without a split have no share in it.
+        let sharing = instance.parallelism.min(setup.splits.len());
+        let throttle = setup.rate.and_then(|rate| Throttle::new(rate, sharing));
         env.counters.counts::<S::Item>();
         let mut task = Self {
             pace: Pace::new(env.batch_records),
-            waiting: unfinished.into(),
+            splits,
             env,
             setup,
             aside,
@@ -245,10 +132,6 @@ impl<S: Source> SourceTask<S> {
             through: 0,
             stage: None,
             context,
-            reading: Vec::new(),
-            finished,
-            turn: 0,
-            sampler: Sampler::default(),
             batch: Batch::default(),
             throttle,
             triggered: None,
@@ -267,21 +150,9 @@ impl<S: Source> SourceTask<S> {
         Ok(task)
     }
 
-    /// Opens splits: bounded ones one after the other, unbounded ones all, as none of them ends.
-    fn open_readers(&mut self) -> Result<(), Failure> {
-        let at_once = if self.setup.source.is_bounded() { 1 } else { usize::MAX };
-        while self.reading.len() < at_once {
-            let Some((split, position)) = self.waiting.pop_front() else { break };
-            let reader = self.setup.source.open(&split, position, &self.context);
-            let reader = reader.map_err(|error| Failure::user(&error))?;
-            self.reading.push(Reading { split, reader });
-        }
-        Ok(())
-    }
-
     /// Reads one batch.
     fn read(&mut self, now: u64) -> Result<Found, Failure> {
-        self.open_readers()?;
+        self.splits.open(&*self.setup.source, &self.context, now)?;
         let mut limit = if self.aside.care.is_active() { 1 } else { self.pace.records() };
         if let Some(throttle) = &mut self.throttle {
             match throttle.allowance(now) {
@@ -289,10 +160,9 @@ impl<S: Source> SourceTask<S> {
                 Err(at) => return Ok(Found::Nothing(at)),
             }
         }
-        let mut earliest = u64::MAX;
-        for _ in 0..self.reading.len() {
-            let index = self.turn % self.reading.len();
-            self.turn = self.turn.wrapping_add(1);
+        let mut earliest = self.splits.next_opening();
+        for _ in 0..self.splits.reading.len() {
+            let index = self.splits.next_turn();
             let polled = self.poll(index, limit)?;
             if self.env.is_fenced() {
                 // The reader may have taken long, and the run be over: nobody waits for this any more.
@@ -303,8 +173,7 @@ impl<S: Source> SourceTask<S> {
                 Polled::Ready => earliest = now,
                 Polled::Pending(until) => earliest = earliest.min(until.unwrap_or(u64::MAX)),
                 Polled::End => {
-                    let done = self.reading.swap_remove(index);
-                    self.finished.push(done.split.id());
+                    self.splits.close(index, &*self.setup.source, now);
                     self.hand_over(now)?;
                     return Ok(Found::Records);
                 }
@@ -314,7 +183,7 @@ impl<S: Source> SourceTask<S> {
                 return Ok(Found::Records);
             }
         }
-        if self.reading.is_empty() && self.waiting.is_empty() {
+        if self.splits.have_ended() {
             self.end();
         }
         Ok(Found::Nothing(earliest))
@@ -322,8 +191,8 @@ impl<S: Source> SourceTask<S> {
 
     /// Asks a reader for records. What it cannot decode is left out, if the policy says so.
     fn poll(&mut self, index: usize, limit: usize) -> Result<Polled, Failure> {
-        let Self { reading, batch, aside, standing, through, stage, .. } = self;
-        let Reading { split, reader } = &mut reading[index];
+        let Self { splits, batch, aside, standing, through, stage, .. } = self;
+        let Reading { split, reader, gave, .. } = &mut splits.reading[index];
         let names =
             aside.care.is_active() || aside.care.watches_closures() || aside.care.keeps(Stage::Decode);
         *standing = names.then(|| Position {
@@ -335,7 +204,9 @@ impl<S: Source> SourceTask<S> {
         *stage = Some(Stage::Decode);
         let mut records = Records::new(batch);
         let polled = reader.poll(&mut records, limit).map_err(|error| Failure::user(&error))?;
-        for (rejected, record) in records.into_rejected().into_iter().zip(0..) {
+        let rejected = records.into_rejected();
+        *gave |= !batch.is_empty() || !rejected.is_empty();
+        for (rejected, record) in rejected.into_iter().zip(0..) {
             let Undecoded { bytes, error, after } = rejected;
             if !aside.care.keeps(Stage::Decode) {
                 return Err(Failure::user(&error));
@@ -364,7 +235,7 @@ impl<S: Source> SourceTask<S> {
             self.env.tap.show(&self.batch, &self.env, |_| None);
         }
         if let Some(throttle) = &mut self.throttle {
-            throttle.records += records as u64;
+            throttle.spend(records);
         }
         self.since = Some((now, records));
         self.push()?;
@@ -481,19 +352,7 @@ impl<S: Source> SourceTask<S> {
             return Ok(());
         }
         let Some(checkpoint) = self.triggered.take() else { return Ok(()) };
-        let mut splits: Vec<(String, ProgressOf<S>)> =
-            self.finished.iter().map(|id| (id.clone(), Progress::Finished)).collect();
-        for reading in &self.reading {
-            splits.push((reading.split.id(), Progress::At(reading.reader.position())));
-        }
-        for (split, position) in &self.waiting {
-            let progress = position.clone().map_or(Progress::Unread, Progress::At);
-            splits.push((split.id(), progress));
-        }
-        let mut bytes = Vec::new();
-        let encoded = encode_for_keeps(&splits, &mut bytes, &mut self.sampler);
-        let entries = splits.len() as u32;
-        let splits = encoded.map(|()| Section { kind: SectionKind::Splits, group: 0, entries, bytes });
+        let splits = self.splits.save();
         let states = self.context.states.save();
         let mut chain = Vec::new();
         self.setup.outlet.save(&mut chain);

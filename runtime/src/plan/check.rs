@@ -92,6 +92,9 @@ pub(super) fn side_outputs(graph: &Graph) -> Result<(), Error> {
     Ok(())
 }
 
+/// Records per second of a source that is held to a rate, at least: one in eleven days.
+const LEAST_RATE: f64 = 1e-6;
+
 /// Every actor has instances, and a keyed one not more than there are key groups; only sources have a rate.
 pub(super) fn parallelism(graph: &Graph, widths: &[usize], config: &Config) -> Result<(), Error> {
     let groups = usize::from(config.key_groups.count());
@@ -108,8 +111,12 @@ pub(super) fn parallelism(graph: &Graph, widths: &[usize], config: &Config) -> R
                 node.name
             )));
         }
-        if node.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
-            return Err(Error::config(format!("the rate of `{}` must be above 0", node.name)));
+        if let Some(rate) = node.rate.filter(|rate| rate.is_nan() || *rate < LEAST_RATE) {
+            return Err(Error::config(format!(
+                "`{}` cannot have a rate of {rate:?}: it must be a number of records per second, {LEAST_RATE} or more; without \
+                 `rate` there is no limit",
+                node.name
+            )));
         }
         if node.rate.is_some() && node.kind != NodeKind::Source {
             return Err(Error::config(format!(

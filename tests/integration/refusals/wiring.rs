@@ -140,11 +140,22 @@ fn forward_between_unequal_numbers_of_instances_is_refused() {
 }
 
 #[test]
-fn a_rate_that_is_not_above_0_is_refused() {
-    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let topology = topology();
+fn a_rate_that_is_no_rate_is_refused() {
+    for rate in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY, 1e-300, 9e-7] {
+        let topology = Topology::new("rate");
         topology.source("numbers", numbers()).rate(rate).sink("out", Stdout::new());
-        refused_wiring(&topology, &["the rate of `numbers` must be above 0"]);
+        let says =
+            format!("`numbers` cannot have a rate of {rate:?}: it must be a number of records per second");
+        refused_wiring(&topology, &[&says]);
+    }
+}
+
+#[test]
+fn a_rate_that_no_source_reaches_is_no_limit() {
+    for rate in [f64::MAX, f64::INFINITY, 1e300, 1e9] {
+        let topology = Topology::new("rate");
+        topology.source("numbers", numbers()).rate(rate).for_each(drop);
+        topology.run(simulated(seeded(1))).unwrap();
     }
 }
 

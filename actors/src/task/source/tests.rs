@@ -1,14 +1,19 @@
 //! A source that does what it was told, and instances of it driven by hand.
 
 mod checkpoints;
+mod ends;
 mod reading;
 mod splits;
 mod states;
 
 use std::sync::Mutex;
 
+use serde::{Deserialize, Serialize};
+use watershed_state::{Section, decode, encode};
+
+use super::splits::Progress;
 use super::*;
-use crate::chain::{EventTime, Fused, WatermarkStrategy};
+use crate::chain::{EventTime, Fused};
 use crate::clock::Clock;
 use crate::error::UserResult;
 use crate::harness::driver::Driver;
@@ -25,6 +30,8 @@ enum Piece {
     UntilWoken,
     /// One answer without a record.
     Skip,
+    /// The reader ends, and one that is opened behind this has more.
+    HangUp,
     Fail,
 }
 
@@ -106,6 +113,10 @@ impl Reader for PartReader {
                     self.position += 1;
                     return Ok(Polled::Ready);
                 }
+                Piece::HangUp => {
+                    self.position += 1;
+                    return Ok(Polled::End);
+                }
                 Piece::Fail => return Err("the disk is gone".into()),
             }
             self.position += 1;
@@ -173,10 +184,9 @@ fn start(world: &World, script: Script, setup: Setup) -> Result<Rig, Failure> {
     let (opened, woken) = (Arc::clone(&script.opened), Arc::clone(&script.woken));
     let mut consumers: Vec<Box<dyn Push<u64>>> = Vec::new();
     if setup.event_time {
-        let lateness = crate::chain::Lateness::none();
+        let lateness = crate::chain::Lateness::none().idle_after(std::time::Duration::from_millis(50));
         let time_of = Arc::new(|value: &u64| *value as i64);
-        let (interval, idle) = (std::time::Duration::ZERO, std::time::Duration::from_millis(50));
-        let event_time = EventTime::new(time_of, lateness.generator(), interval, Some(idle));
+        let event_time = EventTime::new(time_of, &lateness, crate::chain::Timing::default());
         consumers.push(Box::new(Fused::new(event_time, edge)));
     } else {
         consumers.push(Box::new(edge));

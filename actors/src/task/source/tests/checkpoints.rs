@@ -43,7 +43,8 @@ fn a_trigger_is_answered_while_the_output_is_blocked() {
     world.prepare(1);
     rig.driver.control(Control::Trigger(1)).unwrap();
     rig.driver.step().unwrap();
-    assert_eq!(positions(&rig.part(&world, 1).unwrap()), expected([("a", "Finished"), ("b", "Finished")]));
+    let finished = expected([("a", "FinishedAt(1)"), ("b", "FinishedAt(1)")]);
+    assert_eq!(positions(&rig.part(&world, 1).unwrap()), finished);
     // The barrier stands behind the record that waits, and nothing was read meanwhile.
     assert_eq!(rig.output.take(), [Heard::Record(7, crate::NO_TIMESTAMP)]);
     let rest = rig.heard();
@@ -85,7 +86,7 @@ fn a_source_that_has_ended_answers_with_its_end() {
     let mut rig = start(&world, script(parts()), Setup::default()).unwrap();
     rig.heard();
     let saved = rig.checkpoint(&world, 1);
-    assert_eq!(positions(&saved), expected([("a", "Finished"), ("b", "Finished")]));
+    assert_eq!(positions(&saved), expected([("a", "FinishedAt(2)"), ("b", "FinishedAt(1)")]));
     assert_eq!(rig.heard(), [Heard::Barrier(1)]);
     assert_eq!(rig.checkpoint(&world, 2), saved);
 

@@ -68,7 +68,7 @@ fn a_finished_split_is_not_read_again_and_the_others_are_dealt_out_anew() {
     let mut rig = start(&world, script(parts.to_vec()), Setup::default()).unwrap();
     assert_eq!(rig.values(), [0, 1, 10]);
     let saved = rig.checkpoint(&world, 1);
-    assert_eq!(positions(&saved), expected([("a", "Finished"), ("b", "At(1)"), ("c", "Unread")]));
+    assert_eq!(positions(&saved), expected([("a", "FinishedAt(2)"), ("b", "At(1)"), ("c", "Unread")]));
     world.power_cut();
 
     let instances: Vec<_> = (0..2)
@@ -85,8 +85,8 @@ fn a_finished_split_is_not_read_again_and_the_others_are_dealt_out_anew() {
     assert_eq!(instances[0].0, [("b".to_string(), Some(1))]);
     assert_eq!(instances[1].0, [("c".to_string(), None)]);
     // One of them keeps in mind what was finished before.
-    assert_eq!(instances[0].1, expected([("a", "Finished"), ("b", "Finished")]));
-    assert_eq!(instances[1].1, expected([("c", "Finished")]));
+    assert_eq!(instances[0].1, expected([("a", "FinishedAt(2)"), ("b", "FinishedAt(3)")]));
+    assert_eq!(instances[1].1, expected([("c", "FinishedAt(0)")]));
 }
 
 fn saved_in_the_middle(world: &mut World) -> Restored {

@@ -1,0 +1,90 @@
+//! Readers that end though their source is not bounded.
+
+use super::*;
+use crate::task::TaskId;
+
+const MS: u64 = 1_000_000;
+
+fn feed(pieces: Vec<Piece>) -> Script {
+    Script { bounded: false, ..script(vec![Part { name: "a".to_string(), pieces }]) }
+}
+
+/// What an instance has saved in a form of before.
+fn saved_as(progress: Progress<usize>) -> Restored {
+    let mut bytes = Vec::new();
+    encode(&vec![("a".to_string(), progress)], &mut bytes).unwrap();
+    saved_by(vec![vec![Section { kind: SectionKind::Splits, group: 0, entries: 1, bytes }]])
+}
+
+#[test]
+fn an_input_that_is_not_bounded_goes_on_after_its_reader_has_ended() {
+    let world = World::new();
+    let pieces = vec![Piece::Record(0), Piece::HangUp, Piece::Record(1), Piece::HangUp, Piece::Record(2)];
+    let mut rig = start(&world, feed(pieces), Setup::default()).unwrap();
+    assert_eq!(rig.heard(), [Heard::Record(0, crate::NO_TIMESTAMP)]);
+    assert_eq!(rig.driver.settle().unwrap(), 100 * MS);
+    rig.driver.advance(100 * MS).unwrap();
+    assert_eq!(rig.heard(), [Heard::Record(1, crate::NO_TIMESTAMP)]);
+    rig.driver.advance(100 * MS).unwrap();
+    assert_eq!(rig.heard(), [Heard::Record(2, crate::NO_TIMESTAMP)]);
+    assert_eq!(world.reports.of(TaskId(0)), [TaskEvent::Ready], "it has not ended");
+    let opened = |at: Option<usize>| ("a".to_string(), at);
+    assert_eq!(*rig.opened.lock().unwrap(), [opened(None), opened(Some(2)), opened(Some(4))]);
+}
+
+#[test]
+fn an_input_that_has_nothing_is_opened_more_and_more_rarely_until_it_has_something() {
+    let world = World::new();
+    let mut pieces = vec![Piece::HangUp; 12];
+    pieces.extend([Piece::Record(0), Piece::HangUp, Piece::Record(1)]);
+    let mut rig = start(&world, feed(pieces), Setup::default()).unwrap();
+    let (mut now, mut rests) = (0, Vec::new());
+    while rig.values().is_empty() {
+        let next = rig.driver.settle().unwrap();
+        rests.push((next - now) / MS);
+        rig.driver.advance(next - now).unwrap();
+        now = next;
+    }
+    let doubled = [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600];
+    assert_eq!(rests, [&doubled[..], &[30_000; 3]].concat());
+    assert_eq!(rig.driver.settle().unwrap() - now, 100 * MS, "it has had something");
+}
+
+#[test]
+fn a_split_whose_reader_has_ended_is_saved_with_its_position() {
+    let mut world = World::new();
+    let pieces = vec![Piece::Record(0), Piece::HangUp, Piece::Record(1)];
+    let mut rig = start(&world, feed(pieces.clone()), Setup::default()).unwrap();
+    assert_eq!(rig.values(), [0]);
+    let saved = rig.checkpoint(&world, 1);
+    assert_eq!(positions(&saved), expected([("a", "At(2)")]));
+    world.power_cut();
+    let setup = Setup { restored: saved_by(vec![saved]), ..Setup::default() };
+    assert_eq!(start(&world, feed(pieces), setup).unwrap().values(), [1], "at once, without a rest");
+}
+
+#[test]
+fn a_split_of_an_unbounded_source_that_an_earlier_version_took_for_finished_is_opened_again() {
+    let world = World::new();
+    let setup = Setup { restored: saved_as(Progress::Finished), ..Setup::default() };
+    let mut rig = start(&world, feed(vec![Piece::Record(5)]), setup).unwrap();
+    assert_eq!(rig.values(), [5]);
+    assert_eq!(positions(&rig.checkpoint(&world, 1)), expected([("a", "At(1)")]));
+}
+
+#[test]
+fn a_split_of_a_bounded_source_that_an_earlier_version_has_finished_stays_finished() {
+    let world = World::new();
+    let setup = Setup { restored: saved_as(Progress::Finished), ..Setup::default() };
+    let mut rig = start(&world, script(vec![part("a", 0..3)]), setup).unwrap();
+    assert!(rig.values().is_empty());
+    assert_eq!(positions(&rig.checkpoint(&world, 1)), expected([("a", "Finished")]));
+}
+
+#[test]
+fn a_bounded_source_that_becomes_unbounded_goes_on_where_it_ended() {
+    let world = World::new();
+    let setup = Setup { restored: saved_as(Progress::FinishedAt(2)), ..Setup::default() };
+    let pieces = (0..4).map(Piece::Record).collect();
+    assert_eq!(start(&world, feed(pieces), setup).unwrap().values(), [2, 3]);
+}
