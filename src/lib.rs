@@ -4,10 +4,10 @@ pub use watershed_actors::sinks::{Collector, Files, SinkFn, Stdout};
 pub use watershed_actors::sources::{Generator, InvalidUtf8, Items, Lines, SocketLines};
 pub use watershed_actors::{
     BroadcastContext, BroadcastInput, BroadcastProcess, Clock, Connected, ConnectedContext, Context,
-    DeadLetter, Directive, Evidence, Instance, Lateness, MAX_WATERMARK, OperatorState, OperatorStates, Place,
-    Polled, Position, Prepare, Process, Reader, Records, SideOutput, Sink, SinkContext, SinkWriter, SkipCap,
-    Source, SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError,
-    UserResult, WatermarkGenerator, WatermarkStrategy, harness,
+    DeadLetter, Directive, Evidence, FarAhead, Instance, Lateness, MAX_WATERMARK, OperatorState,
+    OperatorStates, Place, Polled, Position, Prepare, Process, Reader, Records, SideOutput, Sink,
+    SinkContext, SinkWriter, SkipCap, Source, SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink,
+    TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
     AttemptOutcome, Boxed, Chain, CheckpointAttempt, CheckpointHistory, CheckpointNode, Claim, Config,
@@ -32,10 +32,10 @@ pub mod prelude {
     pub use crate::RocksDb;
     pub use crate::{
         Aggregate, AggregatingState, BroadcastContext, BroadcastProcess, Claim, Collector, Config,
-        ConnectedContext, Context, Drain, End, Files, Generator, Items, Lateness, Lines, ListState, MapState,
-        Process, ReducingState, Restart, Seed, SideOutput, Simulation, Simulator, SinkFn, SocketLines,
-        StateBackend, Stdout, Stream, Supervision, Timer, TimerKind, Topology, Ttl, UserResult, ValueState,
-        hash_key, millis, minutes, seconds, simulate, simulate_many,
+        ConnectedContext, Context, Drain, End, FarAhead, Files, Generator, Items, Lateness, Lines, ListState,
+        MapState, Process, ReducingState, Restart, Seed, SideOutput, Simulation, Simulator, SinkFn,
+        SocketLines, StateBackend, Stdout, Stream, Supervision, Timer, TimerKind, Topology, Ttl, UserResult,
+        ValueState, hash_key, millis, minutes, seconds, simulate, simulate_many,
     };
 }
 

@@ -9,7 +9,7 @@ mod tee;
 #[cfg(test)]
 mod tests;
 
-pub use event_time::{EventTime, Lateness, WatermarkGenerator, WatermarkStrategy};
+pub use event_time::{EventTime, FarAhead, Lateness, Timing, WatermarkGenerator, WatermarkStrategy};
 pub use operation::{
     Filter, FilterMap, FlatMap, ForEach, Inspect, Map, Operation, TryFilterMap, TryFlatMap, TryMap,
 };

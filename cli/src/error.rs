@@ -28,6 +28,8 @@ pub(crate) enum Error {
     DeadLetters(DeadLetterError),
     /// There is no snapshot as it is asked for, or none that can be read.
     Snapshot(SnapshotError),
+    /// A savepoint cannot be made.
+    Savepoint(watershed_runtime::Error),
     /// What is to be shown cannot be.
     Output(io::Error),
 }
@@ -41,7 +43,7 @@ impl Error {
     /// How the tool exits. Of snapshots, 1 is an answer: one is damaged, or two differ.
     pub(crate) fn code(&self) -> ExitCode {
         match self {
-            Self::Snapshot(_) => ExitCode::from(2),
+            Self::Snapshot(_) | Self::Savepoint(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -56,6 +58,7 @@ impl fmt::Display for Error {
             Self::JobFailed => return f.write_str("the job has failed"),
             Self::DeadLetters(error) => error,
             Self::Snapshot(error) => error,
+            Self::Savepoint(error) => error,
             Self::Output(error) => error,
         };
         if matches!(self, Self::NotTold(_)) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use watershed_actors::{
-    BatchLimits, Boot, Counters, Credits, Env, Instance, Link, Port, Push, Rejects, Restored, Sender,
+    BatchLimits, Boot, Clock, Counters, Credits, Env, Instance, Link, Port, Push, Rejects, Restored, Sender,
     SideOutputs, Task, TaskCell, TaskWaker, Tee,
 };
 use watershed_state::{Data, KeyGroups};
@@ -39,6 +39,8 @@ pub(crate) struct BuildSettings {
     pub(crate) credits: u32,
     pub(crate) key_groups: KeyGroups,
     pub(crate) watermark_interval: Duration,
+    /// Processing time, where it can be held against event time.
+    pub(crate) clock: Option<Arc<dyn Clock>>,
     /// What becomes of records that fused closures reject.
     pub(crate) rejects: Rejects,
 }

@@ -1,5 +1,7 @@
 //! What a process begins with: which checkpoint, which history, and whether that is allowed.
 
+mod event_time;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -92,6 +94,7 @@ pub(crate) fn start(
             store.settle(manifest.checkpoint)?;
         }
         restored = load(&plan, &place, begins_at_savepoint, manifest, run)?;
+        event_time::reset(config, manifest, &mut restored);
     }
     let new_splits = compare_splits(&plan, splits, &restored)?;
     let lineage = match &before {
@@ -490,7 +493,7 @@ fn load(
     Ok(restored)
 }
 
-/// Whether a source has splits that the checkpoint does not know. Refuses to start if one is gone that had not been read
+/// Whether a source has splits that the checkpoint does not know, or may always have more. Refuses to start if one is gone that had not been read
 /// to its end.
 fn compare_splits(
     plan: &Plan,
@@ -512,7 +515,7 @@ fn compare_splits(
             )));
         }
         let known: BTreeSet<&str> = saved.iter().map(|(id, _)| id.as_str()).collect();
-        any_new |= !listed.is_subset(&known);
+        any_new |= !listed.is_subset(&known) || !plan.nodes[*node].build.is_bounded();
     }
     Ok(any_new)
 }

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use watershed_actors::{
     Broadcast, DeadLetter, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance,
-    LETTERS, Map, Operation, Rebalance, SideOutput, Sink, TryFilterMap, TryFlatMap, TryMap, TwoPhaseSink,
-    UserResult, WatermarkStrategy,
+    LETTERS, Map, Operation, Rebalance, SideOutput, Sink, Timing, TryFilterMap, TryFlatMap, TryMap,
+    TwoPhaseSink, UserResult, WatermarkStrategy,
 };
 use watershed_state::{Data, Key, StateBackend};
 
@@ -246,7 +246,9 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         })
     }
 
-    /// Gives each record its event time, in milliseconds, and sends watermarks as `strategy` says.
+    /// Gives each record its event time, in milliseconds since the Unix epoch, and sends watermarks as `strategy` says. A record
+    /// whose event time is more than a day ahead of processing time is an error of the operator, as it would make all later records
+    /// late, unless the strategy says something else ([`FarAhead`](watershed_actors::FarAhead)). `i64::MIN` stands for none.
     pub fn event_time<F, W>(
         &self,
         time_of: F,
@@ -258,9 +260,12 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     {
         let time_of = Arc::new(time_of);
         self.then("event_time", move |settings| {
-            let interval = settings.watermark_interval;
-            EventTime::new(Arc::clone(&time_of), strategy.generator(), interval, strategy.idle_after())
-                .per_record(strategy.per_record())
+            let timing = Timing {
+                interval: settings.watermark_interval,
+                clock: settings.clock.clone(),
+                rejecter: settings.rejects.event_time(),
+            };
+            EventTime::new(Arc::clone(&time_of), &strategy, timing)
         })
     }
 
@@ -316,7 +321,8 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// Holds the source that this stream comes out of to so many records per second: all instances together, each of
-    /// which has the same share if it has a split to read. After it was held back from outside it catches up.
+    /// which has the same share if it has a split to read. After it was held back from outside it catches up. The least rate is a
+    /// millionth; a thousand million and more, `f64::INFINITY` among them, are no limit. Any other is refused at the start.
     pub fn rate(self, records_per_second: f64) -> Self {
         self.set(|node| node.rate = Some(records_per_second));
         self

@@ -31,6 +31,9 @@ pub struct Manifest {
     pub topology: String,
     /// Whether all input had ended, so that nothing remains to be done.
     pub finished: bool,
+    /// Whether event time begins anew: how far it had come, as the parts have it, does not count any more.
+    #[serde(default)]
+    pub event_time_reset: bool,
     /// The [`hash_canary`](crate::hash_canary) of the build that made it.
     pub hash_canary: u64,
     /// The operators, each with its parts.

@@ -9,6 +9,7 @@ mod determinism;
 mod diamonds;
 mod docs;
 mod escalation;
+mod far_ahead;
 mod fixture;
 mod fixtures;
 mod hangs;
@@ -31,6 +32,7 @@ mod routing;
 mod savepoints;
 mod schema;
 mod simulations;
+mod sockets;
 mod stuck;
 mod threads;
 #[path = "../topologies/all.rs"]

@@ -1,18 +1,26 @@
 //! Event time: where timestamps and watermarks come from.
 
+mod ahead;
+
+pub use ahead::FarAhead;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use watershed_state::Data;
 use watershed_state::bug::{self, Bug};
 
 use crate::batch::Flow;
+use crate::chain::event_time::ahead::Bound;
 use crate::chain::{Operation, Push};
-use crate::clock::MAX_WATERMARK;
+use crate::clock::{Clock, MAX_WATERMARK};
+use crate::error::UserResult;
 use crate::message::{Signal, Status};
+use crate::supervision::{Place, Rejecter};
 
 /// Says how far event time has come, from the event times it has seen.
 pub trait WatermarkGenerator: Send + 'static {
-    /// Sees the event time of a record, in milliseconds.
+    /// Sees the event time of a record, in milliseconds, unless it is too far ahead of processing time ([`FarAhead`]).
     fn on_event(&mut self, at: i64);
 
     /// The time up to which all records are believed to have come, `i64::MIN` if nothing is known.
@@ -34,6 +42,11 @@ pub trait WatermarkStrategy: Send + Sync + 'static {
     fn per_record(&self) -> bool {
         false
     }
+
+    /// What becomes of records whose event time is far ahead of processing time.
+    fn far_ahead(&self) -> FarAhead {
+        FarAhead::default()
+    }
 }
 
 /// How much out of order records may be.
@@ -42,15 +55,18 @@ pub struct Lateness {
     bound_ms: i64,
     idle_after: Option<Duration>,
     per_record: bool,
+    far_ahead: FarAhead,
 }
 
 impl Lateness {
-    /// A record may come after another whose event time is later by up to this.
+    /// A record may come after another whose event time is later by up to this. With `Duration::MAX` event time stands still
+    /// until the input ends.
     pub fn up_to(lateness: Duration) -> Self {
         Self {
             bound_ms: i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX),
             idle_after: None,
             per_record: false,
+            far_ahead: FarAhead::default(),
         }
     }
 
@@ -59,7 +75,8 @@ impl Lateness {
         Self::up_to(Duration::ZERO)
     }
 
-    /// After so long without a record, an instance no longer holds back the watermark of the others.
+    /// After so long without a record, an instance no longer holds back the watermark of the others (never; so it is with
+    /// `Duration::MAX`).
     pub fn idle_after(mut self, idle: Duration) -> Self {
         self.idle_after = Some(idle);
         self
@@ -80,6 +97,13 @@ impl Lateness {
         self.per_record = true;
         self
     }
+
+    /// What becomes of records whose event time is far ahead of processing time (one that is more than a day ahead is
+    /// rejected).
+    pub fn far_ahead(mut self, far_ahead: FarAhead) -> Self {
+        self.far_ahead = far_ahead;
+        self
+    }
 }
 
 impl WatermarkStrategy for Lateness {
@@ -95,6 +119,10 @@ impl WatermarkStrategy for Lateness {
 
     fn per_record(&self) -> bool {
         self.per_record
+    }
+
+    fn far_ahead(&self) -> FarAhead {
+        self.far_ahead
     }
 }
 
@@ -124,6 +152,7 @@ pub struct EventTime<F, G> {
     generator: G,
     /// Whether a watermark goes behind each record that moves it.
     per_record: bool,
+    bound: Bound,
     /// Least time between two watermarks while records flow.
     interval_nanos: u64,
     idle_after_nanos: Option<u64>,
@@ -140,15 +169,29 @@ pub struct EventTime<F, G> {
     status: Status,
 }
 
+/// What event time needs beside its strategy.
+#[derive(Debug, Default)]
+pub struct Timing {
+    /// How often to send watermarks.
+    pub interval: Duration,
+    /// Processing time. Without it event times may be as far ahead as they like.
+    pub clock: Option<Arc<dyn Clock>>,
+    /// What becomes of records whose event time is too far ahead.
+    pub rejecter: Rejecter,
+}
+
 impl<F, G: WatermarkGenerator> EventTime<F, G> {
-    /// With the closure that finds the time in milliseconds, a generator, and how often to send watermarks.
-    pub fn new(time_of: Arc<F>, generator: G, interval: Duration, idle_after: Option<Duration>) -> Self {
+    /// With the closure that finds the time in milliseconds, and what says how far event time has come.
+    pub fn new<W: WatermarkStrategy<Generator = G>>(time_of: Arc<F>, strategy: &W, timing: Timing) -> Self {
+        let Timing { interval, clock, rejecter } = timing;
+        let bound = Bound::new(strategy.far_ahead(), clock, rejecter);
         Self {
             time_of,
-            generator,
-            per_record: false,
-            interval_nanos: interval.as_nanos() as u64,
-            idle_after_nanos: idle_after.map(|idle| idle.as_nanos() as u64),
+            generator: strategy.generator(),
+            per_record: strategy.per_record(),
+            bound,
+            interval_nanos: nanos(interval),
+            idle_after_nanos: strategy.idle_after().map(nanos),
             sent: i64::MIN,
             restored: i64::MIN,
             due_nanos: 0,
@@ -158,15 +201,10 @@ impl<F, G: WatermarkGenerator> EventTime<F, G> {
         }
     }
 
-    /// Sends a watermark behind each record that moves it, if `per_record` says so.
-    pub fn per_record(mut self, per_record: bool) -> Self {
-        self.per_record = per_record;
-        self
-    }
-
     /// How far event time has come.
     fn watermark(&self) -> i64 {
-        self.generator.watermark().max(self.restored)
+        // That of the end is not for a record to say.
+        self.generator.watermark().max(self.restored).min(MAX_WATERMARK - 1)
     }
 
     /// Sends the watermark if it has moved, and nothing of a record is still to come before it.
@@ -186,8 +224,14 @@ impl<F, G: WatermarkGenerator> EventTime<F, G> {
     }
 }
 
+/// Too long a time is for ever.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl<T, F, G> Operation<T> for EventTime<F, G>
 where
+    T: Data,
     F: Fn(&T) -> i64 + Send + Sync,
     G: WatermarkGenerator,
 {
@@ -196,13 +240,24 @@ where
     #[inline]
     fn apply<N: Push<T>>(&mut self, value: T, _at: i64, next: &mut N) -> Flow {
         let at = (self.time_of)(&value);
-        self.generator.on_event(at);
         self.seen = true;
+        if !self.bound.allows(at) {
+            let error = self.bound.warn(&value, at);
+            return match self.bound.rejecter() {
+                Some(rejecter) => rejecter.rejected(rejecter.keep(&value), at, error),
+                None => next.push(value, at),
+            };
+        }
+        self.generator.on_event(at);
         let flow = next.push(value, at);
         if self.per_record {
             self.follow(next);
         }
         flow
+    }
+
+    fn replay(&self, place: &Place, record: &[u8]) -> Option<UserResult<T>> {
+        self.bound.rejecter().and_then(|rejecter| rejecter.replay(place, record))
     }
 
     fn resume<N: Push<T>>(&mut self, next: &mut N) -> Flow {
@@ -249,7 +304,7 @@ where
         if watermark > self.sent {
             if starved || now_nanos >= self.due_nanos {
                 self.sent = watermark;
-                self.due_nanos = now_nanos + self.interval_nanos;
+                self.due_nanos = now_nanos.saturating_add(self.interval_nanos);
                 next.signal(Signal::Watermark(watermark));
             } else {
                 again = self.due_nanos;
@@ -257,7 +312,7 @@ where
         }
         match self.idle_after_nanos {
             Some(idle) if self.status == Status::Active => {
-                let deadline = self.active_nanos + idle;
+                let deadline = self.active_nanos.saturating_add(idle);
                 if now_nanos >= deadline {
                     self.set_status(Status::Idle, next);
                     again

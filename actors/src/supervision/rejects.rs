@@ -20,6 +20,8 @@ struct Gathered {
     directive: Directive,
     /// Closures numbered so far.
     closures: AtomicU32,
+    /// Closures that tell event times, numbered so far.
+    event_times: AtomicU32,
     any: AtomicBool,
     rejected: Mutex<Vec<Rejected>>,
 }
@@ -43,6 +45,8 @@ pub struct Rejecter {
 
 /// No letter names a closure behind the letters.
 const FIRST_BEHIND_LETTERS: u32 = 1 << 31;
+/// Closures that tell event times have numbers of their own: letters of others were numbered before these could reject anything.
+const FIRST_EVENT_TIME: u32 = 1 << 30;
 
 impl Rejects {
     /// For an instance whose policy says this of errors of closures.
@@ -61,6 +65,13 @@ impl Rejects {
     pub fn closure(&self, name: &'static str) -> Rejecter {
         let number = self.0.closures.fetch_add(1, Ordering::Relaxed);
         Rejecter { number, name, keeps: self.0.directive.leaves_out(), rejects: self.clone() }
+    }
+
+    /// The next closure of the instance that tells event times. A source does not take its records one by one for it: what is
+    /// rejected here has no position in its letter.
+    pub fn event_time(&self) -> Rejecter {
+        let number = FIRST_EVENT_TIME + self.0.event_times.fetch_add(1, Ordering::Relaxed);
+        Rejecter { number, name: "event_time", keeps: self.0.directive.leaves_out(), rejects: self.clone() }
     }
 
     /// Whether there is a closure that may reject something.

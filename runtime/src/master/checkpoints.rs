@@ -221,6 +221,7 @@ impl Master {
             topology: self.plan.topology.clone(),
             // A source that was told to end has more to read.
             finished: pending.purpose == Purpose::Final && !self.savepoints.draining,
+            event_time_reset: false,
             hash_canary: hash_canary(),
             operators: operators.collect(),
         }

@@ -35,6 +35,8 @@ impl Master {
                 credits: self.config.credits,
                 key_groups: self.config.key_groups,
                 watermark_interval: self.config.watermark_interval,
+                // Virtual time has nothing to do with the times of records.
+                clock: self.config.simulation.is_none().then(|| Arc::clone(&env.clock)),
                 rejects: env.oversight.rejects.clone(),
             };
             let mut build = InstanceBuild::new(settings, &env, &plan.edges, &endpoints);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use watershed_actors::{TimerKind, chain_of};
 use watershed_state::{
@@ -78,6 +79,7 @@ enum Progress {
     Unread,
     At(AnyValue),
     Finished,
+    FinishedAt(IgnoredAny),
 }
 
 impl SavepointReader {
@@ -326,6 +328,9 @@ impl SavepointReader {
     /// If there is no such operator, or a file is damaged.
     pub fn watermark(&self, operator: &str) -> Result<Option<i64>> {
         let part = self.operator(operator)?;
+        if self.manifest.event_time_reset {
+            return Ok(None);
+        }
         let mut least: Option<i64> = None;
         for instance in &part.instances {
             for section in self.sections(part, instance)? {
@@ -425,7 +430,7 @@ impl From<Progress> for SplitPosition {
         match progress {
             Progress::Unread => Self::Unread,
             Progress::At(AnyValue(position)) => Self::At(position),
-            Progress::Finished => Self::Finished,
+            Progress::Finished | Progress::FinishedAt(_) => Self::Finished,
         }
     }
 }

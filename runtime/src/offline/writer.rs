@@ -89,6 +89,7 @@ impl SavepointWriter {
             duration_ms: None,
             topology: topology.to_string(),
             finished: false,
+            event_time_reset: false,
             hash_canary: hash_canary(),
             operators: Vec::new(),
         };
@@ -227,6 +228,24 @@ impl SavepointWriter {
             Some(_) => Ok(()),
             None => Err(self.nothing_of(operator)),
         }
+    }
+
+    /// Lets event time begin anew for all operators that are taken over, as [`Config::reset_event_time`] does for a job that
+    /// starts; what that means is said there. Their watermarks are left out of account; all else stays as it is, timers among it.
+    ///
+    /// [`Config::reset_event_time`]: crate::Config::reset_event_time
+    ///
+    /// ```no_run
+    /// # use watershed_runtime::{SavepointReader, SavepointWriter, Result};
+    /// # fn main() -> Result<()> {
+    /// let reader = SavepointReader::open("file:///var/savepoints/first")?;
+    /// SavepointWriter::change(&reader, "file:///var/savepoints/second")?.reset_event_time().finish()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reset_event_time(mut self) -> Self {
+        self.manifest.event_time_reset = true;
+        self
     }
 
     /// Makes the savepoint exist.

@@ -22,6 +22,7 @@ fn manifest() -> Manifest {
         duration_ms: Some(41),
         topology: "word-count".into(),
         finished: false,
+        event_time_reset: false,
         hash_canary: crate::hash_canary(),
         operators: vec![count],
     }

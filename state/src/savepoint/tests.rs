@@ -35,6 +35,7 @@ fn checkpoint(from: &SnapshotPlace) -> Manifest {
         duration_ms: None,
         topology: "word-count".into(),
         finished: false,
+        event_time_reset: false,
         hash_canary: crate::hash_canary(),
         operators: vec![operator],
     }

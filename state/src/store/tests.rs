@@ -50,6 +50,7 @@ fn manifest(checkpoint: u64, instances: Vec<InstancePart>) -> Manifest {
         duration_ms: None,
         topology: "word-count".into(),
         finished: false,
+        event_time_reset: false,
         hash_canary: crate::hash_canary(),
         operators: vec![operator],
     }

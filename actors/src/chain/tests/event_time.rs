@@ -1,9 +1,14 @@
 use std::time::Duration;
 
+use watershed_state::Data;
+
 use super::*;
 use crate::clock::MAX_WATERMARK;
+use crate::harness::VirtualClock;
 use crate::message::Status;
 use crate::message::Status::{Active, Idle};
+use crate::sources::testing::log_of;
+use crate::supervision::{Directive, Rejects};
 
 const MS: u64 = 1_000_000;
 
@@ -17,14 +22,18 @@ fn to(status: Status) -> Signal {
 
 /// A chain that takes a record's value as its time, sends a watermark every 10 ms at most, and is idle after 50 ms.
 fn chain<N: Push<u64>>(strategy: Lateness, next: N) -> Fused<impl Operation<u64, Out = u64>, N> {
+    chain_of_time(Arc::new(|value: &u64| *value as i64), strategy, Timing::default(), next)
+}
+
+fn chain_of_time<T: Data, F: Fn(&T) -> i64 + Send + Sync, N: Push<T>>(
+    time_of: Arc<F>,
+    strategy: Lateness,
+    timing: Timing,
+    next: N,
+) -> Fused<impl Operation<T, Out = T>, N> {
     let strategy = strategy.idle_after(Duration::from_millis(50));
-    let event_time = EventTime::new(
-        Arc::new(|value: &u64| *value as i64),
-        strategy.generator(),
-        Duration::from_millis(10),
-        WatermarkStrategy::idle_after(&strategy),
-    );
-    Fused::new(event_time.per_record(WatermarkStrategy::per_record(&strategy)), next)
+    let timing = Timing { interval: Duration::from_millis(10), ..timing };
+    Fused::new(EventTime::new(time_of, &strategy, timing), next)
 }
 
 /// What happens to the chain.
@@ -311,4 +320,101 @@ fn times_at_the_edge_of_what_a_number_holds_do_not_overflow() {
     assert_eq!(generator.watermark(), i64::MIN);
     generator.on_event(i64::MAX);
     assert_eq!(generator.watermark(), i64::MAX - 1_001);
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// A chain whose records are their own times, where it is ten days past the epoch, and what it rejects.
+fn held(strategy: Lateness, end: &End<i64>) -> (Fused<impl Operation<i64, Out = i64>, End<i64>>, Rejects) {
+    let clock = Arc::new(VirtualClock::default());
+    clock.advance(Duration::from_hours(240));
+    let rejects = Rejects::new(Directive::Quarantine);
+    let timing = Timing { clock: Some(clock), rejecter: rejects.event_time(), ..Timing::default() };
+    (chain_of_time(Arc::new(|value: &i64| *value), strategy, timing, end.clone()), rejects)
+}
+
+#[test]
+fn a_record_that_is_too_far_ahead_is_rejected_and_event_time_does_not_follow_it() {
+    let end = End::with_room(usize::MAX);
+    let (mut chain, rejects) = held(Lateness::none(), &end);
+    let (good, year_9999) = ([5, 11 * DAY_MS, 10 * DAY_MS], 253_370_764_800_000);
+    let log = log_of(|| {
+        for value in [good[0], year_9999, 11 * DAY_MS + 1, good[1], i64::MAX, good[2]] {
+            assert_eq!(chain.push(value, i64::MIN), Flow::Continue);
+        }
+    });
+    chain.tick(0, true);
+    let mut expected: Vec<Heard<i64>> = good.into_iter().map(|value| Heard::Record(value, value)).collect();
+    expected.push(Heard::Signal(at(11 * DAY_MS - 1)));
+    assert_eq!(end.take(usize::MAX), expected);
+    let rejected = rejects.take();
+    let times: Vec<Option<i64>> = rejected.iter().map(|rejected| rejected.evidence.timestamp).collect();
+    assert_eq!(times, [Some(year_9999), Some(11 * DAY_MS + 1), Some(i64::MAX)]);
+    assert_eq!(rejected[0].evidence.payload, year_9999);
+    assert!(
+        rejected[0].cause.contains("253370764800000 ms since 1970, is 2932522 d ahead of processing time"),
+        "{}",
+        rejected[0].cause
+    );
+    assert_eq!(log.matches("too far ahead").count(), 1, "once in a while: {log}");
+    assert!(log.contains("record=\"253370764800000\""), "{log}");
+}
+
+#[test]
+fn a_record_that_is_too_far_ahead_passes_on_where_the_strategy_says_so() {
+    let end = End::with_room(usize::MAX);
+    let (mut chain, rejects) = held(Lateness::none().far_ahead(FarAhead::PassOn(Duration::ZERO)), &end);
+    let now = 10 * DAY_MS;
+    for value in [now, now + 1] {
+        assert_eq!(chain.push(value, i64::MIN), Flow::Continue);
+    }
+    chain.tick(0, true);
+    let records = [Heard::Record(now, now), Heard::Record(now + 1, now + 1)];
+    assert_eq!(end.take(usize::MAX)[..2], records);
+    assert_eq!(save(&chain), [now - 1]);
+    assert!(rejects.take().is_empty());
+}
+
+#[test]
+fn no_event_time_says_that_the_input_has_ended() {
+    let end = End::with_room(usize::MAX);
+    let (mut chain, _) = held(Lateness::none().far_ahead(FarAhead::Allow), &end);
+    for value in [i64::MIN, i64::MAX] {
+        assert_eq!(chain.push(value, i64::MIN), Flow::Continue);
+    }
+    chain.tick(0, true);
+    assert_eq!(end.signals(), [at(MAX_WATERMARK - 1)]);
+}
+
+#[test]
+fn a_rejected_record_that_is_replayed_is_looked_at_again() {
+    let end = End::with_room(usize::MAX);
+    let clock = Arc::new(VirtualClock::default());
+    let rejects = Rejects::new(Directive::Quarantine);
+    let timing =
+        Timing { clock: Some(Arc::clone(&clock) as _), rejecter: rejects.event_time(), ..Timing::default() };
+    let mut chain = chain_of_time(Arc::new(|value: &i64| *value), Lateness::none(), timing, end.clone());
+    assert_eq!(chain.push(2 * DAY_MS, i64::MIN), Flow::Continue);
+    let evidence = rejects.take().remove(0).evidence;
+    let bytes = evidence.bytes().unwrap();
+    assert_eq!(chain.replay(&evidence.place, &bytes, 0).unwrap().unwrap(), Flow::Continue);
+    assert!(rejects.take().len() == 1 && end.take(usize::MAX).is_empty());
+    clock.advance(Duration::from_hours(24));
+    assert_eq!(chain.replay(&evidence.place, &bytes, 0).unwrap().unwrap(), Flow::Continue);
+    assert_eq!(end.take(usize::MAX), [Heard::Record(2 * DAY_MS, 2 * DAY_MS)]);
+}
+
+#[test]
+fn times_without_an_end_are_never() {
+    let end = End::with_room(usize::MAX);
+    let strategy = Lateness::up_to(Duration::MAX).idle_after(Duration::MAX);
+    let timing = Timing { interval: Duration::MAX, ..Timing::default() };
+    let event_time = EventTime::new(Arc::new(|value: &i64| *value), &strategy, timing);
+    let mut chain = Fused::new(event_time, end.clone());
+    assert_eq!(chain.push(i64::MAX - 5, i64::MIN), Flow::Continue);
+    for now in [1, u64::MAX / 2, u64::MAX - 1] {
+        chain.tick(now, true);
+        chain.tick(now, false);
+    }
+    assert_eq!(end.signals(), [at(-6)]);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::chain::{EventTime, Fused, Lateness, Push, Tee, WatermarkStrategy};
+use crate::chain::{EventTime, Fused, Lateness, Push, Tee, Timing};
 use crate::clock::{Clock, MAX_WATERMARK};
 use crate::error::UserResult;
 use crate::harness::VirtualClock;
@@ -200,9 +200,10 @@ fn a_stream_whose_records_wait_for_a_barrier_is_not_idle() {
     let world = World::new();
     world.prepare(1);
     let output = Probe::new();
-    let generator = Lateness::none().generator();
-    let idle = Duration::from_secs(1);
-    let event_time = EventTime::new(Arc::new(|value: &u64| *value as i64), generator, idle, Some(idle));
+    let second = Duration::from_secs(1);
+    let strategy = Lateness::none().idle_after(second);
+    let timing = Timing { interval: second, ..Timing::default() };
+    let event_time = EventTime::new(Arc::new(|value: &u64| *value as i64), &strategy, timing);
     let outlet = Tee::new(vec![Box::new(Fused::new(event_time, output.edge(64, 1))) as Box<dyn Push<u64>>]);
     let mut driver = start_with(&world, 2, 0, outlet, &output);
     driver.send_values(0, vec![1]).unwrap();

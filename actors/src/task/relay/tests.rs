@@ -1,10 +1,9 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use watershed_state::Section;
 
 use super::*;
-use crate::chain::{EventTime, Fused, Lateness, WatermarkStrategy};
+use crate::chain::{EventTime, Fused, Lateness, Timing};
 use crate::clock::MAX_WATERMARK;
 use crate::harness::driver::Driver;
 use crate::harness::probe::{Heard, Probe};
@@ -18,7 +17,7 @@ fn start(world: &World, restored: &[Vec<Section>]) -> (Driver<OperatorTask<Relay
     let env = world.env("relay", 0, 1);
     let output = Probe::new();
     let time_of = Arc::new(|value: &u64| *value as i64);
-    let event_time = EventTime::new(time_of, Lateness::none().generator(), Duration::ZERO, None);
+    let event_time = EventTime::new(time_of, &Lateness::none(), Timing::default());
     let chain = Fused::new(event_time, output.edge(1, env.run));
     let outlet = Tee::new(vec![Box::new(chain) as Box<dyn Push<u64>>]);
     let restored =

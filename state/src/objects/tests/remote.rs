@@ -154,6 +154,7 @@ fn checkpoint(store: &CheckpointStore, id: u64) -> Result<Manifest, StoreError> 
         duration_ms: None,
         topology,
         finished,
+        event_time_reset: false,
         hash_canary,
         operators,
     })
