@@ -75,6 +75,32 @@ impl<P: Process + ?Sized> Context<'_, P> {
     }
 
     /// Sets a timer of this key for when the watermark reaches `at` (milliseconds). Setting it twice is setting it once.
+    ///
+    /// When the input ends the watermark goes to [`MAX_WATERMARK`](crate::MAX_WATERMARK), so that all timers fire, in the order of
+    /// their times, and those that they set, too. **A timer that sets itself again has to stop there**, or it goes on to the end of
+    /// all time, which the log says after a second:
+    ///
+    /// ```
+    /// # use watershed_actors::{Context, MAX_WATERMARK, Process, Timer, UserResult};
+    /// # struct Minutely;
+    /// # impl Process for Minutely {
+    /// #     type Key = u64;
+    /// #     type In = u64;
+    /// #     type Out = i64;
+    /// #     type State = ();
+    /// #     fn on_record(&self, _: u64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
+    /// #         context.timer_at(0);
+    /// #         Ok(())
+    /// #     }
+    /// fn on_timer(&self, timer: Timer, _: &mut (), context: &mut Context<'_, Self>) -> UserResult {
+    ///     context.emit(timer.at);
+    ///     if context.watermark() < MAX_WATERMARK {
+    ///         context.timer_at(timer.at + 60_000);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
     pub fn timer_at(&mut self, at: i64) {
         self.timers.register(TimerKind::EventTime, at, self.hash, self.key);
     }

@@ -1,6 +1,7 @@
 //! What an actor with a [`Process`] does with its input.
 
 mod broadcast;
+mod ending;
 mod errands;
 mod life;
 mod parked;
@@ -31,6 +32,7 @@ use crate::process::{Emitted, Process, SideOutputs, Timer, TimerKind, TimerServi
 use crate::query::{QueryError, QueryKey, Reading};
 use crate::supervision::{Stage, letters};
 use crate::task::operator::{Logic, Tick};
+use crate::task::process::ending::Ending;
 use crate::task::process::errands::Errands;
 use crate::task::process::parked::Parked;
 use crate::task::{Care, Env, Restored, SnapshotItem};
@@ -55,6 +57,8 @@ pub struct ProcessLogic<P: Process, S: Store<P>> {
     floors: Vec<i64>,
     /// What has to be passed on once all timers up to the watermark have fired.
     firing: Option<ValveChange>,
+    /// What timers have done since the input has ended.
+    ending: Option<Ending>,
     /// The watermark was restored, and nobody behind has been told in this run.
     announce: bool,
     paused: bool,
@@ -100,6 +104,7 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             real_watermark: i64::MIN,
             floors: Vec::new(),
             firing: None,
+            ending: None,
             announce: false,
             paused: false,
             current_hash: 0,
@@ -218,6 +223,9 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                 }
                 fired += 1;
                 if self.has_fired_enough(fired, begin) {
+                    if let Some(ending) = &mut self.ending {
+                        ending.note(fired, self.timers.event.next_at(), &self.env);
+                    }
                     self.paused = true;
                     return Ok(Flow::Blocked);
                 }
@@ -371,7 +379,9 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {
         if let Some(at) = change.watermark {
             self.watermark = at;
-            if at != MAX_WATERMARK {
+            if at == MAX_WATERMARK {
+                self.ending = Some(Ending::begin(self.timers.event.len(), &self.env));
+            } else {
                 self.real_watermark = at;
                 if self.floors.iter().all(|floor| *floor <= at) {
                     self.floors.clear();

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-use super::rig::keyed_with_credits;
+use super::rig::{Rig, keyed_with_credits};
 use super::*;
 use crate::clock::MAX_WATERMARK;
 use crate::harness::world::World;
 use crate::harness::{advance, watermark};
 use crate::message::Message;
-use crate::task::Step;
+use crate::sources::testing::log_of;
+use crate::task::{Control, Step};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -223,4 +224,80 @@ fn a_timer_without_on_timer_is_an_error() {
     let failure = Harness::keyed(Forgetful, |key| *key).input([record(3), watermark(5)]).expect_failure();
     assert_eq!(failure.cause, "a timer for 5 came due, but this actor has no `on_timer`");
     assert_eq!(failure.key.as_deref(), Some("3"));
+}
+
+/// Each timer sets the next one, up to a time or for ever.
+struct Clockwork {
+    until: i64,
+}
+
+impl Process for Clockwork {
+    type Key = ();
+    type In = i64;
+    type Out = i64;
+    type State = ();
+
+    fn on_record(&self, at: i64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
+        context.timer_at(at);
+        Ok(())
+    }
+
+    fn on_timer(&self, timer: Timer, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
+        context.emit(timer.at);
+        if timer.at < self.until {
+            context.timer_at(timer.at + 1);
+        }
+        Ok(())
+    }
+}
+
+/// An instance of it at the end of its input, with the first timer set.
+fn at_the_end(world: &World, until: i64) -> Rig<Clockwork, InstanceStore<Clockwork>> {
+    let env = world.env("clockwork", 0, 1);
+    let parts = (Clockwork { until }, InstanceStore::new());
+    let mut rig = Rig::start(world, env, parts, &[], 1_000_000).unwrap();
+    let mut batch = Batch::default();
+    batch.push(0, 0);
+    rig.driver.send(0, Message::Batch(batch)).unwrap();
+    rig.driver.settle().unwrap();
+    rig.driver.send(0, Message::Watermark(MAX_WATERMARK)).unwrap();
+    rig
+}
+
+const SAID: &str = "event-time timers set new ones";
+
+#[test]
+fn timers_that_set_themselves_for_ever_at_the_end_are_said_and_leave_time_for_control() {
+    let world = World::new();
+    let mut rig = at_the_end(&world, i64::MAX);
+    let early = log_of(|| {
+        for _ in 0..3 {
+            assert_eq!(rig.driver.step().unwrap(), Step::Ready, "it comes back between timers");
+        }
+    });
+    assert!(!early.contains(SAID), "{early}");
+    world.clock.advance(ms(1_000));
+    let log = log_of(|| {
+        for _ in 0..5 {
+            rig.driver.step().unwrap();
+        }
+    });
+    assert_eq!(log.matches(SAID).count(), 1, "{log}");
+    assert!(log.contains("operator=\"clockwork\" set=1 fired=4096 next_at_ms=4096"), "{log}");
+    world.clock.advance(ms(60_000));
+    let again = log_of(|| drop(rig.driver.step()));
+    assert_eq!(again.matches(SAID).count(), 1, "once in a while: {again}");
+    rig.driver.control(Control::Stop).unwrap();
+    assert_eq!(rig.driver.step().unwrap(), Step::Stopped);
+    let fired = rig.records_so_far();
+    assert!(fired.len() >= 4_096 && fired.iter().copied().eq(0..fired.len() as i64));
+}
+
+#[test]
+fn timers_that_come_to_an_end_are_not_said() {
+    let world = World::new();
+    let mut rig = at_the_end(&world, 500);
+    world.clock.advance(ms(5_000));
+    let log = log_of(|| assert_eq!(rig.records(), (0..=500).collect::<Vec<_>>()));
+    assert!(!log.contains(SAID), "{log}");
 }
