@@ -10,13 +10,13 @@ pub use watershed_actors::{
     TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
-    AttemptOutcome, Boxed, Chain, CheckpointAttempt, CheckpointHistory, CheckpointNode, Claim, Config,
-    Difference, Drain, End, Error, ErrorKind, ExpiringStates, FailureNode, Fault, FaultKind, FaultPlace,
-    InstanceNode, Job, KeyedStates, KeyedStream, OperatorNode, OperatorWriter, Outcome, ProcessOf, Reduced,
-    RegionNode, Rescaled, Restart, Result, Resume, SavedOperator, SavedTimer, Savepoint, SavepointReader,
-    SavepointWriter, Seed, Shares, Simulated, Simulation, SimulationFailure, Simulations, Simulator,
-    SinkActor, SinkCall, SplitPosition, Stream, Supervision, TimeNode, Topology, Tree, Violation, WithoutKey,
-    millis, minutes, seconds, simulate, simulate_many,
+    AttemptOutcome, Boxed, BroadcastProcessOf, Chain, CheckpointAttempt, CheckpointHistory, CheckpointNode,
+    Claim, Config, Difference, Drain, End, Error, ErrorKind, ExpiringStates, FailureNode, Fault, FaultKind,
+    FaultPlace, InstanceNode, Job, KeyedStates, KeyedStream, OperatorNode, OperatorWriter, Outcome,
+    ProcessOf, Reduced, RegionNode, Rescaled, Restart, Result, Resume, SavedOperator, SavedTimer, Savepoint,
+    SavepointReader, SavepointWriter, Seed, Shares, Simulated, Simulation, SimulationFailure, Simulations,
+    Simulator, SinkActor, SinkCall, SplitPosition, Stream, Supervision, TimeNode, Topology, Tree, Unboxed,
+    Violation, WithoutKey, millis, minutes, seconds, simulate, simulate_many,
 };
 pub use watershed_state::{
     Aggregate, AggregatingState, Collection, Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups,

@@ -47,7 +47,8 @@ pub use simulate::{
 };
 pub use simulation::Simulation;
 pub use stream::{
-    Boxed, Chain, ExpiringStates, KeyedStream, ProcessOf, Reduced, SinkActor, Stream, WithoutKey,
+    Boxed, BroadcastProcessOf, Chain, ExpiringStates, KeyedStream, ProcessOf, Reduced, SinkActor, Stream,
+    Unboxed, WithoutKey,
 };
 pub use supervision::Supervision;
 pub use topology::Topology;

@@ -7,8 +7,8 @@ mod keyed;
 mod without_key;
 
 pub(crate) use chain::{AnyChain, Output, Point};
-pub use chain::{Boxed, Chain};
-pub use fitting::ProcessOf;
+pub use chain::{Boxed, Chain, Unboxed};
+pub use fitting::{BroadcastProcessOf, ProcessOf};
 pub use keyed::{ExpiringStates, KeyedStream, Reduced};
 pub use without_key::WithoutKey;
 
@@ -33,6 +33,10 @@ use chain::{Erased, Then, Union};
 /// **A closure fuses into the actor before it; a name starts an actor behind a bounded mailbox; `key_by` decides which
 /// instance gets the record.** A stream may be used any number of times: each use gets every record, and what stands
 /// before it runs once.
+///
+/// `C` is what is fused so far, in a type that nobody can write down. Where a stream has to have a type, as in a signature or a
+/// variable that is assigned twice, it is `Stream<T>`, and [`boxed`](Self::boxed) makes one of any other (so does `.into()`, which
+/// the compiler proposes).
 pub struct Stream<T, C = Boxed<T>> {
     graph: SharedGraph,
     point: Point<C>,
@@ -44,6 +48,13 @@ pub struct Stream<T, C = Boxed<T>> {
 impl<T, C> std::fmt::Debug for Stream<T, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stream").field("id", &self.point.id).finish_non_exhaustive()
+    }
+}
+
+impl<T: Data, C: Unboxed<Out = T>> From<Stream<T, C>> for Stream<T> {
+    /// [`Stream::boxed`].
+    fn from(stream: Stream<T, C>) -> Self {
+        stream.boxed()
     }
 }
 
@@ -97,7 +108,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// One record for one.
-    pub fn map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
+    pub fn map<U, F>(&self, function: F) -> Stream<U, impl Unboxed<Out = U> + use<T, C, U, F>>
     where
         U: Data,
         F: Fn(T) -> U + Send + Sync + 'static,
@@ -107,7 +118,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// Only the records for which the closure says `true`.
-    pub fn filter<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
+    pub fn filter<F>(&self, function: F) -> Stream<T, impl Unboxed<Out = T> + use<T, C, F>>
     where
         F: Fn(&T) -> bool + Send + Sync + 'static,
     {
@@ -116,7 +127,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// One record or none for one.
-    pub fn filter_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
+    pub fn filter_map<U, F>(&self, function: F) -> Stream<U, impl Unboxed<Out = U> + use<T, C, U, F>>
     where
         U: Data,
         F: Fn(T) -> Option<U> + Send + Sync + 'static,
@@ -126,7 +137,10 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// Any number of records for one. The iterator is taken from as outputs have room, so it may be very long.
-    pub fn flat_map<I, F>(&self, function: F) -> Stream<I::Item, impl Chain<Out = I::Item> + use<T, C, I, F>>
+    pub fn flat_map<I, F>(
+        &self,
+        function: F,
+    ) -> Stream<I::Item, impl Unboxed<Out = I::Item> + use<T, C, I, F>>
     where
         I: IntoIterator<Item: Data, IntoIter: Send> + 'static,
         F: Fn(T) -> I + Send + Sync + 'static,
@@ -136,7 +150,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// Looks at each record and lets it pass.
-    pub fn inspect<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
+    pub fn inspect<F>(&self, function: F) -> Stream<T, impl Unboxed<Out = T> + use<T, C, F>>
     where
         F: Fn(&T) + Send + Sync + 'static,
     {
@@ -145,7 +159,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// One record for one, or an error, which is treated as [`Stream::supervise`] says.
-    pub fn try_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
+    pub fn try_map<U, F>(&self, function: F) -> Stream<U, impl Unboxed<Out = U> + use<T, C, U, F>>
     where
         U: Data,
         F: Fn(T) -> UserResult<U> + Send + Sync + 'static,
@@ -182,8 +196,8 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         &self,
         function: F,
     ) -> (
-        Stream<U, impl Chain<Out = U> + use<T, C, U, E, F>>,
-        Stream<E, impl Chain<Out = E> + use<T, C, U, E, F>>,
+        Stream<U, impl Unboxed<Out = U> + use<T, C, U, E, F>>,
+        Stream<E, impl Unboxed<Out = E> + use<T, C, U, E, F>>,
     )
     where
         U: Data,
@@ -198,7 +212,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// Only the records for which the closure says `true`; an error is treated as [`Stream::supervise`] says.
-    pub fn try_filter<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
+    pub fn try_filter<F>(&self, function: F) -> Stream<T, impl Unboxed<Out = T> + use<T, C, F>>
     where
         F: Fn(&T) -> UserResult<bool> + Send + Sync + 'static,
     {
@@ -209,7 +223,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// One record or none for one, or an error, which is treated as [`Stream::supervise`] says.
-    pub fn try_filter_map<U, F>(&self, function: F) -> Stream<U, impl Chain<Out = U> + use<T, C, U, F>>
+    pub fn try_filter_map<U, F>(&self, function: F) -> Stream<U, impl Unboxed<Out = U> + use<T, C, U, F>>
     where
         U: Data,
         F: Fn(T) -> UserResult<Option<U>> + Send + Sync + 'static,
@@ -221,7 +235,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// Looks at each record and lets it pass; an error is treated as [`Stream::supervise`] says.
-    pub fn try_inspect<F>(&self, function: F) -> Stream<T, impl Chain<Out = T> + use<T, C, F>>
+    pub fn try_inspect<F>(&self, function: F) -> Stream<T, impl Unboxed<Out = T> + use<T, C, F>>
     where
         F: Fn(&T) -> UserResult + Send + Sync + 'static,
     {
@@ -235,7 +249,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     pub fn try_flat_map<I, F>(
         &self,
         function: F,
-    ) -> Stream<I::Item, impl Chain<Out = I::Item> + use<T, C, I, F>>
+    ) -> Stream<I::Item, impl Unboxed<Out = I::Item> + use<T, C, I, F>>
     where
         I: IntoIterator<Item: Data, IntoIter: Send> + 'static,
         F: Fn(T) -> UserResult<I> + Send + Sync + 'static,
@@ -253,7 +267,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         &self,
         time_of: F,
         strategy: W,
-    ) -> Stream<T, impl Chain<Out = T> + use<T, C, F, W>>
+    ) -> Stream<T, impl Unboxed<Out = T> + use<T, C, F, W>>
     where
         F: Fn(&T) -> i64 + Send + Sync + 'static,
         W: WatermarkStrategy,

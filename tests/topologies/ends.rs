@@ -14,7 +14,7 @@ impl Process for Pairs {
     fn on_record(&self, n: u64, open: &mut Option<u64>, context: &mut Context<'_, Self>) -> UserResult {
         if let Some(other) = open.take() {
             context.emit((other, n));
-            context.delete_timer_at(watershed::MAX_WATERMARK);
+            context.delete_timer_at_end();
             context.clear();
         } else {
             *open = Some(n);

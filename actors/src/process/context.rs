@@ -113,6 +113,11 @@ impl<P: Process + ?Sized> Context<'_, P> {
         self.timer_at(MAX_WATERMARK);
     }
 
+    /// Takes back what [`Context::timer_at_end`] asked for.
+    pub fn delete_timer_at_end(&mut self) {
+        self.delete_timer_at(MAX_WATERMARK);
+    }
+
     /// Takes back a timer that [`Context::timer_at`] set.
     pub fn delete_timer_at(&mut self, at: i64) {
         self.timers.delete(TimerKind::EventTime, at, self.hash, self.key);

@@ -35,6 +35,10 @@ pub trait Chain: Clone + Send + Sync + 'static {
     fn attach<N: Push<Self::Out> + 'static>(&self, branch: usize, build: &mut InstanceBuild<'_>, next: N);
 }
 
+/// A [`Chain`] whose type is not forgotten yet: [`boxed`](crate::Stream::boxed), or `.into()`, makes a `Stream<T>` of a stream with
+/// such a chain.
+pub trait Unboxed: Chain {}
+
 /// What a chain consists of, for people.
 pub(crate) struct Description {
     /// The side output it begins at.
@@ -199,6 +203,14 @@ where
         };
         self.before.attach(branch, build, Fused::new(operation, next));
     }
+}
+
+impl<C, O, M> Unboxed for Then<C, O, M>
+where
+    C: Chain,
+    O: Operation<C::Out, Out: Data> + 'static,
+    M: Fn(&BuildSettings) -> O + Send + Sync + 'static,
+{
 }
 
 /// The end of a chain as someone holds it: it knows how often it is used, so that what stands before it runs once.

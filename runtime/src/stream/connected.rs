@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use watershed_actors::{BroadcastInput, BroadcastProcess, Env, Forever, Life, Map};
+use watershed_actors::{BroadcastInput, Env, Forever, Life, Map};
 use watershed_state::{Data, Key};
 
 use crate::graph::{NodeId, NodeKind};
 use crate::nodes::{ConnectedInstanceNode, ConnectedKeyedNode};
-use crate::stream::{Chain, ExpiringStates, KeyedStream, Stream};
+use crate::stream::{BroadcastProcessOf, Chain, ExpiringStates, KeyedStream, Stream};
 
 impl<K, T, C, F> KeyedStream<K, T, C, F>
 where
@@ -26,7 +26,7 @@ where
         process: B,
     ) -> Stream<B::Out>
     where
-        B: BroadcastProcess<Key = K, In = T>,
+        B: BroadcastProcessOf<K, T>,
         D: Chain<Out = B::Broadcast>,
     {
         self.connect_living(name, broadcast, process, |_: &Env| Forever)
@@ -41,7 +41,7 @@ where
         life: impl Fn(&Env) -> L + Send + Sync + 'static,
     ) -> Stream<B::Out>
     where
-        B: BroadcastProcess<Key = K, In = T>,
+        B: BroadcastProcessOf<K, T>,
         D: Chain<Out = B::Broadcast>,
         L: Life,
     {
@@ -74,7 +74,7 @@ where
         process: B,
     ) -> Stream<B::Out>
     where
-        B: BroadcastProcess<Key = K, In = T>,
+        B: BroadcastProcessOf<K, T>,
         D: Chain<Out = B::Broadcast>,
     {
         self.keyed.connect_living(name, broadcast, process, self.life())
@@ -91,7 +91,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         process: B,
     ) -> Stream<B::Out>
     where
-        B: BroadcastProcess<Key = (), In = T>,
+        B: BroadcastProcessOf<(), T>,
         D: Chain<Out = B::Broadcast>,
     {
         let records = self.as_input::<BroadcastInput<T, B::Broadcast>>(BroadcastInput::Record);
