@@ -6,15 +6,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler};
 use tracing::Span;
 
-use crate::clock::Clock;
 use crate::edge::Port;
 use crate::link::TaskWaker;
 use crate::message::Envelope;
+use crate::slot::{Alarm, Slot};
 use crate::task::{Control, Step, Task, TaskCell};
 
 /// An actor round a task. Its handlers only file; its one future, the drive, does the work.
@@ -37,7 +36,18 @@ const CONTROL_HEADROOM: usize = 64;
 impl<T: Task + 'static> Shell<T> {
     /// A shell round a task whose input channels have so many credits together. Log lines of the task carry `span`.
     pub fn new(cell: TaskCell<T>, credits: usize, span: Span) -> Self {
-        Self { cell: Rc::new(RefCell::new(cell)), capacity: credits + CONTROL_HEADROOM, span }
+        let capacity = credits.saturating_add(CONTROL_HEADROOM);
+        Self { cell: Rc::new(RefCell::new(cell)), capacity, span }
+    }
+
+    /// Starts it on the thread of a slot.
+    pub fn start_on(slot: &Slot, cell: TaskCell<T>, credits: usize, span: Span) -> Addr<Self> {
+        let (sender, receiver) = actix::dev::channel::channel(CONTROL_HEADROOM);
+        slot.start(move || {
+            let shell = Self::new(cell, credits, span);
+            actix::Context::with_receiver(receiver).run(shell);
+        });
+        Addr::new(sender)
     }
 }
 
@@ -48,7 +58,6 @@ impl<T: Task + 'static> Actor for Shell<T> {
         context.set_mailbox_capacity(self.capacity);
         let drive = Drive {
             waker: Arc::clone(&self.cell.borrow().env().waker),
-            clock: Arc::clone(&self.cell.borrow().env().clock),
             cell: Rc::clone(&self.cell),
             alarm: None,
             span: self.span.clone(),
@@ -108,8 +117,7 @@ impl<T: Task + 'static> Handler<ControlMessage> for Shell<T> {
 struct Drive<T: Task> {
     cell: Rc<RefCell<TaskCell<T>>>,
     waker: Arc<TaskWaker>,
-    clock: Arc<dyn Clock>,
-    alarm: Option<Pin<Box<tokio::time::Sleep>>>,
+    alarm: Option<Alarm>,
     span: Span,
 }
 
@@ -132,13 +140,7 @@ impl<T: Task> Future for Drive<T> {
                 context.waker().wake_by_ref();
             }
             Step::Waiting(u64::MAX) => this.alarm = None,
-            Step::Waiting(at) => {
-                let wait = Duration::from_nanos(at.saturating_sub(this.clock.nanos()));
-                let alarm = this.alarm.insert(Box::pin(tokio::time::sleep(wait)));
-                if alarm.as_mut().poll(context).is_ready() {
-                    context.waker().wake_by_ref();
-                }
-            }
+            Step::Waiting(at) => this.alarm = Some(Alarm::set(at, context.waker())),
         }
         Poll::Pending
     }

@@ -1,7 +1,7 @@
 //! The only way to the time: a clock that the simulation can replace.
 #![expect(clippy::disallowed_methods, reason = "this is the one place where the system's clocks are read")]
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Event time of a record that has none.
 pub const NO_TIMESTAMP: i64 = i64::MIN;
@@ -16,6 +16,12 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
 
     /// Nanoseconds since some fixed moment; never goes back.
     fn nanos(&self) -> u64;
+}
+
+/// A duration in nanoseconds, as clocks count them. One that is too long for that is `u64::MAX`, which is never: add it to a time with
+/// `saturating_add`.
+pub fn nanos_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The clocks of the machine.

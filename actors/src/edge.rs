@@ -288,7 +288,8 @@ impl<T: Clone + Send, R: Route<T>> Push<T> for Edge<T, R> {
             self.gathering_since = None;
             return u64::MAX;
         }
-        let deadline = *self.gathering_since.get_or_insert(now_nanos) + self.linger_nanos;
+        let since = *self.gathering_since.get_or_insert(now_nanos);
+        let deadline = since.saturating_add(self.linger_nanos);
         if !starved && now_nanos < deadline {
             return deadline;
         }

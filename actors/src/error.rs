@@ -125,14 +125,32 @@ impl Failure {
     fn panic(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Self {
-            cause: text
-                .map_or_else(|| "a panic without a message".to_string(), |text| shown(text).to_string()),
-            kind: FailureKind::Panic,
-            key: None,
-            blame: None,
+        let mut cause =
+            text.map_or_else(|| "a panic without a message".to_string(), |text| shown(text).to_string());
+        if let Some(advice) = advice(&cause) {
+            cause.push_str(". ");
+            cause.push_str(advice);
         }
+        Self { cause, kind: FailureKind::Panic, key: None, blame: None }
     }
+}
+
+/// What to do about a panic of tokio's that says nothing of operators.
+fn advice(cause: &str) -> Option<&'static str> {
+    let says = |what: &str| cause.contains(what);
+    if says("Cannot start a runtime from within a runtime") || says("Cannot drop a runtime in a context") {
+        return Some(
+            "Operators may block, but not where `async` code has called them: run the topology, and make what blocks, on a thread \
+             outside of any tokio runtime (`spawn_blocking`)",
+        );
+    }
+    if says("there is no reactor running") || says("must be called from the context of a Tokio") {
+        return Some(
+            "Operators run outside of any tokio runtime: keep a `tokio::runtime::Runtime` where the operator is made, and call \
+             `block_on` of that",
+        );
+    }
+    None
 }
 
 impl fmt::Display for Failure {

@@ -20,6 +20,7 @@ mod process;
 mod query;
 mod sink;
 pub mod sinks;
+mod slot;
 mod source;
 pub mod sources;
 mod supervision;
@@ -32,7 +33,7 @@ pub use chain::{
     EventTime, FarAhead, Filter, FilterMap, FlatMap, ForEach, Fused, Inspect, Lateness, Map, Operation, Push,
     Tee, Timing, TryFilterMap, TryFlatMap, TryMap, WatermarkGenerator, WatermarkStrategy,
 };
-pub use clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP, SystemClock};
+pub use clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP, SystemClock, nanos_of};
 pub use edge::{BatchLimits, Broadcast, ByKey, Edge, Forward, Port, Rebalance, Route, Sender};
 pub use error::{Blame, Failure, FailureKind, UserError, UserResult, chain_of, is_no_space};
 pub use inbox::{Aligner, Arrival, Inbox, Input, Valve, ValveChange};
@@ -47,6 +48,7 @@ pub use process::{
 };
 pub use query::{Found, Query, QueryError, QueryKey, Reading};
 pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
+pub use slot::Slot;
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
 pub use supervision::{
     DeadLetter, Directive, Evidence, LETTERS, Oversight, Place, Policy, Position, Rejecter, Rejects, Replay,

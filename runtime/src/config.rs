@@ -1,9 +1,13 @@
 //! How a job runs: everything that is not the topology.
 
+mod check;
+
+pub(crate) use check::INSTANCES_MAX;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use watershed_actors::BatchLimits;
+use watershed_actors::{BatchLimits, nanos_of};
 use watershed_state::{KeyGroups, SnapshotPlace, StateBackend};
 
 use crate::restart::Restart;
@@ -12,6 +16,9 @@ use crate::simulation::{Dice, Simulation};
 use crate::supervision::Supervision;
 
 /// How a topology is run. The same topology runs under any of them.
+///
+/// Each setting has a range, which is looked at when the job starts: what is out of it is refused with an error that names
+/// the setting. Where a time may be as long as one likes, `Duration::MAX` is for ever.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) slots: Option<usize>,
@@ -23,6 +30,7 @@ pub struct Config {
     pub(crate) checkpoints_at: Option<String>,
     pub(crate) checkpoint_interval: Option<Duration>,
     pub(crate) checkpoint_timeout: Duration,
+    pub(crate) stop_grace: Duration,
     pub(crate) retain: usize,
     pub(crate) resume: Resume,
     pub(crate) state_backend: StateBackend,
@@ -81,6 +89,7 @@ impl Config {
             checkpoints_at: None,
             checkpoint_interval: None,
             checkpoint_timeout: Duration::from_mins(10),
+            stop_grace: Duration::from_secs(30),
             retain: 3,
             resume: Resume::Latest,
             state_backend: StateBackend::Memory,
@@ -153,21 +162,36 @@ impl Config {
         Ok(self)
     }
 
-    /// How often a checkpoint is made.
+    /// How often a checkpoint is made: above 0; `Duration::MAX` for none but the last.
+    ///
+    /// Without this it is every 10 seconds, where there is a place for checkpoints, or a sink that shows its output only with one
+    /// (`sink_exactly_once`). In a job that has neither there are none.
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.checkpoint_interval = Some(interval);
         self
     }
 
-    /// After how long a checkpoint that does not complete is given up (10 minutes).
+    /// After how long a checkpoint that does not complete is given up (10 minutes): above 0. If it is less than a minute, the
+    /// next one may take twice as long, and so on up to a minute, so that the job can end.
     pub fn checkpoint_timeout(mut self, timeout: Duration) -> Self {
         self.checkpoint_timeout = timeout;
         self
     }
 
-    /// How many of the newest checkpoints are kept (3).
+    /// How long the job may take to make its last checkpoint when it is asked to stop, by [`Job::stop`](crate::Job::stop) or a
+    /// signal, and to show what belongs to it (30 seconds). After that it ends all the same, with an error of the kind
+    /// [`ErrorKind::Unsaved`](crate::ErrorKind::Unsaved): what came after the newest complete checkpoint comes again when the job is
+    /// started again. Threads may take some seconds more to end. All of that is less than the 90 seconds after
+    /// which systemd kills a process; `docker stop` waits for 10 only, so give it more or this less. `Duration::MAX` waits as long as it takes. A job that is to end with a savepoint
+    /// (`Job::stop_with_savepoint`) takes the time that it needs, unless it is asked to stop as well.
+    pub fn stop_grace(mut self, grace: Duration) -> Self {
+        self.stop_grace = grace;
+        self
+    }
+
+    /// How many of the newest checkpoints are kept (3): at least one.
     pub fn retain(mut self, checkpoints: usize) -> Self {
-        self.retain = checkpoints.max(1);
+        self.retain = checkpoints;
         self
     }
 
@@ -226,13 +250,13 @@ impl Config {
         self
     }
 
-    /// Instances of an actor that does not say how many (as many as slots).
+    /// Instances of an actor that does not say how many (as many as slots): from 1 to 4,096.
     pub fn parallelism(mut self, instances: usize) -> Self {
         self.parallelism = Some(instances);
         self
     }
 
-    /// Threads that run actors (as many as cores).
+    /// Threads that run actors (as many as cores): from 1 to 1,024.
     pub fn slots(mut self, threads: usize) -> Self {
         self.slots = Some(threads);
         self
@@ -283,27 +307,27 @@ impl Config {
     }
 
     /// After how long an instance that does not come back from what it is doing counts as failed, and its thread is left
-    /// behind (one minute; zero turns it off). Opening and restoring may take ten times as long.
+    /// behind (one minute; zero turns it off, and less than 10 ms is refused). Opening and restoring may take ten times as long.
     pub fn hang_timeout(mut self, timeout: Duration) -> Self {
         self.hang_timeout = (timeout > Duration::ZERO).then_some(timeout);
         self
     }
 
-    /// Records that travel together at most (1,024).
+    /// Records that travel together at most (1,024): from 1 to 1,048,576.
     pub fn batch_records(mut self, records: usize) -> Self {
-        self.limits.records = records.max(1);
+        self.limits.records = records;
         self
     }
 
     /// How long a record may wait for others to travel with (5 ms). When the input runs empty nothing waits.
     pub fn linger(mut self, linger: Duration) -> Self {
-        self.limits.linger_nanos = linger.as_nanos() as u64;
+        self.limits.linger_nanos = nanos_of(linger);
         self
     }
 
-    /// Messages that may be on their way on one channel (8).
+    /// Messages that may be on their way on one channel (8): from 1 to 4,096.
     pub fn credits(mut self, credits: u32) -> Self {
-        self.credits = credits.max(1);
+        self.credits = credits;
         self
     }
 
@@ -313,8 +337,10 @@ impl Config {
         self
     }
 
-    /// Leaves SIGINT, SIGTERM and SIGUSR1 alone. Else `Topology::run` ends the job with a last checkpoint on the first
-    /// two and logs the supervision tree on the third.
+    /// Leaves SIGINT, SIGTERM and SIGUSR1 alone. Else each job of the process ends with a last checkpoint on the first two
+    /// (see [`Config::stop_grace`]), at once and without one if such a signal comes again, and logs its supervision tree on the
+    /// third. They go on doing nothing else when the jobs have ended: a program that has more to do then, and is to end with
+    /// Ctrl-C, says this and listens itself.
     pub fn ignore_signals(mut self) -> Self {
         self.signals = false;
         self
@@ -330,6 +356,14 @@ impl Config {
     /// Listens on no socket: nobody outside the process can ask about the job.
     pub fn without_control_socket(mut self) -> Self {
         self.socket = ControlSocket::Nowhere;
+        self
+    }
+
+    /// What is not set, as a job needs it.
+    pub(crate) fn completed(mut self, shows_with_checkpoints: bool) -> Self {
+        if shows_with_checkpoints {
+            self.checkpoint_interval.get_or_insert(CHECKPOINT_INTERVAL);
+        }
         self
     }
 
@@ -356,5 +390,5 @@ pub const fn seconds(count: u64) -> Duration {
 
 /// So many minutes.
 pub const fn minutes(count: u64) -> Duration {
-    Duration::from_secs(count * 60)
+    Duration::from_secs(count.saturating_mul(60))
 }

@@ -1,4 +1,4 @@
-//! The thread of the control plane: an actix system with an actor round the [`Master`], and an arbiter per slot.
+//! The thread of the control plane: an actix system with an actor round the [`Master`], and the threads of the slots.
 
 #[cfg(test)]
 mod tests;
@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, Arbiter, AsyncContext, Context, Handler, SpawnHandle, System};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, System, SystemRunner};
 use watershed_actors::Clock;
 use watershed_state::Fs;
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, no_room};
 use crate::host::{ActorsHost, EventMessage, Host, Surroundings};
 use crate::job::Outcome;
 use crate::master::{Command, Event, Master};
 use crate::remote::Closing;
+use crate::signals::{self, Listening};
 use crate::startup::Start;
 
 /// The way to the control plane of a job.
@@ -129,84 +130,72 @@ const EVENTS_PER_TASK: usize = 64;
 pub(crate) struct Outside {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) fs: Fs,
-    /// Whether signals of the process are for this job.
-    pub(crate) signals: bool,
     /// Where the result goes.
     pub(crate) result: SyncSender<Result<Outcome>>,
     /// Tells those who are connected to the job.
     pub(crate) closing: Closing,
 }
 
-/// Starts the control plane on a thread of its own. Returns when it can be spoken to.
+/// Starts the control plane on a thread of its own. Returns when it can be spoken to; what else is returned is closed when its
+/// thread and those of the slots have ended, but for those that were left behind.
+///
+/// # Errors
+/// If the system has no thread or no file left for it.
 pub(crate) fn start(config: Config, start: Start, outside: Outside) -> Result<(Commands, Receiver<()>)> {
     let (ready, address) = sync_channel(1);
     let (ending, ended) = sync_channel(1);
-    let Outside { clock, fs, signals, result, closing } = outside;
-    let signals = signals && config.signals;
     let started = std::thread::Builder::new().name("watershed-control".to_string()).spawn(move || {
-        // Dropped when the thread ends, whichever way.
-        let _ending = ending;
-        let system = System::new();
-        let arbiters: Vec<Arbiter> = (0..config.slot_count()).map(|_| Arbiter::new()).collect();
-        system.block_on(async move {
-            let handles = arbiters.iter().map(Arbiter::handle).collect();
-            let pool = Arc::new(crate::host::BlockingPool(tokio::runtime::Handle::current()));
-            let control = Control::create(|context| {
-                let events = Arc::new(crate::host::EventAddress(context.address()));
-                let surroundings = Surroundings { clock: Arc::clone(&clock), pool, fs, events };
-                let host = Host::Actors(ActorsHost { surroundings, arbiters: handles });
-                Control {
-                    master: Master::new(config, host, start),
-                    clock,
-                    alarm: None,
-                    result,
-                    closing,
-                    tasks: 0,
-                    settled: false,
+        // What is moved in here, `ending` too, is dropped when the thread ends, whichever way.
+        let begun =
+            system().and_then(|system| Ok((begin(config, start, outside, &system, &ending)?, system)));
+        match begun {
+            Ok(((commands, listening), system)) => {
+                // Whoever starts the job waits for it.
+                let _ = ready.send(Ok(commands));
+                if let Err(error) = system.run() {
+                    tracing::error!(%error, "the control plane's system failed");
                 }
-            });
-            let commands = Commands(control);
-            if signals {
-                listen(&commands);
+                drop(listening);
             }
-            // Whoever starts the job waits for it.
-            let _ = ready.send(commands);
-        });
-        if let Err(error) = system.run() {
-            tracing::error!(%error, "the control plane's system failed");
+            Err(error) => drop(ready.send(Err(error))),
         }
     });
-    started.map_err(|error| Error::internal("no thread for the control plane").because(error.into()))?;
-    let commands = address.recv().map_err(|_| Error::internal("the control plane did not start"))?;
+    started.map_err(|error| no_room("the thread of the control plane", error))?;
+    let commands = address.recv().map_err(|_| Error::internal("the control plane did not start"))??;
     Ok((commands, ended))
 }
 
-/// SIGINT and SIGTERM stop the job, or cancel it when they come again; SIGUSR1 logs its tree.
-fn listen(commands: &Commands) {
-    use tokio::signal::unix::{SignalKind, signal};
+/// An actix system whose runtime is known to have room.
+fn system() -> Result<SystemRunner> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| no_room("the runtime of the control plane", error))?;
+    Ok(System::with_tokio_rt(|| runtime))
+}
 
-    for (kind, first, further) in [
-        (
-            SignalKind::interrupt(),
-            (|| Command::Stop) as fn() -> Command,
-            (|| Command::Cancel) as fn() -> Command,
-        ),
-        (SignalKind::terminate(), || Command::Stop, || Command::Cancel),
-        (SignalKind::user_defined1(), || Command::LogTree, || Command::LogTree),
-    ] {
-        match signal(kind) {
-            Ok(mut signal) => {
-                let commands = commands.clone();
-                actix::spawn(async move {
-                    let mut command = first;
-                    while signal.recv().await.is_some() {
-                        // The job may be over already.
-                        let _ = commands.send(command());
-                        command = further;
-                    }
-                });
-            }
-            Err(error) => tracing::warn!(%error, ?kind, "signals cannot be listened to"),
-        }
-    }
+/// Makes the threads of the slots and the actor of the control plane.
+fn begin(
+    config: Config,
+    start: Start,
+    outside: Outside,
+    system: &SystemRunner,
+    ending: &SyncSender<()>,
+) -> Result<(Commands, Option<Listening>)> {
+    let Outside { clock, fs, result, closing } = outside;
+    let (slots, signals) = (config.slot_count(), config.signals);
+    let commands = system.block_on(async move {
+        let pool = Arc::new(crate::host::BlockingPool(tokio::runtime::Handle::current()));
+        let context = Context::new();
+        let events = Arc::new(crate::host::EventAddress(context.address()));
+        let surroundings = Surroundings { clock: Arc::clone(&clock), pool, fs, events };
+        let host = Host::Actors(ActorsHost::new(surroundings, slots, ending.clone())?);
+        let master = Master::new(config, host, start);
+        let control = Control { master, clock, alarm: None, result, closing, tasks: 0, settled: false };
+        Ok::<_, Error>(Commands(context.run(control)))
+    })?;
+    let listening = signals.then(|| signals::listen(commands.clone())).transpose();
+    let listening = listening.unwrap_or_else(|error| {
+        tracing::warn!(%error, "signals cannot be listened to: they do what they do without the job");
+        None
+    });
+    Ok((commands, listening))
 }

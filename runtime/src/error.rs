@@ -1,6 +1,6 @@
 //! The one error of the public API.
 
-use std::fmt;
+use std::{fmt, io};
 
 use watershed_state::{StoreError, shown};
 
@@ -24,6 +24,9 @@ pub enum ErrorKind {
     Connector,
     /// Stored data cannot be read or written.
     State,
+    /// Start the job again: it was asked to stop, and ended without a last checkpoint, or before everything in that was shown.
+    /// It goes on from the newest complete one, which the message names.
+    Unsaved,
     /// A bug of the engine.
     Internal,
 }
@@ -52,6 +55,22 @@ impl Error {
         self.source = Some(source);
         self
     }
+}
+
+/// The system has no room for something that a job needs: which limit it is, and what to do about it.
+pub(crate) fn no_room(what: &str, error: io::Error) -> Error {
+    let cure = match error.raw_os_error() {
+        Some(libc::EMFILE) => {
+            "raise the number of files that the process may have open (`ulimit -n`, or `LimitNOFILE=` in a unit of systemd)"
+        }
+        Some(libc::ENFILE) => "the machine has as many files open as it can (`sysctl fs.file-max`)",
+        Some(libc::EAGAIN | libc::ENOMEM) => {
+            "allow more threads or memory (`ulimit -u`, `TasksMax=` in a unit of systemd, the limits of a container), or lower \
+             `Config::slots`"
+        }
+        _ => "look at the limits of the process",
+    };
+    Error::config(format!("there is no room for {what}: {cure}")).because(error.into())
 }
 
 impl fmt::Display for Error {

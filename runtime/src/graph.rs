@@ -30,6 +30,10 @@ pub(crate) struct Graph {
     pub(crate) edges: Vec<EdgeSpec>,
     /// Every stream that was made, to find those that lead nowhere.
     pub(crate) points: Vec<PointSpec>,
+    /// Names that the topology had before.
+    pub(crate) former: Vec<String>,
+    /// What was set and is out of its range.
+    pub(crate) refused: Vec<String>,
 }
 
 /// A named actor.

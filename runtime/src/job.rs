@@ -53,20 +53,30 @@ pub struct Outcome {
 }
 
 /// A running job.
+///
+/// Dropped without [`Job::wait`] it is cancelled, and dropping waits until it is over and its threads, files and locks are given
+/// back: ten seconds at most, after which threads that are stuck in code of the user's are left behind. What was in no checkpoint is processed
+/// again when the job is started again. [`Job::detach`] lets it go on without anybody who waits for it.
 #[derive(Debug)]
+#[must_use = "a job that is dropped is cancelled: wait for it, or detach it"]
 pub struct Job(Inner);
 
 enum Inner {
-    Threads {
-        commands: Commands,
-        result: Receiver<Result<Outcome>>,
-        /// Closed when the control plane's thread has ended.
-        ended: Receiver<()>,
-        /// Closed when the socket is gone.
-        unheard: Option<Receiver<()>>,
-    },
+    Threads(Running),
     /// Runs when it is waited for.
     Simulated(Box<dyn FnOnce() -> Result<Outcome> + Send>),
+}
+
+/// A job on threads of its own.
+struct Running {
+    commands: Commands,
+    result: Receiver<Result<Outcome>>,
+    /// Closed when all of its threads have ended.
+    ended: Receiver<()>,
+    /// Closed when the socket is gone.
+    unheard: Option<Receiver<()>>,
+    /// Whether somebody still waits for its end.
+    is_owned: bool,
 }
 
 impl End {
@@ -84,7 +94,7 @@ impl End {
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Threads { .. } => "Threads",
+            Self::Threads(_) => "Threads",
             Self::Simulated(_) => "Simulated",
         })
     }
@@ -92,6 +102,9 @@ impl std::fmt::Debug for Inner {
 
 /// How long a question to the control plane may take.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a job that is cancelled may take to say so.
+const CANCELLED: Duration = Duration::from_secs(6);
 
 /// How long [`Job::wait`] waits for threads after the result is there.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
@@ -216,30 +229,61 @@ impl Job {
     pub fn wait(self) -> Result<Outcome> {
         match self.0 {
             Inner::Simulated(run) => run(),
-            Inner::Threads { result, ended, unheard, commands: _ } => {
-                let outcome =
-                    result.recv().unwrap_or_else(|_| Err(Error::internal("the control plane is gone")));
-                // The thread ends when the pool's jobs have; one that hangs in code of the user's is left behind.
-                let _ = ended.recv_timeout(LEFT_BEHIND);
-                // Those who watch hear of the end before the process may be gone.
-                let _ = unheard.map(|socket| socket.recv_timeout(LEFT_BEHIND));
-                outcome
+            Inner::Threads(mut running) => {
+                let outcome = running.result.recv();
+                running.is_owned = false;
+                running.wait_for_threads();
+                outcome.unwrap_or_else(|_| Err(Error::internal("the control plane is gone")))
             }
+        }
+    }
+
+    /// Lets the job go on until it ends by itself, by a signal, or with the process. Nobody hears of its end but the log.
+    pub fn detach(self) {
+        if let Inner::Threads(mut running) = self.0 {
+            running.is_owned = false;
         }
     }
 
     pub(crate) fn command(&self, command: Command) -> Result<()> {
         match &self.0 {
-            Inner::Threads { commands, .. } => commands.send(command),
+            Inner::Threads(running) => running.commands.send(command),
             Inner::Simulated(_) => Err(Error::config("a simulated job runs only while it is waited for")),
         }
     }
 }
 
+impl Running {
+    /// Waits for threads after the end of the job, for a while.
+    fn wait_for_threads(&self) {
+        // They end when the pool's jobs have; one that hangs in code of the user's is left behind.
+        let _ = self.ended.recv_timeout(LEFT_BEHIND);
+        // Those who watch hear of the end before the process may be gone.
+        let _ = self.unheard.as_ref().map(|socket| socket.recv_timeout(LEFT_BEHIND));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.is_owned {
+            return;
+        }
+        if self.commands.send(Command::Cancel).is_ok() {
+            tracing::warn!(
+                "a job is dropped that nobody has waited for: it is cancelled (`Job::wait` waits, `Job::detach` lets it go on)"
+            );
+        }
+        // A job that has ended has sent its result.
+        let _ = self.result.recv_timeout(CANCELLED);
+        self.wait_for_threads();
+    }
+}
+
 /// Checks everything that can be checked, then starts.
-pub(crate) fn start(plan: Plan, config: Config, signals: bool) -> Result<Job> {
+pub(crate) fn start(plan: Plan, config: Config) -> Result<Job> {
+    let config = config.completed(startup::has_two_phase_sink(&plan));
     match config.simulation.clone() {
-        None => start_threads(plan, config, signals),
+        None => start_threads(plan, config),
         Some(simulation) => {
             let (master, world) = simulated::start(plan, config, &simulation)?;
             Ok(Job(Inner::Simulated(Box::new(move || simulated::run(master, &world, &simulation)))))
@@ -247,25 +291,25 @@ pub(crate) fn start(plan: Plan, config: Config, signals: bool) -> Result<Job> {
     }
 }
 
-fn start_threads(plan: Plan, config: Config, signals: bool) -> Result<Job> {
+fn start_threads(plan: Plan, config: Config) -> Result<Job> {
     let fs: Fs = Arc::new(LocalFs);
     let splits = startup::check_nodes(&plan, &fs)?;
     let clock = Arc::new(watershed_actors::SystemClock::new());
     let checkpoints = checkpoint_place(&config, &fs)?;
     if config.checkpoints.is_none() && startup::has_two_phase_sink(&plan) {
         tracing::warn!(
-            "checkpoints are in memory, as there is no folder for them: a process that is started again starts over, and \
-             exactly-once output that is visible by then comes again"
+            interval = ?config.checkpoint_interval,
+            "checkpoints are in memory, as there is no folder for them (`Config::checkpoints`): exactly-once output is shown with \
+             each of them, and a process that is started again starts over, so that output that is visible by then comes again"
         );
     }
     let start = startup::start((plan, &splits), &config, checkpoints, &fs, &*clock)?;
     let socket = open_socket(&config)?;
     let (closing, closed) = Closing::new();
     let (sender, result): (SyncSender<Result<Outcome>>, _) = sync_channel(1);
-    let (commands, ended) =
-        control::start(config, start, Outside { clock, fs, signals, result: sender, closing })?;
+    let (commands, ended) = control::start(config, start, Outside { clock, fs, result: sender, closing })?;
     let unheard = socket.and_then(|socket| serve(socket, commands.clone(), closed));
-    Ok(Job(Inner::Threads { commands, result, ended, unheard }))
+    Ok(Job(Inner::Threads(Running { commands, result, ended, unheard, is_owned: true })))
 }
 
 /// Where the job can be asked. Without the socket that nobody has asked for, the job runs all the same.

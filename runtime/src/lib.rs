@@ -23,6 +23,7 @@ mod rescale;
 mod restart;
 mod savepoint;
 mod scratch;
+mod signals;
 mod simulate;
 mod simulation;
 mod startup;

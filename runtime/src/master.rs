@@ -16,6 +16,7 @@ mod region;
 mod rescale;
 mod rollback;
 mod savepoints;
+mod stopping;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use watershed_actors::{
     Control, Counters, Credits, Failure, Oversight, QueryKey, Report, Restored, Tap, TaskEvent, TaskId,
-    TaskWaker,
+    TaskWaker, nanos_of,
 };
 use watershed_state::bug::{self, Bug};
 use watershed_state::{CheckpointStore, Identity, Manifest, SavedInstance};
@@ -50,6 +51,7 @@ use region::{Phase, Region};
 use rescale::Rescaling;
 pub(crate) use rescale::WantedRescale;
 pub(crate) use savepoints::{Savepoints, Then, Wanted};
+use stopping::Stopping;
 use watchdog::Watchdog;
 
 /// What the control plane hears.
@@ -104,6 +106,8 @@ pub(crate) enum Command {
     Stop,
     /// End with a last checkpoint, after everything that waits for event time has come.
     Drain,
+    /// A signal of this name: the first one is [`Command::Stop`], and the next one [`Command::Cancel`].
+    Signal(&'static str),
     /// Make a savepoint.
     Savepoint(Wanted),
     /// Give an operator another number of instances.
@@ -152,6 +156,11 @@ pub(crate) struct Master {
     checkpoint_due: u64,
     collecting: bool,
     stop_requested: bool,
+    stopping: Stopping,
+    /// Why the last checkpoint that could not be made was not, as long as there is none after it.
+    last_trouble: Option<String>,
+    /// Checkpoints that took too long, since the last that was complete.
+    late_checkpoints: u32,
     savepoints: Savepoints,
     rescaling: Option<Rescaling>,
     /// The last checkpoint is complete; the job ends when everything up to it is committed.
@@ -204,7 +213,7 @@ impl Master {
     pub(crate) fn new(config: Config, host: Host, start: Start) -> Self {
         let plan = start.plan;
         let regions = plan.regions.iter().map(|tasks| Region::new(tasks.clone(), start.run));
-        let interval = config.checkpoint_interval.map_or(u64::MAX, |interval| interval.as_nanos() as u64);
+        let interval = config.checkpoint_interval.map_or(u64::MAX, nanos_of);
         let now = host.surroundings().clock.nanos();
         Self {
             regions: regions.collect(),
@@ -234,6 +243,9 @@ impl Master {
             unsettled: None,
             collecting: false,
             stop_requested: false,
+            stopping: Stopping::not_yet(),
+            last_trouble: None,
+            late_checkpoints: 0,
             savepoints: Savepoints::owning(start.claimed),
             rescaling: None,
             closing: None,
@@ -288,6 +300,7 @@ impl Master {
         self.advance_checkpoints(now);
         self.advance_overdue(now);
         self.check_closing();
+        self.check_grace(now);
         self.check_ending(now);
     }
 
@@ -297,7 +310,8 @@ impl Master {
             return ending.deadline;
         }
         let regions = self.regions.iter().map(|region| region.alarm(self.ledger.is_storing()));
-        let others = [self.checkpoint_alarm(), self.overdue_alarm(), self.watch_alarm()];
+        let others =
+            [self.checkpoint_alarm(), self.overdue_alarm(), self.watch_alarm(), self.stop_alarm()];
         regions.chain(others).min().unwrap_or(u64::MAX)
     }
 
@@ -370,14 +384,12 @@ impl Master {
                 tracing::info!("the job is cancelled");
                 self.end(Ok(End::Cancelled), CANCEL_GRACE);
             }
-            Command::Stop => {
-                tracing::info!("the job is asked to stop: it makes a last checkpoint");
-                self.stop_requested = true;
-            }
+            Command::Stop => self.wants_stop(),
             Command::Drain => {
                 tracing::info!("the job is asked to stop: it is drained, and makes a last checkpoint");
                 self.drain();
             }
+            Command::Signal(signal) => self.signalled(signal),
             Command::Savepoint(wanted) => self.wants_savepoint(wanted),
             Command::Rescale(wanted) => self.wants_rescale(wanted),
         }
@@ -391,13 +403,13 @@ impl Master {
 
     /// Ends the job once everything up to its last checkpoint is committed.
     fn check_closing(&mut self) {
-        let Some((checkpoint, end)) = self.closing else { return };
+        let Some((_, end)) = self.closing else { return };
         if self.savepoints.copying().is_some() {
             return;
         }
         let committed = |id: TaskId| {
             self.plan.node_of(id).kind != crate::graph::NodeKind::TwoPhaseSink
-                || self.tasks[id.0 as usize].committed >= checkpoint
+                || self.has_committed(id)
                 || bug::is(Bug::EndsBeforeCommits)
                 || self.regions[self.plan.task(id).region].phase != Phase::Running
         };
@@ -429,7 +441,7 @@ impl Master {
                 waiting.insert(TaskId(index as u32));
             }
         }
-        let deadline = self.now() + grace.as_nanos() as u64;
+        let deadline = self.now().saturating_add(nanos_of(self.within_grace(grace)));
         self.ending = Some(Ending { waiting, deadline, result });
     }
 

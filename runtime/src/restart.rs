@@ -6,6 +6,8 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use watershed_actors::nanos_of;
+
 use crate::simulation::Dice;
 
 /// When a supervisor restarts what has failed, and how often before it passes the failure on to the level above it.
@@ -158,7 +160,7 @@ impl RestartBudget {
     /// A failure at this time (clock nanoseconds).
     pub(crate) fn failed(&mut self, now_nanos: u64) -> Verdict {
         self.number += 1;
-        let window = nanos(self.policy.within);
+        let window = nanos_of(self.policy.within);
         while self.failures.front().is_some_and(|at| now_nanos.saturating_sub(*at) > window) {
             self.failures.pop_front();
         }
@@ -176,7 +178,7 @@ impl RestartBudget {
         match self.last {
             Some((at, backoff))
                 if now_nanos.saturating_sub(at)
-                    < nanos(self.policy.calm()).saturating_add(nanos(backoff)) =>
+                    < nanos_of(self.policy.calm()).saturating_add(nanos_of(backoff)) =>
             {
                 scaled(backoff, factor).min(backoff_max)
             }
@@ -193,10 +195,6 @@ impl RestartBudget {
         let off = (roll >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
         scaled(backoff, 1.0 + self.policy.jitter * off).min(self.policy.backoff_max)
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A duration times a factor that is not negative; the longest there is if it is too long.

@@ -3,11 +3,13 @@
 
 mod aborts;
 mod answers;
+mod blocking;
 mod corruption;
 mod crashes;
 mod determinism;
 mod diamonds;
 mod docs;
+mod dropped;
 mod escalation;
 mod far_ahead;
 mod fixture;
@@ -33,6 +35,7 @@ mod savepoints;
 mod schema;
 mod simulations;
 mod sockets;
+mod stopping;
 mod stuck;
 mod threads;
 #[path = "../topologies/all.rs"]

@@ -245,18 +245,28 @@ fn a_second_process_on_the_same_checkpoints_is_refused() {
     place.finish();
 }
 
-/// Runs a test in a process of its own, so that its memory can be measured.
-fn alone(test: &str, body: impl FnOnce()) {
+/// Runs a test in a process of its own, whose memory, threads and signals are nobody else's. Returns what it said, but to
+/// itself.
+pub(crate) fn alone(test: &str, body: impl FnOnce()) -> Option<String> {
+    alone_with(test, "", body)
+}
+
+/// The same after some commands of the shell.
+pub(crate) fn alone_with(test: &str, commands: &str, body: impl FnOnce()) -> Option<String> {
     const ALONE: &str = "WATERSHED_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
-        return body();
+        body();
+        return None;
     }
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = Command::new("sh")
+        .args(["-c", &format!("{commands} exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(ALONE, "1")
         .output()
         .unwrap();
     assert!(output.status.success() && said(&output).contains("1 passed"), "{}", said(&output));
+    Some(said(&output))
 }
 
 /// The most memory that this process has had so far, in kilobytes.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use watershed::prelude::*;
-use watershed::{Collector, Fs, Job, Prepare, RegionNode, SinkContext, TwoPhaseSink, TwoPhaseWriter};
+use watershed::{
+    Collector, ErrorKind, Fs, Job, Prepare, RegionNode, SinkContext, TwoPhaseSink, TwoPhaseWriter,
+};
 
 use crate::fixture::{now, pause};
 
@@ -378,4 +380,28 @@ fn a_sink_that_is_stuck_while_it_opens_is_left_behind_after_ten_times_as_long() 
     let took = failure.split("has taken ").nth(1).and_then(|rest| rest.split(" so far").next()).unwrap();
     // A second or more, not some milliseconds.
     assert!(took.ends_with('s') && !took.ends_with("ms"), "{failure}");
+}
+
+#[test]
+fn a_stop_waits_for_a_sink_that_is_stuck_while_it_commits_no_longer_than_the_grace_period() {
+    let (pit, rope) = pit();
+    let shown = Collector::new();
+    let topology = Topology::new("stuck");
+    let numbers = topology.source("numbers", Generator::unbounded(|n| n)).rate(1_000.0);
+    let sink = Holed { sink: shown.sink(), pit, place: Place::Commit };
+    numbers.sink_exactly_once("shown", sink);
+    let config = watched().hang_timeout(Duration::MAX).stop_grace(millis(300));
+    let job = topology.start(config).unwrap();
+    rope.wait_for_fall();
+    job.stop().unwrap();
+    let error = job.wait().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsaved);
+    let text = error.to_string();
+    for said in
+        ["its last checkpoint", "is complete", "shown[0] has not shown all of its output", "within 300ms"]
+    {
+        assert!(text.contains(said), "{said} is missing in {text}");
+    }
+    assert!(shown.take().is_empty(), "it was stuck");
+    rope.release.send(()).unwrap();
 }

@@ -13,7 +13,7 @@ use watershed_state::bug::{self, Bug};
 use crate::batch::Flow;
 use crate::chain::event_time::ahead::Bound;
 use crate::chain::{Operation, Push};
-use crate::clock::{Clock, MAX_WATERMARK};
+use crate::clock::{Clock, MAX_WATERMARK, nanos_of};
 use crate::error::UserResult;
 use crate::message::{Signal, Status};
 use crate::supervision::{Place, Rejecter};
@@ -190,8 +190,8 @@ impl<F, G: WatermarkGenerator> EventTime<F, G> {
             generator: strategy.generator(),
             per_record: strategy.per_record(),
             bound,
-            interval_nanos: nanos(interval),
-            idle_after_nanos: strategy.idle_after().map(nanos),
+            interval_nanos: nanos_of(interval),
+            idle_after_nanos: strategy.idle_after().map(nanos_of),
             sent: i64::MIN,
             restored: i64::MIN,
             due_nanos: 0,
@@ -222,11 +222,6 @@ impl<F, G: WatermarkGenerator> EventTime<F, G> {
             next.signal(Signal::Status(status));
         }
     }
-}
-
-/// Too long a time is for ever.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl<T, F, G> Operation<T> for EventTime<F, G>

@@ -1,31 +1,39 @@
-//! Tasks as actix actors, one arbiter per slot.
+//! Tasks as actix actors, on a thread per slot.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
-use actix::{Actor, Addr, Arbiter, ArbiterHandle};
-use watershed_actors::{ActorPort, Control, ControlMessage, Pool, Port, Shell, Task, TaskCell};
+use actix::{Actor, Addr};
+use watershed_actors::{ActorPort, Control, ControlMessage, Pool, Port, Shell, Slot, Task, TaskCell};
 
 use crate::build::Endpoint;
-use crate::error::{Error, Result};
+use crate::error::{Result, no_room};
 use crate::host::{EventSink, Surroundings, TaskHandle};
 use crate::master::Event;
 
-/// Threads with an actix arbiter each.
+/// Threads that run actors.
 pub(crate) struct ActorsHost {
     pub(crate) surroundings: Surroundings,
-    pub(crate) arbiters: Vec<ArbiterHandle>,
+    slots: Vec<Slot>,
+    /// Dropped with the last thread that somebody waits for.
+    ending: SyncSender<()>,
 }
 
 impl ActorsHost {
-    /// Must be called on the thread of the control plane, whose system the arbiters belong to.
+    /// Starts so many threads. `ending` is dropped when all have ended that were not left behind.
+    pub(crate) fn new(surroundings: Surroundings, slots: usize, ending: SyncSender<()>) -> Result<Self> {
+        let spawn = |slot| spawn(slot, &surroundings, &ending);
+        let slots = (0..slots).map(spawn).collect::<std::io::Result<_>>();
+        let slots = slots.map_err(|error| no_room("a thread for actors", error))?;
+        Ok(Self { surroundings, slots, ending })
+    }
+
     pub(crate) fn replace(&mut self, slot: usize) -> Result<()> {
-        let arbiter = Arbiter::try_new().map_err(|error| {
-            Error::internal("no thread in place of one that is stuck").because(error.into())
-        })?;
-        let slot = slot % self.arbiters.len();
-        let left = std::mem::replace(&mut self.arbiters[slot], arbiter.handle());
+        let slot = slot % self.slots.len();
+        let fresh = spawn(slot, &self.surroundings, &self.ending);
+        let fresh = fresh.map_err(|error| no_room("a thread in place of one that is stuck", error))?;
         // If it ever comes back it drops its actors and ends.
-        left.stop();
+        std::mem::replace(&mut self.slots[slot], fresh).leave_behind();
         Ok(())
     }
 
@@ -37,13 +45,16 @@ impl ActorsHost {
     ) -> (Endpoint<T::In>, TaskHandle) {
         let env = cell.env();
         let span = tracing::error_span!("task", path = %env.path, run = env.run);
-        let arbiter = &self.arbiters[slot % self.arbiters.len()];
-        let address = Shell::start_in_arbiter(arbiter, move |_| Shell::new(cell, credits, span));
+        let address = Shell::start_on(&self.slots[slot % self.slots.len()], cell, credits, span);
         let control = address.clone();
         let endpoint =
             Endpoint(Arc::new(move || Box::new(ActorPort(address.clone())) as Box<dyn Port<T::In>>));
         (endpoint, TaskHandle(Box::new(move |message| tell(&control, message))))
     }
+}
+
+fn spawn(slot: usize, surroundings: &Surroundings, ending: &SyncSender<()>) -> std::io::Result<Slot> {
+    Slot::spawn(&format!("watershed-{slot}"), Arc::clone(&surroundings.clock), ending.clone())
 }
 
 fn tell<T: Task + 'static>(address: &Addr<Shell<T>>, control: Control) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use watershed_actors::{Control, TaskId};
+use watershed_actors::{Control, TaskId, nanos_of};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, hash_canary, shown};
 
@@ -22,6 +22,10 @@ const RETRY_NANOS: u64 = 1_000_000_000;
 
 const NANOS_OF_MS: u64 = 1_000_000;
 
+/// What a timeout of checkpoints grows to, and how often it doubles at most.
+const GROWN_TIMEOUT_NANOS: u64 = 60_000_000_000;
+const GROWTH_MAX: u32 = 40;
+
 impl Master {
     /// When a checkpoint is due or one that is being made is to be given up.
     pub(super) fn checkpoint_alarm(&self) -> u64 {
@@ -32,14 +36,20 @@ impl Master {
             return u64::MAX;
         }
         match self.ledger.collecting() {
-            Some(pending) => {
-                pending.since_nanos.saturating_add(self.config.checkpoint_timeout.as_nanos() as u64)
-            }
+            Some(pending) => pending.since_nanos.saturating_add(self.checkpoint_timeout()),
             None if self.ledger.is_idle() && self.closing.is_none() && self.can_take_part().is_some() => {
                 self.checkpoint_due
             }
             None => u64::MAX,
         }
+    }
+
+    /// How long the checkpoint that is being made may take. One too short for any would keep a job from ever ending, so each that
+    /// was given up for it gives the next one twice as long.
+    fn checkpoint_timeout(&self) -> u64 {
+        let timeout = nanos_of(self.config.checkpoint_timeout);
+        let grown = timeout.saturating_mul(1 << self.late_checkpoints.min(GROWTH_MAX));
+        grown.min(timeout.max(GROWN_TIMEOUT_NANOS))
     }
 
     /// Begins a checkpoint if there is a reason to, or gives one up that takes too long.
@@ -51,11 +61,12 @@ impl Master {
             self.store_manifest(manifest);
         }
         if let Some(pending) = self.ledger.collecting()
-            && now.saturating_sub(pending.since_nanos) >= self.config.checkpoint_timeout.as_nanos() as u64
+            && now.saturating_sub(pending.since_nanos) >= self.checkpoint_timeout()
         {
             let id = pending.id;
             let missing: Vec<String> = self.ledger.missing().map(|task| self.plan.name_of(task)).collect();
             self.abort_checkpoint(id, &format!("it took too long; still missing: {}", missing.join(", ")));
+            self.late_checkpoints += 1;
         }
         if !self.ledger.is_idle() || self.closing.is_some() || self.rescale_holds_checkpoints() {
             return;
@@ -80,9 +91,10 @@ impl Master {
             return;
         };
         if let Err(error) = self.begin_checkpoint(purpose, &regions, now) {
-            tracing::warn!(%error, "a checkpoint could not begin; the job goes on");
+            tracing::warn!(%error, "{}", self.then("a checkpoint could not begin; the job goes on"));
             self.ledger.failed_to_begin();
             self.attempt_could_not_begin(purpose, error.to_string());
+            self.last_trouble = Some(format!("a checkpoint could not begin: {error}"));
             if purpose == Purpose::Rescale {
                 self.call_off_rescale(&format!("its checkpoint could not begin: {error}"));
             }
@@ -255,6 +267,8 @@ impl Master {
                 reason,
                 "it is not known whether a checkpoint is stored; it is stored again"
             );
+            self.last_trouble =
+                Some(format!("it is not known whether checkpoint {checkpoint} is stored: {reason}"));
             if let Some((_, again)) = &mut self.unsettled {
                 *again = now + RETRY_NANOS;
             }
@@ -267,8 +281,9 @@ impl Master {
             self.savepoints.checkpoint_failed(checkpoint, &reason);
             self.rescale_checkpoint_failed(checkpoint, &reason);
             // What was prepared for it stays prepared, for the next one.
-            tracing::warn!(checkpoint, reason, "a checkpoint could not be stored; the job goes on");
+            tracing::warn!(checkpoint, reason, "{}", self.then("a checkpoint could not be stored; the job goes on"));
             self.attempt_failed(&reason);
+            self.last_trouble = Some(format!("checkpoint {checkpoint} could not be stored: {reason}"));
             return;
         }
         tracing::debug!(
@@ -277,6 +292,7 @@ impl Master {
             "checkpoint complete"
         );
         self.newest = Some(checkpoint);
+        (self.last_trouble, self.late_checkpoints) = (None, 0);
         self.poison.letters.complete(checkpoint);
         self.newest_made = Some(CheckpointNode {
             id: checkpoint,
@@ -355,8 +371,9 @@ impl Master {
         if self.ledger.abort(checkpoint).is_none() {
             return;
         }
-        tracing::warn!(checkpoint, reason, "a checkpoint was given up; the job goes on");
+        tracing::warn!(checkpoint, reason, "{}", self.then("a checkpoint was given up; the job goes on"));
         self.attempt_failed(reason);
+        self.last_trouble = Some(format!("checkpoint {checkpoint} was given up: {reason}"));
         self.savepoints.checkpoint_failed(checkpoint, reason);
         self.rescale_checkpoint_failed(checkpoint, reason);
         self.next_checkpoint -= u64::from(bug::is(Bug::CheckpointIdReused));
@@ -367,8 +384,7 @@ impl Master {
     }
 
     fn schedule_next(&mut self, now: u64) {
-        let interval =
-            self.config.checkpoint_interval.map_or(u64::MAX, |interval| interval.as_nanos() as u64);
+        let interval = self.config.checkpoint_interval.map_or(u64::MAX, nanos_of);
         let wait = if self.ledger.failures() > 0 { interval.min(RETRY_NANOS) } else { interval };
         self.checkpoint_due = now.saturating_add(wait);
     }

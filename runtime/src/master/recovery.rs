@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use watershed_actors::{
-    Control, Env, Failure, FailureKind, Instance, Restored, StateSetup, TaskId, guard, is_no_space,
+    Control, Env, Failure, FailureKind, Instance, Restored, StateSetup, TaskId, guard, is_no_space, nanos_of,
 };
 use watershed_state::bug::{self, Bug};
 use watershed_state::{StoreError, shown};
@@ -241,7 +241,7 @@ impl Master {
         match self.escalation.cannot_restart(region, kind, now) {
             Decision::Restart { backoff, .. } => {
                 tracing::warn!(region, error = %shown(error), "the skip list cannot be written; the region waits for it");
-                let until = now.saturating_add(u64::try_from(backoff.as_nanos()).unwrap_or(u64::MAX));
+                let until = now.saturating_add(nanos_of(backoff));
                 self.regions[region].phase = Phase::Backoff { until };
             }
             Decision::GiveUp(why) => {

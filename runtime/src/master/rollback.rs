@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use watershed_actors::{Control, Directive, Failure, FailureKind, Stage, TaskId};
+use watershed_actors::{Control, Directive, Failure, FailureKind, Stage, TaskId, nanos_of};
 use watershed_state::hash_key;
 
 use crate::config::Config;
@@ -62,7 +62,7 @@ impl Master {
             backoff_ms = backoff.as_millis() as u64,
             "it is rolled back to the newest checkpoint"
         );
-        let restart_at = now.saturating_add(u64::try_from(backoff.as_nanos()).unwrap_or(u64::MAX));
+        let restart_at = now.saturating_add(nanos_of(backoff));
         let regions = if level == Level::Job { 0..self.regions.len() } else { region..region + 1 };
         for region in regions.clone() {
             self.take_down(region, restart_at, (task, level));
@@ -121,6 +121,6 @@ impl Master {
                 waiting.insert(*id);
             }
         }
-        state.phase = Phase::Stopping { waiting, deadline: now + STOP_GRACE.as_nanos() as u64, restart_at };
+        state.phase = Phase::Stopping { waiting, deadline: now + nanos_of(STOP_GRACE), restart_at };
     }
 }

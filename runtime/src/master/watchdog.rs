@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use watershed_actors::{Blame, Failure, TaskId, Work};
+use watershed_actors::{Blame, Failure, TaskId, Work, nanos_of};
 
 use crate::escalation::Level;
 use crate::master::region::Phase;
@@ -82,8 +82,7 @@ impl Master {
     }
 
     fn hang_nanos(&self) -> Option<u64> {
-        let timeout = self.config.hang_timeout?;
-        Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX))
+        self.config.hang_timeout.map(nanos_of)
     }
 
     fn is_simulated(&self) -> bool {

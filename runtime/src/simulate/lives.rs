@@ -70,6 +70,8 @@ impl Life {
         match &self.ending {
             Err(panic) => Some(Violation::Panic(panic.clone())),
             Ok(Ending::Hangs(how)) => Some(Violation::Hang(how.clone())),
+            // It was asked to stop, and took too long: as good as killed.
+            Ok(Ending::Over(Err(error))) if error.kind == ErrorKind::Unsaved => None,
             Ok(Ending::Over(Err(error))) if !self.excused || error.kind == ErrorKind::Internal => {
                 Some(Violation::Error(error.to_string()))
             }
