@@ -310,8 +310,7 @@ impl Master {
             return ending.deadline;
         }
         let regions = self.regions.iter().map(|region| region.alarm(self.ledger.is_storing()));
-        let others =
-            [self.checkpoint_alarm(), self.overdue_alarm(), self.watch_alarm(), self.stop_alarm()];
+        let others = [self.checkpoint_alarm(), self.overdue_alarm(), self.watch_alarm(), self.stop_alarm()];
         regions.chain(others).min().unwrap_or(u64::MAX)
     }
 

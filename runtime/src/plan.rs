@@ -83,6 +83,11 @@ impl PlannedNode {
 }
 
 impl Plan {
+    /// Whether a snapshot of a topology of this name is of this one.
+    pub(crate) fn is_of(&self, topology: &str) -> bool {
+        self.topology == topology || self.wiring.graph.former.iter().any(|former| former == topology)
+    }
+
     /// The actor that was called so in a snapshot. One that is called so now comes before one that was.
     pub(crate) fn called(&self, name: &str) -> Option<usize> {
         let now = self.nodes.iter().position(|node| *node.name == *name);
@@ -91,6 +96,8 @@ impl Plan {
 
     /// Plans a topology.
     pub(crate) fn new(topology: &str, graph: &Graph, config: &Config) -> Result<Self, Error> {
+        config.check()?;
+        check::settings(graph)?;
         let wiring = Wiring { graph: graph.clone(), widths: widths(graph, config) };
         Self::of(topology, graph, &Arc::new(wiring), config)
     }
@@ -103,7 +110,7 @@ impl Plan {
         check::side_outputs(graph)?;
         let widths = widths(graph, config);
         check::parallelism(graph, &widths, config)?;
-        let edges = channels(graph, &widths)?;
+        let edges = channels(graph, &widths, config.credits)?;
         let arbiters = arbiters(&widths, config.slot_count());
         let mut nodes = Vec::new();
         let mut tasks = Vec::new();
@@ -201,9 +208,12 @@ fn arbiters(widths: &[usize], slots: usize) -> Vec<usize> {
     widths.iter().map(place).collect()
 }
 
+/// Messages that there is room for on all channels together: it is made when the job starts.
+const MESSAGES_MAX: usize = 1 << 22;
+
 /// Decides the routing of each edge and numbers the channels of each receiver.
-fn channels(graph: &Graph, widths: &[usize]) -> Result<Vec<EdgePlan>, Error> {
-    let mut next_channel = vec![0; graph.nodes.len()];
+fn channels(graph: &Graph, widths: &[usize], credits: u32) -> Result<Vec<EdgePlan>, Error> {
+    let (mut next_channel, mut all) = (vec![0; graph.nodes.len()], 0_usize);
     let mut edges = Vec::new();
     for edge in &graph.edges {
         let senders = widths[edge.from.0];
@@ -226,8 +236,15 @@ fn channels(graph: &Graph, widths: &[usize]) -> Result<Vec<EdgePlan>, Error> {
         if let Some(to) = edge.to {
             plan.first_channel = next_channel[to.0];
             next_channel[to.0] += plan.channels_per_receiver();
+            all += plan.channels_per_receiver().saturating_mul(receivers);
         }
         edges.push(plan);
+    }
+    if all.saturating_mul(credits as usize) > MESSAGES_MAX {
+        return Err(Error::config(format!(
+            "{all} channels, on which {credits} messages each may be on their way, are too many: lower the parallelism of what is \
+             connected (all instances to all), or `Config::credits`"
+        )));
     }
     Ok(edges)
 }

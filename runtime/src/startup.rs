@@ -406,10 +406,10 @@ fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(
              its state cannot be divided among instances",
         ));
     }
-    if manifest.topology != plan.topology {
+    if !plan.is_of(&manifest.topology) {
         return Err(Error::config(format!(
-            "the checkpoint belongs to topology `{}`, this is `{}`: use another checkpoint folder, or begin anew with \
-             `Resume::Nothing`",
+            "the checkpoint belongs to topology `{}`, this is `{}`: use another checkpoint folder, say that it was called so \
+             with `Topology::formerly`, or begin anew with `Resume::Nothing`",
             manifest.topology, plan.topology
         )));
     }

@@ -62,11 +62,11 @@ impl Supervision {
         self
     }
 
-    /// How often a record may make the operator panic or hang before it is left out (3). Those after the first cost nothing of
+    /// How often a record may make the operator panic or hang before it is left out (3, and at least once). Those after the first cost nothing of
     /// the restart budget; the wait before the next grows as its policy says. A transient failure of something outside
     /// that takes longer than all these attempts costs a good record, so give them time: [`Restart::backoff`].
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.policy.attempts = attempts.max(1);
+        self.policy.attempts = attempts;
         self
     }
 
@@ -89,7 +89,7 @@ impl Supervision {
         self
     }
 
-    /// The job stops when an instance has left out a larger share of its records than this (0.01); looked at from a
+    /// The job stops when an instance has left out a larger share of its records than this (0.01, and from 0 to 1); looked at from a
     /// thousand records on.
     pub fn at_most_fraction(mut self, fraction: f64) -> Self {
         self.policy.cap = SkipCap { fraction, ..self.policy.cap };

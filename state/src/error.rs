@@ -127,6 +127,12 @@ pub enum CodecError {
         /// As what it is used.
         expected: String,
     },
+    /// What is in a collection would be gone at once.
+    #[error("the `Ttl` of the collection `{name}` is 0: what is in it lives for a millisecond or more")]
+    NoLife {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// State that is on disk could not be reached in the middle of the work. It is the payload of an unwinding, as the way of

@@ -36,6 +36,12 @@ pub struct RocksDb {
     expiry: Option<Arc<Expiry>>,
 }
 
+/// The least and the most memory of an instance. RocksDB maps tables for as much as it may use, and aborts if it cannot.
+const MEMORY_BYTES: (usize, usize) = (1 << 20, 256 << 30);
+
+/// More than memory of any machine has room for, and few enough to be reckoned with.
+const CACHE_ENTRIES_MAX: usize = 1 << 40;
+
 impl Default for RocksDb {
     fn default() -> Self {
         Self {
@@ -65,18 +71,19 @@ impl RocksDb {
 
     /// How much memory an operator instance may use for its state, in bytes. Seven sixteenths are for keys and states as they
     /// are, three for blocks of the database, three for what is written to it, and three are left to snapshots, to compactions
-    /// and to what the allocator keeps. How much a state takes is known from how long it is when it is encoded. At least 1 MiB.
+    /// and to what the allocator keeps. How much a state takes is known from how long it is when it is encoded. From 1 MiB
+    /// to 256 GiB: less counts as the one, and more as the other.
     ///
     /// While the room for keys and states grows to its full size, half as much again is in use. Timers are in memory and are not
     /// counted.
     pub fn memory_bytes(self, bytes: usize) -> Self {
-        Self { memory_bytes: bytes.max(1024 * 1024), ..self }
+        Self { memory_bytes: bytes.clamp(MEMORY_BYTES.0, MEMORY_BYTES.1), ..self }
     }
 
     /// How many keys and states are kept in memory as they are, instead of as many as have room in their part of
     /// [`memory_bytes`](Self::memory_bytes). Where keys have collections, half of these are for pages of them.
     pub fn cache_entries(self, entries: usize) -> Self {
-        Self { cache_entries: Some(entries), ..self }
+        Self { cache_entries: Some(entries.min(CACHE_ENTRIES_MAX)), ..self }
     }
 
     /// Changes RocksDB's options, after the engine has made its choice. What the engine depends on (no write-ahead log,

@@ -4,16 +4,27 @@ use std::time::Duration;
 
 /// How long a state lives, by processing time. One that has expired is never seen again, and its memory is freed in the
 /// background.
+///
+/// The time is above 0: whoever uses a state that lives for no time at all is told so. It is counted in milliseconds, and what is
+/// between two of them is the longer one; `Duration::MAX` is for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ttl {
     after_ms: i64,
     by_reading: bool,
 }
 
+const NANOS_OF_MS: u128 = 1_000_000;
+
 impl Ttl {
     /// For so long after it was written last.
     pub fn after_write(time: Duration) -> Self {
-        Self { after_ms: i64::try_from(time.as_millis()).unwrap_or(i64::MAX), by_reading: false }
+        let after_ms = time.as_nanos().div_ceil(NANOS_OF_MS);
+        Self { after_ms: i64::try_from(after_ms).unwrap_or(i64::MAX), by_reading: false }
+    }
+
+    /// Whether it is 0, in which nothing could ever be found.
+    pub fn is_nothing(self) -> bool {
+        self.after_ms == 0
     }
 
     /// For so long after it was read or written last.

@@ -33,6 +33,7 @@ mod resume;
 mod routing;
 mod savepoints;
 mod schema;
+mod settings;
 mod simulations;
 mod sockets;
 mod stopping;

@@ -281,7 +281,12 @@ impl Master {
             self.savepoints.checkpoint_failed(checkpoint, &reason);
             self.rescale_checkpoint_failed(checkpoint, &reason);
             // What was prepared for it stays prepared, for the next one.
-            tracing::warn!(checkpoint, reason, "{}", self.then("a checkpoint could not be stored; the job goes on"));
+            tracing::warn!(
+                checkpoint,
+                reason,
+                "{}",
+                self.then("a checkpoint could not be stored; the job goes on")
+            );
             self.attempt_failed(&reason);
             self.last_trouble = Some(format!("checkpoint {checkpoint} could not be stored: {reason}"));
             return;

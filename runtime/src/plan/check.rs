@@ -4,17 +4,37 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use watershed_state::is_shown_escaped;
 
-use crate::config::Config;
+use crate::config::{Config, INSTANCES_MAX};
 use crate::error::Error;
 use crate::graph::{Graph, NodeId, NodeKind, PointSpec};
+use crate::plan::LETTER_SINK;
+
+/// The most bytes of a name. Of the 255 that a file system allows, the others are for what is added in names of files: the
+/// history of the job, run, checkpoint and instance, and that it is a sink for dead letters.
+const NAME_BYTES_MAX: usize = 160;
+
+/// What was set in the wiring is in its range.
+pub(super) fn settings(graph: &Graph) -> Result<(), Error> {
+    if let Some(refused) = graph.refused.first() {
+        return Err(Error::config(refused.as_str()));
+    }
+    for node in &graph.nodes {
+        if let Some(supervision) = &node.supervision {
+            supervision.check(&format!("`{}`", node.name))?;
+        }
+    }
+    Ok(())
+}
 
 /// A name of a topology stands in logs, errors and checkpoints, and tells jobs apart there.
 pub(super) fn name_of_topology(name: &str) -> Result<(), Error> {
     let unfit = |c: char| c == '/' || is_shown_escaped(c);
-    if name.trim().is_empty() || name.starts_with('.') || name.contains(unfit) {
+    if name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('.') || name.contains(unfit)
+    {
         return Err(Error::config(format!(
-            "`{name}` cannot be the name of a topology: it needs one without `/`, line ends and other control characters \
-             that does not begin with `.`"
+            "`{name}` cannot be the name of a topology: it needs one of {NAME_BYTES_MAX} bytes at most, without `/`, line ends and \
+             other control characters, that does not begin with `.`. If there are checkpoints under this name, give it to \
+             `Topology::formerly` of the new one"
         )));
     }
     Ok(())
@@ -48,6 +68,13 @@ pub(crate) fn name_of_actor(name: &str) -> Result<(), Error> {
     if name.is_empty() || !name.chars().all(fits) || name.starts_with('.') {
         return Err(Error::config(format!(
             "`{name}` cannot be the name of an actor: use letters, digits, `-`, `_` and, except at the beginning, `.`"
+        )));
+    }
+    let bytes = name.strip_suffix(LETTER_SINK).unwrap_or(name).len();
+    if bytes > NAME_BYTES_MAX {
+        return Err(Error::config(format!(
+            "`{name}` cannot be the name of an actor: it has {bytes} bytes, and {NAME_BYTES_MAX} are the most, as names of files \
+             are made of it"
         )));
     }
     Ok(())
@@ -102,6 +129,12 @@ pub(super) fn parallelism(graph: &Graph, widths: &[usize], config: &Config) -> R
         if *width == 0 {
             return Err(Error::config(format!(
                 "`{}` has parallelism 0: it needs at least one instance",
+                node.name
+            )));
+        }
+        if *width > INSTANCES_MAX {
+            return Err(Error::config(format!(
+                "`{}` has parallelism {width}: {INSTANCES_MAX} instances are the most",
                 node.name
             )));
         }

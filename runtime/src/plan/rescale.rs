@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use watershed_state::{RescaledOperator, shown};
 
-use crate::config::Config;
+use crate::config::{Config, INSTANCES_MAX};
 use crate::error::Error;
 use crate::plan::{LETTER_SINK, Plan};
-
-/// Instances that an actor can be rescaled to at most: a slip of the finger is not to take down a running job.
-const INSTANCES_MAX: usize = 4_096;
 
 impl Plan {
     /// The plan with another number of instances of one actor, and what a process that is started again has to know of it,

@@ -77,7 +77,7 @@ where
         B: BroadcastProcessOf<K, T>,
         D: Chain<Out = B::Broadcast>,
     {
-        self.keyed.connect_living(name, broadcast, process, self.life())
+        self.keyed.connect_living(name, broadcast, process, self.life(name))
     }
 }
 

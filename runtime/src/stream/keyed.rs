@@ -45,7 +45,8 @@ where
     }
 
     /// Lets the state of a key expire once no record and no timer of the key has come for so long, by processing time: the
-    /// next one finds the default. Each collection says for itself how long what is in it lives.
+    /// next one finds the default. Each collection says for itself how long what is in it lives. The time is above 0, is counted
+    /// in whole milliseconds, and may be `Duration::MAX` for states that never expire.
     pub fn state_ttl(&self, time: Duration) -> ExpiringStates<'_, K, T, C, F> {
         ExpiringStates { keyed: self, ttl: Ttl::after_access(time) }
     }
@@ -133,12 +134,18 @@ where
     /// As [`KeyedStream::actor`].
     pub fn actor<P: ProcessOf<K, T>>(&self, name: &str, process: P) -> Stream<P::Out> {
         let (process, key_of) = (Arc::new(process), Arc::clone(&self.keyed.key_of));
-        self.keyed.exchange(name, Arc::new(KeyedNode { process, key_of, life: self.life() }), true)
+        self.keyed.exchange(name, Arc::new(KeyedNode { process, key_of, life: self.life(name) }), true)
     }
 
     /// What makes the lives of an instance's states.
-    pub(super) fn life(&self) -> impl Fn(&Env) -> Expiring + Send + Sync + use<K, T, C, F> {
+    pub(super) fn life(&self, name: &str) -> impl Fn(&Env) -> Expiring + Send + Sync + use<K, T, C, F> {
         let ttl = self.ttl;
+        if ttl.is_nothing() {
+            let refused = format!(
+                "`KeyedStream::state_ttl` before `{name}` is 0: a state lives for a millisecond or more"
+            );
+            self.keyed.stream.graph.lock().refused.push(refused);
+        }
         move |env| Expiring::new(ttl, Arc::clone(&env.clock))
     }
 

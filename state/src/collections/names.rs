@@ -75,11 +75,15 @@ impl Names {
                 && named.name == name;
             if fits {
                 let is_first = named.used.is_none();
+                if is_first {
+                    lives_at_all(name, &used)?;
+                }
                 named.used = Some(used);
                 return Ok(is_first);
             }
             return Err(named.refuses(name, kind, used));
         }
+        lives_at_all(name, &used)?;
         self.0.insert(id, Named { name: name.to_owned(), kind, used: Some(used) });
         Ok(true)
     }
@@ -142,6 +146,14 @@ impl Named {
             _ => format!("a {kind:?}").to_lowercase(),
         };
         CodecError::OtherCollection { name: name.to_owned(), found, expected }
+    }
+}
+
+/// Refuses a collection in which nothing could ever be found.
+fn lives_at_all(name: &str, used: &Used) -> Result<(), CodecError> {
+    match used.ttl {
+        Some(ttl) if ttl.is_nothing() => Err(CodecError::NoLife { name: name.to_owned() }),
+        _ => Ok(()),
     }
 }
 

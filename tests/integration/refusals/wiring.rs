@@ -108,7 +108,7 @@ fn parallelism_0_is_refused() {
 fn parallelism_0_in_the_configuration_is_refused() {
     let topology = topology();
     topology.source("numbers", numbers()).sink("out", Stdout::new());
-    refused_with(&topology, |config| config.parallelism(0), &["`numbers` has parallelism 0"]);
+    refused_with(&topology, |config| config.parallelism(0), &["`Config::parallelism(0)`", "from 1 to 4096"]);
 }
 
 #[test]
