@@ -7,6 +7,8 @@ mod actor;
 mod batch;
 mod chain;
 mod clock;
+#[cfg(test)]
+mod data_model;
 mod edge;
 mod error;
 pub mod harness;

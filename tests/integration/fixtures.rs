@@ -3,6 +3,7 @@
 //! Each folder of `tests/fixtures/` has a savepoint in the middle of [`bookkeeping`], written by the version that it is named
 //! after, and what that had shown by then. `WATERSHED_WRITE_FIXTURES=<name> make test` writes those of another version.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +24,30 @@ struct Account {
     last: Option<String>,
     mood: Mood,
     weights: Vec<f64>,
+    /// What the format marks since version 3 of part files.
+    #[serde(default)]
+    marked: Option<Marked>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Marked {
+    address: IpAddr,
+    limit: Option<Limit>,
+}
+
+/// A limit, or that there is none.
+type Limit = Option<u64>;
+
+impl Marked {
+    /// That of an account after so many records.
+    fn after(count: u64) -> Self {
+        let limit = match count % 3 {
+            0 => None,
+            1 => Some(None),
+            _ => Some(Some(count)),
+        };
+        Self { address: IpAddr::from([10, 0, 0, count as u8]), limit }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -52,7 +77,11 @@ impl Process for Accounts {
 
     fn on_record(&self, n: u64, account: &mut Account, context: &mut Context<'_, Self>) -> UserResult {
         let key = context.key().1;
+        if account.marked.as_ref().is_some_and(|marked| *marked != Marked::after(account.count)) {
+            return Err(format!("{:?} after {} records", account.marked, account.count).into());
+        }
         account.count += 1;
+        account.marked = Some(Marked::after(account.count));
         account.weights.push(n as f64 / 4.0);
         account.mood = match account.mood {
             Mood::New => Mood::Since(n),

@@ -1,6 +1,7 @@
 //! The project's own topologies, each of which goes through the simulator. All are small: a simulated run takes some
 //! milliseconds.
 
+mod balances;
 pub(crate) mod bugs;
 pub(crate) mod chains;
 mod collections;
@@ -68,6 +69,8 @@ pub(crate) const ALL: &[Named] = &[
     fixed("diamond", diamond::topology, &[1, 2]),
     fixed("chains", chains::topology, &[2]),
     fixed("fan-out", fan_out::topology, &[1, 2]),
+    // What is rescaled needs a checkpoint that can be read back now.
+    fixed("balances", balances::topology, &[1, 2]),
     // A source that has several instances makes it a matter of time what is late.
     fixed("lates", lates::topology, &[1, 2, 3]),
 ];

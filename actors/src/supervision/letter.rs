@@ -187,3 +187,29 @@ pub(crate) fn json_of<T: Data>(bytes: &[u8]) -> serde_json::Value {
     let mut input = bytes;
     decode::<T>(&mut input).ok().and_then(|record| serde_json::to_value(record).ok()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    struct Node {
+        next: Option<Box<Node>>,
+    }
+
+    #[test]
+    fn a_record_that_is_nested_deep_makes_a_letter_that_can_be_read_and_replayed() {
+        for levels in [1, 100, 700, 1_024] {
+            let mut node = Node::default();
+            for _ in 1..levels {
+                node = Node { next: Some(Box::new(node)) };
+            }
+            let evidence = Evidence::of(Stage::Process, Place::Input, &node);
+            let text = serde_json::to_string(&evidence).unwrap();
+            let again: Evidence = serde_json::from_str(&text).unwrap();
+            assert_eq!(again, evidence);
+            assert_eq!(again.payload.is_string(), levels > SHOWN_LEVELS);
+            assert_eq!(again.record::<Node>().unwrap(), node);
+        }
+    }
+}

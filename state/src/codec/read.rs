@@ -333,7 +333,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        // It is written as an empty array, which is a sequence to everybody else.
+        // Versions before wrote it as an empty array, which is a sequence to everybody else.
         match self.input.first().map(|first| Marker::from_u8(*first)) {
             Some(Marker::Null | Marker::FixArray(0)) => {
                 self.input = &self.input[1..];

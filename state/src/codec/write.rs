@@ -276,9 +276,9 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
         Ok(())
     }
 
+    /// As `()`, as which serde looks for it where it has buffered it.
     fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
-        msgpack::write_array_len(self.out, 0)?;
-        Ok(())
+        self.serialize_unit()
     }
 
     #[inline]

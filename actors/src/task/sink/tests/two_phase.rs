@@ -6,6 +6,31 @@ use crate::task::TaskEvent;
 /// An exactly-once sink whose committables are texts.
 struct Exact(Notes);
 
+/// A text that cannot be read back if it names a record of this number.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Handle(String);
+
+const UNREADABLE: u64 = 666;
+
+impl TryFrom<String> for Handle {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.contains(&UNREADABLE.to_string()) {
+            Err(format!("{text} is no handle"))
+        } else {
+            Ok(Self(text))
+        }
+    }
+}
+
+impl From<Handle> for String {
+    fn from(Handle(text): Handle) -> Self {
+        text
+    }
+}
+
 struct ExactWriter {
     notes: Notes,
     /// Written since the last checkpoint.
@@ -15,7 +40,7 @@ struct ExactWriter {
 impl TwoPhaseSink for Exact {
     type In = u64;
     type Writer = ExactWriter;
-    type Committable = String;
+    type Committable = Handle;
 
     fn check(&self, _fs: &Fs) -> UserResult {
         Ok(())
@@ -26,17 +51,18 @@ impl TwoPhaseSink for Exact {
         Ok(ExactWriter { notes: self.0.clone(), open: Vec::new() })
     }
 
-    fn commit(&self, committable: &String, _context: &SinkContext) -> UserResult {
-        self.0.note("commit", committable)
+    fn commit(&self, committable: &Handle, _context: &SinkContext) -> UserResult {
+        self.0.note("commit", &committable.0)
     }
 
     fn discard_dangling(
         &self,
-        keep: &[String],
+        keep: &[Handle],
         runs: Range<u32>,
         instance: Option<usize>,
         _context: &SinkContext,
     ) -> UserResult {
+        let keep: Vec<&String> = keep.iter().map(|handle| &handle.0).collect();
         self.0.note("discard", format!("{instance:?} of runs {runs:?} but {keep:?}"))
     }
 
@@ -47,7 +73,7 @@ impl TwoPhaseSink for Exact {
 
 impl TwoPhaseWriter for ExactWriter {
     type In = u64;
-    type Committable = String;
+    type Committable = Handle;
 
     fn write(&mut self, record: u64) -> UserResult {
         self.notes.note("write", record)?;
@@ -55,7 +81,7 @@ impl TwoPhaseWriter for ExactWriter {
         Ok(())
     }
 
-    fn prepare(&mut self, checkpoint: u64) -> UserResult<Option<Prepare<String>>> {
+    fn prepare(&mut self, checkpoint: u64) -> UserResult<Option<Prepare<Handle>>> {
         self.notes.note("close", checkpoint)?;
         let records = std::mem::take(&mut self.open);
         if records.is_empty() {
@@ -64,7 +90,7 @@ impl TwoPhaseWriter for ExactWriter {
         let notes = self.notes.clone();
         Ok(Some(Box::new(move || {
             notes.note("prepare", checkpoint)?;
-            Ok(format!("{records:?}@{checkpoint}"))
+            Ok(Handle(format!("{records:?}@{checkpoint}")))
         })))
     }
 }
@@ -166,6 +192,24 @@ fn what_was_written_is_not_lost_though_its_checkpoint_could_not_be_written() {
     world.disk().mend();
     let saved = checkpoint(&world, &mut rig, &[2], 2);
     assert_eq!(committables(&saved), [(1, "[1]@1".to_string()), (2, "[2]@2".to_string())]);
+}
+
+#[test]
+fn a_committable_that_could_not_be_read_back_gives_up_the_checkpoint_and_nothing_of_it_is_committed() {
+    let (world, notes) = (World::new(), Notes::default());
+    let mut rig = start(&world, &notes);
+    checkpoint(&world, &mut rig, &[1], 1);
+    rig.send_values(0, vec![UNREADABLE]).unwrap();
+    rig.send_barrier(0, 2).unwrap();
+    rig.settle().unwrap();
+    let events = world.reports.of(TaskId(0));
+    let Some(TaskEvent::Declined { checkpoint: 2, reason }) = events.last() else { panic!("{events:?}") };
+    for part in ["Handle", "not be read back", "[666]@2 is no handle"] {
+        assert!(reason.contains(part), "there is no {part:?} in: {reason}");
+    }
+    notes.take();
+    complete(&mut rig, 1);
+    assert_eq!(notes.take(), ["commit [1]@1"]);
 }
 
 #[test]
