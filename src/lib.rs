@@ -4,10 +4,11 @@ pub use watershed_actors::sinks::{Collector, Files, SinkFn, Stdout};
 pub use watershed_actors::sources::{Generator, InvalidUtf8, Items, Lines, SocketLines};
 pub use watershed_actors::{
     BroadcastContext, BroadcastInput, BroadcastProcess, Clock, Connected, ConnectedContext, Context,
-    DeadLetter, Directive, Evidence, FarAhead, Instance, Lateness, MAX_WATERMARK, OperatorState,
-    OperatorStates, Place, Polled, Position, Prepare, Process, Reader, Records, SideOutput, Sink,
-    SinkContext, SinkWriter, SkipCap, Source, SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink,
-    TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy, harness,
+    DeadLetter, Directive, Evidence, FarAhead, Instance, Lateness, MAX_WATERMARK, NoClaim, OperatorState,
+    OperatorStates, OutputClaim, Owner, Place, Polled, Position, Prepare, Process, Reader, Records,
+    SideOutput, Sink, SinkContext, SinkWriter, SkipCap, Source, SourceContext, Split, Stage, Timer,
+    TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy,
+    harness,
 };
 pub use watershed_runtime::{
     AttemptOutcome, Boxed, BroadcastProcessOf, Chain, CheckpointAttempt, CheckpointHistory, CheckpointNode,
@@ -19,9 +20,9 @@ pub use watershed_runtime::{
     Violation, WithoutKey, millis, minutes, seconds, simulate, simulate_many,
 };
 pub use watershed_state::{
-    Aggregate, AggregatingState, Collection, Data, DiskFault, FileSystem, FileWriter, Fs, Key, KeyGroups,
-    ListState, LocalFs, MapState, OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue, ReducingState,
-    SimulatedDisk, State, StateBackend, Ttl, ValueState, hash_key,
+    Aggregate, AggregatingState, Collection, Data, DiskFault, FileReader, FileSystem, FileWriter, Fs, Key,
+    KeyGroups, ListState, LocalFs, MapState, OpenAggregating, OpenList, OpenMap, OpenReducing, OpenValue,
+    ReducingState, SimulatedDisk, State, StateBackend, Ttl, ValueState, hash_key,
 };
 #[cfg(feature = "rocksdb")]
 pub use watershed_state::{RocksDb, rocksdb};

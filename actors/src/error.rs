@@ -9,6 +9,7 @@ pub use watershed_state::chain_of;
 use watershed_state::{StateFault, StoreError, shown};
 
 use crate::operator_state::OperatorStateError;
+use crate::sinks::FilesError;
 use crate::supervision::{Directive, Stage, Suspect};
 
 /// What user code returns: any error will do, so `?` works on everything.
@@ -65,6 +66,9 @@ pub enum FailureKind {
 impl Failure {
     /// From an error that user code returned.
     pub fn user(error: &UserError) -> Self {
+        if find::<FilesError>(&**error).is_some_and(FilesError::is_final) {
+            return Self::stop(Stage::Sink, chain_of(&**error));
+        }
         let kind = match find::<OperatorStateError>(&**error) {
             Some(_) => FailureKind::State,
             None if is_no_space(&**error) => FailureKind::NoSpace,

@@ -49,7 +49,9 @@ pub use process::{
     SideOutput, SideOutputs, Timer, TimerKind,
 };
 pub use query::{Found, Query, QueryError, QueryKey, Reading};
-pub use sink::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
+pub use sink::{
+    NoClaim, OutputClaim, Owner, Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter,
+};
 pub use slot::Slot;
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
 pub use supervision::{

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use watershed_state::{Data, Fs, Redistribution};
 
 use crate::error::UserResult;
@@ -70,6 +71,14 @@ pub trait TwoPhaseSink: Send + Sync + 'static {
     /// # Errors
     /// What is wrong and what to do.
     fn check(&self, fs: &Fs) -> UserResult;
+
+    /// Takes the output for this process, before anything of it is written or read: two processes that go on with one history,
+    /// as with a checkpoint folder and a copy of it, would give different output the same names. A sink whose output they
+    /// cannot replace for each other returns [`NoClaim`].
+    ///
+    /// # Errors
+    /// Who has it and who wants it, and what to do.
+    fn claim(&self, owner: &Owner, fs: &Fs) -> UserResult<Box<dyn OutputClaim>>;
 
     /// Opens the writer of an instance, at the start and after each restart.
     ///
@@ -140,6 +149,45 @@ pub trait TwoPhaseWriter: Send {
 
 /// The slow half of preparing: makes durable what was written and returns its name.
 pub type Prepare<C> = Box<dyn FnOnce() -> UserResult<C> + Send>;
+
+/// Who writes output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The name of the topology.
+    pub topology: String,
+    /// The name of the sink.
+    pub operator: String,
+    /// The history of the job, as in [`SinkContext::lineage`].
+    pub lineage: String,
+    /// The first run of this process: higher than any of those before it that went on with the same history.
+    pub run: u32,
+    /// Where the checkpoints are; `None` if they are gone with the job, and its history with them.
+    pub checkpoints: Option<String>,
+    /// The number of the process, 0 in a simulation.
+    pub process: u32,
+    /// When it began, in milliseconds since 1970.
+    pub started_ms: i64,
+}
+
+/// Output that belongs to this process. It is released when this is dropped.
+pub trait OutputClaim: Send + Sync {
+    /// Makes known that the output is taken. Called once, when the number of the run cannot be given again; and not at all if
+    /// the process does not come so far, which must leave no trace then.
+    ///
+    /// # Errors
+    /// What could not be written, or who was quicker.
+    fn mark(&mut self) -> UserResult;
+}
+
+/// For sinks that need none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoClaim;
+
+impl OutputClaim for NoClaim {
+    fn mark(&mut self) -> UserResult {
+        Ok(())
+    }
+}
 
 /// What a writer is given.
 #[derive(Clone)]

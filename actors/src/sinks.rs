@@ -9,11 +9,13 @@
 
 mod collector;
 mod files;
+mod json;
 mod sink_fn;
 mod stdout;
 mod text;
 
 pub use collector::{CollectedPart, Collector, CollectorSink, CollectorWriter};
-pub use files::{Files, FilesPart, FilesWriter};
+pub(crate) use files::FilesError;
+pub use files::{FileContent, Files, FilesPart, FilesWriter};
 pub use sink_fn::{SinkFn, SinkFnWriter};
 pub use stdout::{Stdout, StdoutWriter};

@@ -8,13 +8,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 use watershed_actors::{DeadLetter, Place, Replay};
-use watershed_state::iso_time;
+use watershed_state::{FileSystem, LocalFs, iso_time};
 
 /// The dead letters of a job.
 #[derive(Debug)]
@@ -284,14 +284,14 @@ impl DeadLetters {
             let path = path.to_path_buf();
             move |source| DeadLetterError::Io { path, source }
         };
-        fs::create_dir_all(&folder).map_err(failed(&folder))?;
+        LocalFs.create_dir_all(&folder).map_err(failed(&folder))?;
         let path = self.request(request, &letter.id);
         let temporary = folder.join(format!(".{}.tmp", letter.id));
         let content = Replay { letter: letter.clone(), discarded: request == Request::Discard };
         let written = serde_json::to_vec(&content).map_err(io::Error::from).and_then(|bytes| {
-            let mut file = fs::File::create(&temporary)?;
+            let mut file = LocalFs.create(&temporary)?;
             file.write_all(&bytes)?;
-            file.sync_all()
+            file.sync()
         });
         written.map_err(failed(&temporary))?;
         fs::rename(&temporary, &path).map_err(failed(&path))?;

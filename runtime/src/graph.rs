@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use watershed_actors::Restored;
+use watershed_actors::{OutputClaim, Owner, Restored};
 use watershed_state::{Fs, StateBackend};
 
 use crate::build::{InstanceBuild, Launch};
@@ -154,6 +154,11 @@ pub(crate) trait NodeBuild: Send + Sync {
     /// Finds out whether so many instances can take over what a checkpoint holds of it.
     fn check_restored(&self, _restored: &Restored, _parallelism: usize) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Takes its output for this process, if it is a sink whose output two processes could replace for each other.
+    fn claim(&self, _owner: &Owner, _fs: &Fs) -> Result<Option<Box<dyn OutputClaim>>, Error> {
+        Ok(None)
     }
 
     /// Up to which checkpoint of a lineage something is visible outside.

@@ -5,6 +5,7 @@
 
 mod attempts;
 mod build;
+mod claims;
 mod config;
 mod control;
 pub mod dead_letters;

@@ -31,6 +31,7 @@ use watershed_state::bug::{self, Bug};
 use watershed_state::{CheckpointStore, Identity, Manifest, SavedInstance};
 
 use crate::attempts::CheckpointHistory;
+use crate::claims::Claims;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::escalation::Escalation;
@@ -138,6 +139,8 @@ pub(crate) struct Master {
     origin: BTreeMap<usize, Arc<Restored>>,
     /// Where databases live.
     scratch: Scratch,
+    /// The output that is this process's alone, until the job is over.
+    _claims: Claims,
     origin_checkpoint: Option<u64>,
     already_finished: bool,
     regions: Vec<Region>,
@@ -233,6 +236,7 @@ impl Master {
             newest: start.checkpoint,
             newest_made: start.checkpoint_made,
             scratch: start.scratch,
+            _claims: start.claims,
             origin: start.restored,
             origin_checkpoint: start.checkpoint,
             already_finished: start.already_finished,

@@ -8,9 +8,9 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{
-    Boot, Env, Inbox, InstanceStore, KeyedStore, Life, Logic, OperatorTask, Process, ProcessLogic,
-    RelayLogic, Restored, Sink, SinkLogic, Source, SourceSetup, SourceTask, Split, Store, TwoPhaseLogic,
-    TwoPhaseSink,
+    Boot, Env, Inbox, InstanceStore, KeyedStore, Life, Logic, OperatorTask, OutputClaim, Owner, Process,
+    ProcessLogic, RelayLogic, Restored, Sink, SinkLogic, Source, SourceSetup, SourceTask, Split, Store,
+    TwoPhaseLogic, TwoPhaseSink,
 };
 use watershed_state::{Data, Fs, SectionKind};
 
@@ -181,6 +181,13 @@ pub(crate) struct TwoPhaseNode<S> {
 impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
     fn check(&self, fs: &Fs) -> Result<(), Error> {
         self.sink.check(fs).map_err(|error| Error::config("it cannot write its output").because(error))
+    }
+
+    fn claim(&self, owner: &Owner, fs: &Fs) -> Result<Option<Box<dyn OutputClaim>>, Error> {
+        let claimed = self.sink.claim(owner, fs);
+        claimed
+            .map(Some)
+            .map_err(|error| Error::config("its output is not this job's to write").because(error))
     }
 
     fn committed_through(&self, lineage: &str, fs: &Fs) -> Result<Option<u64>, Error> {

@@ -96,7 +96,10 @@ impl Scratch {
     /// Looks whether a database can live there: better now than when the first one is opened.
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
         let probe = self.path.join("probe");
-        let written = fs::create_dir_all(&self.path).and_then(|()| fs::write(&probe, b"probe"));
+        let written = LocalFs
+            .create_dir_all(&self.path)
+            .and_then(|()| LocalFs.create(&probe))
+            .and_then(|mut file| file.write_all(b"probe"));
         let removed = written.and_then(|()| fs::remove_file(&probe));
         removed.map_err(|error| unwritable(&self.path).because(error.into()))
     }

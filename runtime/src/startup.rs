@@ -12,6 +12,7 @@ use watershed_state::{
     hash_canary, hash_key, read_saved, shown,
 };
 
+use crate::claims::Claims;
 use crate::config::{Config, Resume};
 use crate::dead_letters::REQUESTS;
 use crate::error::Error;
@@ -46,6 +47,8 @@ pub(crate) struct Start {
     pub(crate) claimed: Option<(SnapshotPlace, SnapshotId)>,
     /// For databases.
     pub(crate) scratch: Scratch,
+    /// The output that is this process's alone.
+    pub(crate) claims: Claims,
     /// The job had finished, and there is nothing new to read.
     pub(crate) already_finished: bool,
 }
@@ -122,7 +125,9 @@ pub(crate) fn start(
         rescaled,
         began_with,
     };
+    let claims = Claims::find((&plan, config), &store, (&identity.lineage, run), outputs, clock)?;
     store.save_identity(&identity)?;
+    let claims = claims.mark()?;
     let requests = config.dead_letter_folder().map(|folder| (Arc::clone(outputs), folder.join(REQUESTS)));
     let mut poison = Poison::open(&store, requests)?;
     let nothing_new = !new_splits && !any_replay(&plan, &mut poison, &restored)?;
@@ -158,6 +163,7 @@ pub(crate) fn start(
         poison,
         claimed,
         scratch,
+        claims,
         already_finished,
     })
 }

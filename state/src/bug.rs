@@ -60,6 +60,7 @@ bugs! {
     NotCommittedOnRestore,
     PreparedForAbandonedForgotten,
     DanglingNotDiscarded,
+    OutputReplaced,
     // The control plane.
     CommitsBeforeManifest,
     CheckpointIdReused,

@@ -299,8 +299,12 @@ pub enum StoreError {
         /// The id.
         checkpoint: u64,
     },
-    /// A part's path is absolute or leads out of the checkpoint folder.
-    #[error("{} is no path inside the checkpoint folder", path.display())]
+    /// The path of a file, or its name in a database, is absolute or leads out of the folder.
+    #[error(
+        "{} is no path inside the checkpoint folder, so that no checkpoint of this program names it: the file that does was \
+         made or changed by somebody else, and nothing of it is used",
+        path.display()
+    )]
     PathOutside {
         /// The path.
         path: PathBuf,
@@ -344,6 +348,14 @@ pub enum Damage {
     UnknownKind {
         /// The kind's number.
         number: u8,
+    },
+    /// A section says that it has more entries than its bytes can hold.
+    #[error("it holds a section that says it has {entries} entries, in {bytes} bytes")]
+    Entries {
+        /// How many it says.
+        entries: u32,
+        /// The bytes of the section.
+        bytes: usize,
     },
     /// It lies in the folder of one checkpoint and describes another.
     #[error("it describes checkpoint {found} but lies in the folder of {expected}")]

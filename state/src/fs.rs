@@ -18,30 +18,63 @@ pub use simulated::{DiskFault, SimulatedDisk};
 pub type Fs = Arc<dyn FileSystem>;
 
 /// Files and folders, with durability made explicit. Errors are those of the operating system, unchanged.
+///
+/// What is created belongs to this user alone, where the system has users: folders have the mode 0700 and files 0600,
+/// until [`set_mode`](Self::set_mode) says otherwise. What is created is new: neither a link nor a file that somebody
+/// has put under the name is written through.
 pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
-    /// Creates a folder and those above it that are missing, durably. One that exists is fine.
+    /// Creates a folder and those above it that are missing, durably. One that exists is fine, and keeps its mode.
     ///
     /// # Errors
     /// If a folder can't be created or synced.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
 
-    /// Creates an empty file in an existing folder, in place of one that may be there.
+    /// Creates an empty file in an existing folder. A file or link of that name is removed first, and not written to.
     ///
     /// # Errors
     /// If the file can't be created.
     fn create(&self, path: &Path) -> io::Result<Box<dyn FileWriter>>;
 
+    /// Creates an empty file in an existing folder, where nothing has its name.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if something has, be it a link that leads nowhere, or if the file can't be created.
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FileWriter>>;
+
+    /// Opens a file for reading. It never waits, as it would for a pipe.
+    ///
+    /// # Errors
+    /// If the file does not exist, is no regular file or can't be read.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FileReader>>;
+
     /// The contents of a file.
     ///
     /// # Errors
-    /// If the file does not exist or can't be read.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// If the file does not exist, is no regular file or can't be read.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
 
     /// Gives a file another name, atomically replacing a file that has it. Durable once the folder is synced.
     ///
     /// # Errors
     /// If `from` does not exist or the change is refused.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file another name that nothing has. Durable once the folder is synced. A crash may leave both names where
+    /// the system can only link and unlink.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if something has the name, which stays as it is; if `from` does not exist or the change is refused.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Says who may read and write a file or folder, as the permission bits of Unix do (`0o644`). Does nothing elsewhere.
+    ///
+    /// # Errors
+    /// If it does not exist, is a link, or belongs to somebody else.
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
 
     /// Removes a file. Durable once the folder is synced.
     ///
@@ -94,10 +127,11 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     fn export(&self, path: &Path, to: &Path) -> io::Result<bool>;
 
     /// Takes the operating system's lock on a file, which is created if missing, or returns `None` when someone
-    /// else holds it. The lock is released when the returned value is dropped or the process ends.
+    /// else holds it. The lock is released when the returned value is dropped or the process ends. No other user may open
+    /// the file from then on, as that is enough to hold the lock.
     ///
     /// # Errors
-    /// If the file can't be created or locks don't work there.
+    /// If the file can't be created, is no regular file, or locks don't work there.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
 }
 
@@ -115,6 +149,12 @@ pub trait FileWriter: Send {
     /// # Errors
     /// If the disk fails.
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file being read.
+pub trait FileReader: io::Read + Send {
+    /// Its length in bytes when it was opened. Some special files say 0 and are longer.
+    fn length(&self) -> u64;
 }
 
 /// An entry of a folder.

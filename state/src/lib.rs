@@ -92,7 +92,7 @@ pub use data::{Data, Key, State};
 pub use database::{DatabaseCopy, DatabaseFile, Link};
 pub use error::{CodecError, Damage, StateFault, StoreError, chain_of};
 pub use expiry::Expiry;
-pub use fs::{DiskFault, FileInfo, FileSystem, FileWriter, Fs, LocalFs, SimulatedDisk};
+pub use fs::{DiskFault, FileInfo, FileReader, FileSystem, FileWriter, Fs, LocalFs, SimulatedDisk};
 pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
 pub use history::Additions;
 pub use inspect::{CollectionEntry, FoundSnapshot, KeyedEntry, Snapshots};
@@ -100,7 +100,7 @@ pub use key_group::KeyGroups;
 pub use manifest::{InstancePart, Manifest, OperatorPart, SnapshotId};
 pub use objects::{FolderStore, Listing, MemoryStore, ObjectInfo, ObjectStore, ObjectWriter, Objects};
 pub use operator_state::{DealtElement, DealtState, Receiver, Redistribution, SavedState, deal};
-pub use part::{PartFile, PartWriter, read_part};
+pub use part::{PartFile, PartWriter, is_plain_name, read_part};
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksDb;
 /// What [`RocksDb::tune`] is given the options of.

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, Format};
+use crate::part::{checked, plain};
 use crate::{DatabaseCopy, PartFile, StoreError, decode, encode};
 
 const FORMAT: Format = Format { magic: *b"wshdmani", version: 2 };
@@ -125,7 +126,17 @@ impl Manifest {
 
     /// Reads what [`to_bytes`](Self::to_bytes) made.
     pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, StoreError> {
-        open(FORMAT, path, bytes)
+        let manifest: Self = open(FORMAT, path, bytes)?;
+        manifest.check_names()?;
+        Ok(manifest)
+    }
+
+    /// Names in it lead nowhere else, whoever has written it.
+    fn check_names(&self) -> Result<(), StoreError> {
+        self.files().try_for_each(|file| checked(&file.path).map(drop))?;
+        let instances = self.operators.iter().flat_map(|operator| &operator.instances);
+        let mut names = instances.filter_map(|part| part.database.as_ref()).flat_map(|copy| &copy.files);
+        names.try_for_each(|file| plain(&file.name).map(drop))
     }
 }
 

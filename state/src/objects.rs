@@ -54,6 +54,12 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
     /// `NotFound` if there is none, or why it can't be read.
     fn get(&self, name: &str) -> io::Result<Vec<u8>>;
 
+    /// The first `len_max` bytes of an object, or all of it if it has fewer. Of one that is longer no more is read.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_up_to(&self, name: &str, len_max: u64) -> io::Result<Vec<u8>>;
+
     /// Whether there is such an object.
     ///
     /// # Errors

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::frame::{Format, Reader};
-use crate::objects::get_if_exists;
 use crate::{Damage, ObjectWriter, Objects, Section, SectionKind, StoreError};
 
 const FORMAT: Format = Format { magic: *b"wshdpart", version: 3 };
@@ -158,15 +157,27 @@ pub(crate) fn verify_part(objects: &Objects, part: &PartFile) -> Result<(), Stor
 pub(crate) fn read_verified(objects: &Objects, part: &PartFile) -> Result<Vec<u8>, StoreError> {
     let name = checked(&part.path)?;
     let damaged = |what| Err(StoreError::Damaged { path: objects.location(name), what });
-    let Some(bytes) = get_if_exists(objects, name)? else { return damaged(Damage::Missing) };
+    // One that has grown is not read whole: it may be larger than the memory.
+    let bytes = match objects.get_up_to(name, part.len.saturating_add(1)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return damaged(Damage::Missing),
+        read => read.map_err(failed(&objects.location(name), "read"))?,
+    };
     if bytes.len() as u64 != part.len {
-        return damaged(Damage::Length { expected: part.len, found: bytes.len() as u64 });
+        return damaged(Damage::Length { expected: part.len, found: length_of(objects, name, &bytes)? });
     }
     let found = xxh3_64(&bytes);
     if found != part.checksum {
         return damaged(Damage::Checksum { expected: part.checksum, found });
     }
     Ok(bytes)
+}
+
+/// The length of an object of which this much was read.
+fn length_of(objects: &Objects, name: &str, read: &[u8]) -> Result<u64, StoreError> {
+    let prefix = name.rfind('/').map_or("", |slash| &name[..=slash]);
+    let listing = objects.list(prefix).map_err(failed(&objects.location(prefix), "list"))?;
+    let found = listing.objects.iter().find(|object| object.name == name);
+    Ok(found.map_or(read.len() as u64, |object| object.len))
 }
 
 fn read_section(rest: &mut Reader<'_>) -> Result<Section, Damage> {
@@ -180,6 +191,10 @@ fn read_section(rest: &mut Reader<'_>) -> Result<Section, Damage> {
     };
     let (number, group, entries, bytes) = header().ok_or(cut)?;
     let kind = SectionKind::from_number(number).ok_or(Damage::UnknownKind { number })?;
+    // Room is made for as many entries, of which each has at least a byte.
+    if u64::from(entries) > bytes.len() as u64 {
+        return Err(Damage::Entries { entries, bytes: bytes.len() });
+    }
     Ok(Section { kind, group, entries, bytes: bytes.to_vec() })
 }
 
@@ -189,6 +204,19 @@ pub(crate) fn checked(path: &str) -> Result<&str, StoreError> {
     let plain = path.split('/').all(|name| !matches!(name, "" | "." | ".."));
     let inside = Path::new(path).components().all(|component| matches!(component, Component::Normal(_)));
     if plain && inside { Ok(path) } else { Err(StoreError::PathOutside { path: path.into() }) }
+}
+
+/// The name, if it is that of a file in whichever folder it is put into.
+pub(crate) fn plain(name: &str) -> Result<&str, StoreError> {
+    if is_plain_name(name) { Ok(name) } else { Err(StoreError::PathOutside { path: name.into() }) }
+}
+
+/// Whether a name that was read from somewhere is that of a file in a folder, and of no other place: it has no separators
+/// and is neither `.` nor `..`.
+pub fn is_plain_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    let is_one = matches!(components.next(), Some(Component::Normal(part)) if part.to_str() == Some(name));
+    is_one && components.next().is_none() && !name.contains('\0')
 }
 
 /// Turns an error of the file system into one that says what was being done, and to what.

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use watershed::prelude::*;
 use watershed::{
-    Collector, End, ErrorKind, Fs, Outcome, Polled, Prepare, Reader, Records, SimulatedDisk, Sink,
-    SinkContext, SinkWriter, Source, SourceContext, Split, TwoPhaseSink, TwoPhaseWriter,
+    Collector, End, ErrorKind, Fs, Outcome, OutputClaim, Owner, Polled, Prepare, Reader, Records,
+    SimulatedDisk, Sink, SinkContext, SinkWriter, Source, SourceContext, Split, TwoPhaseSink, TwoPhaseWriter,
 };
 use watershed_state::bug::{self, Bug};
 
@@ -291,6 +291,10 @@ impl<S: TwoPhaseSink<In = Number>> TwoPhaseSink for Once<S> {
 
     fn check(&self, fs: &Fs) -> UserResult {
         self.0.check(fs)
+    }
+
+    fn claim(&self, owner: &Owner, fs: &Fs) -> UserResult<Box<dyn OutputClaim>> {
+        self.0.claim(owner, fs)
     }
 
     fn open(&self, context: &SinkContext) -> UserResult<Self::Writer> {

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use watershed::prelude::*;
 use watershed::{
-    Collector, Difference, FaultKind, Fs, Prepare, Seed, SimulatedDisk, Simulation, SimulationFailure,
-    Simulations, Simulator, SinkContext, TwoPhaseSink, TwoPhaseWriter, Violation, simulate, simulate_many,
+    Collector, Difference, FaultKind, Fs, NoClaim, OutputClaim, Owner, Prepare, Seed, SimulatedDisk,
+    Simulation, SimulationFailure, Simulations, Simulator, SinkContext, TwoPhaseSink, TwoPhaseWriter,
+    Violation, simulate, simulate_many,
 };
 
 use crate::fixture::{payments_of, seeds};
@@ -324,6 +325,10 @@ impl TwoPhaseSink for Own {
 
     fn check(&self, _fs: &Fs) -> UserResult {
         Ok(())
+    }
+
+    fn claim(&self, _owner: &Owner, _fs: &Fs) -> UserResult<Box<dyn OutputClaim>> {
+        Ok(Box::new(NoClaim))
     }
 
     fn open(&self, _context: &SinkContext) -> UserResult<OwnWriter> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use watershed::prelude::*;
 use watershed::{
-    Collector, ErrorKind, Fs, Job, Prepare, RegionNode, SinkContext, TwoPhaseSink, TwoPhaseWriter,
+    Collector, ErrorKind, Fs, Job, OutputClaim, Owner, Prepare, RegionNode, SinkContext, TwoPhaseSink,
+    TwoPhaseWriter,
 };
 
 use crate::fixture::{now, pause};
@@ -266,6 +267,10 @@ impl<S: TwoPhaseSink<In = u64>> TwoPhaseSink for Holed<S> {
 
     fn check(&self, fs: &Fs) -> UserResult {
         self.sink.check(fs)
+    }
+
+    fn claim(&self, owner: &Owner, fs: &Fs) -> UserResult<Box<dyn OutputClaim>> {
+        self.sink.claim(owner, fs)
     }
 
     fn open(&self, context: &SinkContext) -> UserResult<Self::Writer> {

@@ -7,8 +7,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use watershed::prelude::*;
 use watershed::{
-    Fs, OperatorState, Polled, Prepare, Reader, Records, Sink, SinkContext, SinkWriter, Source,
-    SourceContext, Split, TwoPhaseSink, TwoPhaseWriter,
+    Fs, OperatorState, OutputClaim, Owner, Polled, Prepare, Reader, Records, Sink, SinkContext, SinkWriter,
+    Source, SourceContext, Split, TwoPhaseSink, TwoPhaseWriter,
 };
 
 /// Reads numbers, each split its own, and remembers how many it has given out of each: once as a list, which is split, and
@@ -197,6 +197,10 @@ impl<S: TwoPhaseSink<In = String>> TwoPhaseSink for Numbered<S> {
 
     fn check(&self, fs: &Fs) -> UserResult {
         self.sink.check(fs)
+    }
+
+    fn claim(&self, owner: &Owner, fs: &Fs) -> UserResult<Box<dyn OutputClaim>> {
+        self.sink.claim(owner, fs)
     }
 
     fn open(&self, context: &SinkContext) -> UserResult<Self::Writer> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use watershed_state::{Data, Fs};
 
 use crate::error::UserResult;
-use crate::sink::{Prepare, SinkContext, TwoPhaseSink, TwoPhaseWriter};
+use crate::sink::{NoClaim, OutputClaim, Owner, Prepare, SinkContext, TwoPhaseSink, TwoPhaseWriter};
 
 /// Gathers records in memory, each **exactly once**, also when the job crashes and is started again with the same
 /// collector. Clones are the same collector.
@@ -102,6 +102,10 @@ impl<T: Data> TwoPhaseSink for CollectorSink<T> {
 
     fn check(&self, _fs: &Fs) -> UserResult {
         Ok(())
+    }
+
+    fn claim(&self, _owner: &Owner, _fs: &Fs) -> UserResult<Box<dyn OutputClaim>> {
+        Ok(Box::new(NoClaim))
     }
 
     fn open(&self, context: &SinkContext) -> UserResult<CollectorWriter<T>> {

@@ -1,26 +1,31 @@
 //! Files with one record a line.
 
 mod error;
+mod mark;
 mod names;
+mod part;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use writer::{FilesPart, FilesWriter};
+pub(crate) use error::FilesError;
+pub use part::{FileContent, FilesPart};
+pub use writer::FilesWriter;
 
 use std::fmt::{self, Display};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use watershed_state::bug::{self, Bug};
 use watershed_state::{Data, FileInfo, Fs};
 
-use self::error::FilesError;
+use self::mark::FolderClaim;
 use self::names::{FinishedName, PendingName};
 use crate::error::UserResult;
-use crate::sink::{SinkContext, TwoPhaseSink};
-use crate::sinks::text::display_into;
+use crate::sink::{OutputClaim, Owner, SinkContext, TwoPhaseSink};
+use crate::sinks::json::json_into;
+use crate::sinks::text::{display_into, ends_inside, escape_line_ends};
 
 /// Writes records into files of a folder, one a line, each record **exactly once**.
 ///
@@ -29,10 +34,19 @@ use crate::sinks::text::display_into;
 /// changes again. Whoever reads the folder must leave out what is hidden (its name begins with a dot), and should
 /// not move the files of a job away that may have to start again: the newest are looked for then.
 ///
-/// Several sinks can share a folder.
+/// A file is never written over, whoever has written it. Before a file appears its length is compared with what was
+/// prepared, and after a restart its checksum, for which it is read once; one that is not as it was prepared, or whose
+/// name is taken, ends the job with an error. A hidden file `.owner-alerts-5f3a9c-r65` says which process writes for a
+/// history, and is locked while it runs: another process that goes on with the same history, as with a copy of the
+/// checkpoint folder, is refused.
+///
+/// Several sinks can share a folder. Files belong to the user alone who runs the job (mode 0600, in folders of 0700),
+/// unless [`mode`](Self::mode) says otherwise.
 pub struct Files<T> {
     folder: PathBuf,
     format: Format<T>,
+    /// Who may read the files, besides this user.
+    mode: Option<u32>,
 }
 
 /// How records are written.
@@ -44,23 +58,69 @@ pub(crate) struct Format<T> {
 }
 
 impl<T> Files<T> {
-    /// Writes `.txt` files into this folder: what `Display` shows.
+    /// Writes `.txt` files into this folder: what `Display` shows. A record that shows as several lines is refused, as it
+    /// would be read back as several records: that fails like any record that a sink refuses, and a policy may leave it out
+    /// or put it into quarantine. [`escaping_line_ends`](Self::escaping_line_ends) writes it instead.
     pub fn lines(folder: impl Into<PathBuf>) -> Self
     where
         T: Data + Display,
     {
-        let encode = |record: &T, line: &mut Vec<u8>| display_into(line, record).map_err(FilesError::Display);
-        Self { folder: folder.into(), format: Format { extension: "txt", encode } }
+        let encode = |record: &T, line: &mut Vec<u8>| {
+            let before = line.len();
+            display_into(line, record).map_err(FilesError::Display)?;
+            if ends_inside(&line[before..]) { Err(FilesError::LineEnd) } else { Ok(()) }
+        };
+        Self { folder: folder.into(), format: Format { extension: "txt", encode }, mode: None }
     }
 
-    /// Writes `.jsonl` files into this folder: each record as JSON.
+    /// Writes `.txt` files into this folder as [`lines`](Self::lines) does, but for line ends in a record, which become `\n`
+    /// and `\r`, and backslashes, which become `\\`, so that all of it can be undone.
+    pub fn escaping_line_ends(folder: impl Into<PathBuf>) -> Self
+    where
+        T: Data + Display,
+    {
+        let encode = |record: &T, line: &mut Vec<u8>| {
+            let before = line.len();
+            display_into(line, record).map_err(FilesError::Display)?;
+            escape_line_ends(line, before);
+            Ok(())
+        };
+        Self { folder: folder.into(), format: Format { extension: "txt", encode }, mode: None }
+    }
+
+    /// Writes `.jsonl` files into this folder: each record as JSON. A record with a float that is NaN or infinite is refused,
+    /// with the name of the field: JSON does not have it, and `null` could not be read back as a number.
     pub fn jsonl(folder: impl Into<PathBuf>) -> Self
     where
         T: Data,
     {
-        let encode =
-            |record: &T, line: &mut Vec<u8>| serde_json::to_writer(line, record).map_err(FilesError::Json);
-        Self { folder: folder.into(), format: Format { extension: "jsonl", encode } }
+        let encode = |record: &T, line: &mut Vec<u8>| Ok(json_into(line, record)?);
+        Self { folder: folder.into(), format: Format { extension: "jsonl", encode }, mode: None }
+    }
+}
+
+impl<T> Files<T> {
+    /// Who may read and write the files, as the permission bits of Unix: `0o644` lets everyone read them, `0o640` the group.
+    /// Folders that are made for them can be entered by the same. By default that is this user alone. What is there
+    /// already keeps what it has.
+    pub fn mode(self, mode: u32) -> Self {
+        Self { mode: Some(mode), ..self }
+    }
+
+    /// Makes the folder, and those above it that are missing.
+    fn make_folder(&self, fs: &Fs) -> io::Result<()> {
+        let mut missing = Vec::new();
+        for folder in self.folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+            if fs.exists(folder)? {
+                break;
+            }
+            missing.push(folder);
+        }
+        fs.create_dir_all(&self.folder)?;
+        let Some(mode) = self.mode else { return Ok(()) };
+        // Whoever may read what is in a folder may enter it.
+        let mode = mode | (mode & 0o444) >> 2 | 0o700;
+        missing.into_iter().try_for_each(|folder| fs.set_mode(folder, mode))
     }
 }
 
@@ -73,7 +133,7 @@ impl<T: Data> TwoPhaseSink for Files<T> {
 
     fn check(&self, fs: &Fs) -> UserResult {
         let unusable = |source| FilesError::Folder { folder: self.folder.clone(), source };
-        fs.create_dir_all(&self.folder).map_err(unusable)?;
+        self.make_folder(fs).map_err(unusable)?;
         let probe = self.folder.join(PROBE);
         fs.create(&probe).and_then(|mut file| file.write_all(b"probe")).map_err(unusable)?;
         match fs.remove_file(&probe) {
@@ -83,23 +143,25 @@ impl<T: Data> TwoPhaseSink for Files<T> {
         }
     }
 
+    fn claim(&self, owner: &Owner, fs: &Fs) -> UserResult<Box<dyn OutputClaim>> {
+        Ok(Box::new(FolderClaim::find(&self.folder, owner, fs)?))
+    }
+
     fn open(&self, context: &SinkContext) -> UserResult<FilesWriter<T>> {
-        Ok(FilesWriter::new(self.folder.clone(), self.format, context))
+        Ok(FilesWriter::new(self.folder.clone(), self.format, self.mode, context))
     }
 
     fn commit(&self, part: &FilesPart, context: &SinkContext) -> UserResult {
-        let pending = self.folder.join(&part.pending);
-        let finished = self.folder.join(&part.finished);
-        match context.fs.rename(&pending, &finished) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                // It may have been renamed before a crash, durably or not.
-                let there = context.fs.exists(&finished);
-                let there = there.map_err(|source| FilesError::io("look for", &finished, source))?;
-                if !there || bug::is(Bug::CommitNotIdempotent) {
-                    return Err(self.missing(part).into());
-                }
+        if bug::is(Bug::OutputReplaced) {
+            let (pending, finished) = (self.folder.join(&part.pending), self.folder.join(&part.finished));
+            match context.fs.rename(&pending, &finished) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
             }
-            renamed => renamed.map_err(|source| FilesError::io("rename", &pending, source))?,
+        } else if bug::is(Bug::CommitNotIdempotent) {
+            context.fs.rename_new(&self.folder.join(&part.pending), &self.folder.join(&part.finished))?;
+        } else {
+            part.show(&self.folder, context.run, &context.fs)?;
         }
         if bug::is(Bug::CommittedNameNotSynced) {
             return Ok(());
@@ -166,15 +228,6 @@ impl<T> Files<T> {
 
     fn sync(&self, fs: &Fs) -> Result<(), FilesError> {
         sync_folder(fs, &self.folder)
-    }
-
-    fn missing(&self, part: &FilesPart) -> FilesError {
-        FilesError::Missing {
-            folder: self.folder.clone(),
-            pending: part.pending.clone(),
-            finished: part.finished.clone(),
-            checkpoint: part.checkpoint,
-        }
     }
 }
 

@@ -10,7 +10,8 @@ use watershed_state::Data;
 
 use crate::error::UserResult;
 use crate::sink::{Sink, SinkContext, SinkWriter};
-use crate::sinks::text::{display_into, json_into};
+use crate::sinks::json::json_into;
+use crate::sinks::text::display_into;
 
 /// Prints each record on a line of standard output: **at least once**. Lines of several instances never mix.
 pub struct Stdout<T> {
@@ -29,7 +30,7 @@ impl<T: Data> Stdout<T> {
         Self { encode: |line, record| Ok(display_into(line, record)?) }
     }
 
-    /// Prints each record as JSON.
+    /// Prints each record as JSON. One with a float that is NaN or infinite is refused, as JSON does not have those.
     pub fn jsonl() -> Self {
         Self { encode: |line, record| Ok(json_into(line, record)?) }
     }

@@ -110,6 +110,7 @@ impl Draw<'_> {
                 span = between(self.dice, 1, 40);
                 self.operation()
             }
+            FaultKind::NameTaken => self.among(self.calm.renames).map(FaultPlace::Rename),
             FaultKind::SlowDisk => {
                 span = between(self.dice, 10, 300);
                 micros = between(self.dice, 50, 2_000);

@@ -42,6 +42,9 @@ pub enum FaultKind {
     DiskError,
     /// There is no room on the disk.
     DiskFull,
+    /// Another process has written a file under the name that a file of an exactly-once sink is about to get, as another life
+    /// of the same history would. It must stay as it is. Before the next life somebody moves it away.
+    NameTaken,
     /// File operations take long.
     SlowDisk,
     /// Work beside the data path, like writing a part of a checkpoint, begins late.
@@ -58,7 +61,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 16] = [
+    pub const ALL: [FaultKind; 17] = [
         FaultKind::Panic,
         FaultKind::Kill,
         FaultKind::PowerCut,
@@ -69,6 +72,7 @@ impl FaultKind {
         FaultKind::SlowEdge,
         FaultKind::DiskError,
         FaultKind::DiskFull,
+        FaultKind::NameTaken,
         FaultKind::SlowDisk,
         FaultKind::SlowJob,
         FaultKind::LateReport,
@@ -86,7 +90,13 @@ impl FaultKind {
     pub(crate) fn excuses_error(self) -> bool {
         matches!(
             self,
-            Self::Panic | Self::Hang | Self::DiskError | Self::DiskFull | Self::SinkError | Self::SinkPanic
+            Self::Panic
+                | Self::Hang
+                | Self::DiskError
+                | Self::DiskFull
+                | Self::NameTaken
+                | Self::SinkError
+                | Self::SinkPanic
         )
     }
 
@@ -209,6 +219,7 @@ impl fmt::Display for Fault {
             }
             FaultKind::DiskError => write!(f, "{span} file operations fail"),
             FaultKind::DiskFull => write!(f, "no room on the disk for {span} operations"),
+            FaultKind::NameTaken => f.write_str("the name of the next file of output is taken"),
             FaultKind::SlowDisk => {
                 write!(f, "for {span} steps each file operation takes {ms} ms")
             }

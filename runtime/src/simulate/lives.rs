@@ -93,6 +93,11 @@ impl Stage<'_> {
             played.lives = life + 1;
             let lived = self.live(life, &disk, &mut played);
             let finished = lived.has_finished();
+            let replaced = disk.remove_taken();
+            if let Some(path) = replaced.first() {
+                let what = format!("{}, which another process had written, was replaced", path.display());
+                played.history.violate(Violation::Broken(what));
+            }
             let violation = lived.violation();
             if let Some(violation) = violation {
                 played.history.violate(violation);

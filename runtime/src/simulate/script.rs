@@ -1,7 +1,7 @@
 //! One life of a simulated process: what befalls it, and what is seen of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use watershed_actors::{Control, FailureKind, SkipEntry, TaskEvent, TaskId, UserResult};
@@ -122,14 +122,15 @@ impl Script {
         faults: Vec<Fault>,
         history: History,
     ) -> Self {
-        let arm = |fault| Armed { on_disk: arm(disk, &fault), fault, struck: false };
+        let arm = |fault| Armed { on_disk: arm(disk, &checkpoints, &fault), fault, struck: false };
+        let armed = faults.into_iter().map(arm).collect();
         Self {
             seed,
             disk: disk.clone(),
             checkpoints,
             names: Mutex::default(),
             state: Mutex::new(State {
-                armed: faults.into_iter().map(arm).collect(),
+                armed,
                 counts: Counts::default(),
                 nanos: 0,
                 checkpoint_nanos: 0,
@@ -430,12 +431,14 @@ impl Script {
 }
 
 /// Tells the disk what is to go wrong, if it is the disk that does. Returns by what it can be asked whether it has.
-fn arm(disk: &SimulatedDisk, fault: &Fault) -> Option<DiskFault> {
+fn arm(disk: &SimulatedDisk, checkpoints: &Path, fault: &Fault) -> Option<DiskFault> {
     match (fault.place, fault.kind) {
         (FaultPlace::FileOperation(at), FaultKind::DiskFull) => Some(disk.full_during(at..at + fault.span)),
         (FaultPlace::FileOperation(at), FaultKind::DiskError) => Some(disk.fail_during(at..at + fault.span)),
         (FaultPlace::Rename(at), FaultKind::DiskFull) => Some(disk.full_after_rename(at, fault.span)),
         (FaultPlace::Rename(at), FaultKind::DiskError) => Some(disk.fail_after_rename(at, fault.span)),
+        // No other process writes below the checkpoints, which are locked.
+        (FaultPlace::Rename(at), FaultKind::NameTaken) => Some(disk.take_name_at_rename(at, checkpoints)),
         (FaultPlace::FileOperation(at), _) => {
             disk.die_at_operation(at);
             None

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
-use watershed_actors::{Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter, UserResult};
+use watershed_actors::{
+    OutputClaim, Owner, Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter, UserResult,
+};
 use watershed_state::{Fs, encode};
 
 use crate::simulate::fault::SinkCall;
@@ -42,6 +44,10 @@ impl<S: TwoPhaseSink> TwoPhaseSink for Scripted<S> {
 
     fn check(&self, fs: &Fs) -> UserResult {
         self.sink.check(fs)
+    }
+
+    fn claim(&self, owner: &Owner, fs: &Fs) -> UserResult<Box<dyn OutputClaim>> {
+        self.sink.claim(owner, fs)
     }
 
     fn open(&self, context: &SinkContext) -> UserResult<Self::Writer> {

@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::part::{checked, failed, read_verified};
-use crate::{Objects, PartFile, StoreError};
+use crate::part::{checked, failed, plain, read_verified};
+use crate::{FileSystem, LocalFs, Objects, PartFile, StoreError};
 
 /// The files of a database at one moment, in the store of the checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,14 +84,15 @@ impl DatabaseCopy {
     /// # Errors
     /// If a file is missing or damaged, or a disk refuses.
     pub fn fetch(&self, objects: &Objects, folder: &Path) -> Result<(), StoreError> {
-        fs::create_dir_all(folder).map_err(failed(folder, "create"))?;
+        LocalFs.create_dir_all(folder).map_err(failed(folder, "create"))?;
         for DatabaseFile { name, file } in &self.files {
             let bytes = read_verified(objects, file)?;
-            let to = folder.join(name);
+            let to = folder.join(plain(name)?);
             let shared =
                 is_immutable(name) && objects.export(&file.path, &to).map_err(failed(&to, "write"))?;
             if !shared {
-                fs::write(&to, bytes).map_err(failed(&to, "write"))?;
+                let written = LocalFs.create_new(&to).and_then(|mut file| file.write_all(&bytes));
+                written.map_err(failed(&to, "write"))?;
             }
         }
         Ok(())
@@ -140,6 +141,30 @@ mod tests {
     use xxhash_rust::xxh3::xxh3_64;
 
     use super::*;
+
+    #[test]
+    fn a_copy_writes_nothing_outside_of_its_folder_and_through_no_link() {
+        let temp = tempfile::tempdir().unwrap();
+        let (folder, victim) = (temp.path().join("db"), temp.path().join("victim"));
+        fs::write(&victim, b"precious").unwrap();
+        let objects = crate::MemoryStore::new().shared();
+        objects.replace("chk-1/x", b"forged").unwrap();
+        let file = PartFile { path: "chk-1/x".into(), len: 6, checksum: xxh3_64(b"forged") };
+        let copy =
+            |name: &str| DatabaseCopy { files: vec![DatabaseFile { name: name.into(), file: file.clone() }] };
+        for name in ["../victim", victim.to_str().unwrap(), "..", ""] {
+            let error = copy(name).fetch(&objects, &folder).unwrap_err();
+            assert!(matches!(error, StoreError::PathOutside { .. }), "{name}: {error}");
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&victim, folder.join("link")).unwrap();
+            assert!(copy("link").fetch(&objects, &folder).is_err());
+        }
+        copy("x").fetch(&objects, &folder).unwrap();
+        assert_eq!(fs::read(folder.join("x")).unwrap(), b"forged");
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    }
 
     #[test]
     fn a_file_that_is_read_in_several_steps_has_the_checksum_of_its_bytes() {

@@ -30,7 +30,7 @@ impl ScratchFolder {
     /// # Errors
     /// If somebody is using it, or the disk refuses.
     pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(path).map_err(failed(path, "create"))?;
+        LocalFs.create_dir_all(path).map_err(failed(path, "create"))?;
         let lock = LocalFs.lock(&path.join(LOCK)).map_err(failed(path, "lock"))?;
         let lock = lock.ok_or_else(|| StoreError::DatabaseLocked { path: path.to_owned() })?;
         for entry in fs::read_dir(path).map_err(failed(path, "list"))? {

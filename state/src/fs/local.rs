@@ -3,11 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+#[cfg(unix)]
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use super::{FileInfo, FileSystem, FileWriter};
+use super::{FileInfo, FileReader, FileSystem, FileWriter};
 
 /// The file system of the operating system. Folders are synced on Unix; elsewhere that has no equivalent and is
 /// left to the system.
@@ -23,7 +25,7 @@ impl FileSystem for LocalFs {
         if let Some(parent) = parent {
             self.create_dir_all(parent)?;
         }
-        match fs::create_dir(dir) {
+        match new_folder().create(dir) {
             // Someone else may have created it in the meantime.
             Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => {}
             created => created?,
@@ -32,15 +34,38 @@ impl FileSystem for LocalFs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn FileWriter>> {
-        Ok(Box::new(LocalWriter(File::create(path)?)))
+        Ok(Box::new(LocalWriter(create_in_place(path)?)))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FileWriter>> {
+        Ok(Box::new(LocalWriter(new_file().open(path)?)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FileReader>> {
+        let (file, metadata) = open_to_read(path)?;
+        Ok(Box::new(LocalReader { file, length: metadata.len() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match rename_without_replacing(from, to) {
+            Err(error) if cannot(&error) => rename_by_link(from, to),
+            renamed => renamed,
+        }
+    }
+
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "there are no modes"))]
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+            let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+        Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -83,8 +108,9 @@ impl FileSystem for LocalFs {
 
     fn import(&self, from: &Path, path: &Path) -> io::Result<()> {
         use ErrorKind::{AlreadyExists, NotFound, StorageFull};
+        let (file, _) = open_to_read(from)?;
         match fs::hard_link(from, path) {
-            Ok(()) => File::open(path)?.sync_all(),
+            Ok(()) => file.sync_all(),
             Err(error) if matches!(error.kind(), AlreadyExists | NotFound | StorageFull) => Err(error),
             // Another disk, a file with as many names as it can have, or a system that has no links.
             Err(_) => copy(from, path),
@@ -102,12 +128,114 @@ impl FileSystem for LocalFs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        let mut options = OpenOptions::new();
+        #[cfg(unix)]
+        options.mode(FILE_MODE).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
+        let file = options.create(true).truncate(false).write(true).open(path)?;
+        let metadata = regular(&file)?;
+        #[cfg(unix)]
+        if metadata.permissions().mode() & 0o077 != 0 {
+            // It is of an earlier version. Whoever may not do this holds the lock all the same.
+            let _ = file.set_permissions(fs::Permissions::from_mode(FILE_MODE));
+        }
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(Lock(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// Nobody but this user reads or writes what is created.
+#[cfg(unix)]
+const FILE_MODE: u32 = 0o600;
+
+/// How a file is created that is not there.
+fn new_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    options.mode(FILE_MODE);
+    // With this no link is followed either.
+    options.write(true).create_new(true);
+    options
+}
+
+fn new_folder() -> DirBuilder {
+    let mut folder = DirBuilder::new();
+    #[cfg(unix)]
+    folder.mode(0o700);
+    folder
+}
+
+/// How often somebody may put something under a name between its removal and its creation.
+const REMOVALS_MAX: usize = 16;
+
+fn create_in_place(path: &Path) -> io::Result<File> {
+    for _ in 0..REMOVALS_MAX {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        match new_file().open(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            created => return created,
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+/// Opens a file and looks what it is, without waiting for whoever writes to a pipe.
+fn open_to_read(path: &Path) -> io::Result<(File, Metadata)> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    options.custom_flags(libc::O_NONBLOCK);
+    let file = options.read(true).open(path)?;
+    let metadata = regular(&file)?;
+    Ok((file, metadata))
+}
+
+/// The metadata of a file that can be read and written like one.
+fn regular(file: &File) -> io::Result<Metadata> {
+    let metadata = file.metadata()?;
+    match metadata.file_type() {
+        kind if kind.is_file() => Ok(metadata),
+        kind if kind.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        _ => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is no regular file but a pipe, a socket or a device; remove it, or name another place",
+        )),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn rename_without_replacing(_from: &Path, _to: &Path) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
+/// Whether the system or the file system does not have what was asked for.
+fn cannot(error: &io::Error) -> bool {
+    // Linux says EINVAL of a flag that a file system does not know.
+    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
+}
+
+/// For file systems that rename only by replacing: those of a network have links.
+fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        // There are no links either (FAT): nothing there says at once whether the name is free and that it is taken.
+        Err(error) if cannot(&error) || error.kind() == ErrorKind::PermissionDenied => {
+            if fs::symlink_metadata(to).is_ok() {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)
+        }
+        linked => linked.and_then(|()| fs::remove_file(from)),
     }
 }
 
@@ -120,6 +248,23 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // A file system that refuses this still does it when the file is closed.
         let _ = self.0.unlock();
+    }
+}
+
+struct LocalReader {
+    file: File,
+    length: u64,
+}
+
+impl Read for LocalReader {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.file.read(bytes)
+    }
+}
+
+impl FileReader for LocalReader {
+    fn length(&self) -> u64 {
+        self.length
     }
 }
 
@@ -137,16 +282,18 @@ impl FileWriter for LocalWriter {
 
 /// Copies a file, whose new name appears when all of it is durable. Nothing is left of a copy that fails.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if fs::exists(to)? {
-        return Err(ErrorKind::AlreadyExists.into());
-    }
     let mut temporary = to.as_os_str().to_owned();
     temporary.push(".tmp");
-    let copied = fs::copy(from, &temporary).and_then(|_| File::open(&temporary)?.sync_all());
-    let renamed = copied.and_then(|()| fs::rename(&temporary, to));
+    let temporary = Path::new(&temporary);
+    let copied = LocalFs.open(from).and_then(|mut from| {
+        let mut copy = create_in_place(temporary)?;
+        io::copy(&mut from, &mut copy)?;
+        copy.sync_all()
+    });
+    let renamed = copied.and_then(|()| LocalFs.rename_new(temporary, to));
     if renamed.is_err() {
         // What stays all the same is known by its name to be unfinished.
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(temporary);
     }
     renamed
 }

@@ -6,14 +6,14 @@ mod faults;
 mod tests;
 
 use std::fmt;
-use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::io::{self, Cursor, ErrorKind, Read};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::disk::{Disk, Node};
 pub use self::faults::DiskFault;
 use self::faults::{Faults, Refused};
-use super::{FileInfo, FileSystem, FileWriter, Fs};
+use super::{FileInfo, FileReader, FileSystem, FileWriter, Fs};
 
 /// An in-memory disk. A crash takes away what was not synced: of a file's contents some prefix of the unsynced
 /// bytes may survive, and the creation, renaming or removal of a name may or may not have happened. The seed
@@ -31,6 +31,8 @@ struct Shared {
     renames: u64,
     faults: Faults,
     refused: Refused,
+    /// What other processes have written.
+    taken: Vec<PathBuf>,
 }
 
 /// What an operation needs of the disk.
@@ -51,6 +53,7 @@ impl SimulatedDisk {
             renames: 0,
             faults: Faults::default(),
             refused: Refused::default(),
+            taken: Vec::new(),
         };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
@@ -156,6 +159,28 @@ impl SimulatedFs {
     fn operate<R>(&self, operation: impl FnOnce(&mut Disk) -> io::Result<R>) -> io::Result<R> {
         self.disk.operate(self.life, Needs::Nothing, operation, |_| {})
     }
+
+    fn create_by(
+        &self,
+        create: impl FnOnce(&mut Disk) -> io::Result<Node>,
+    ) -> io::Result<Box<dyn FileWriter>> {
+        let file = self.disk.operate(self.life, Needs::Room, create, |_| {})?;
+        Ok(Box::new(SimulatedWriter { disk: self.disk.clone(), life: self.life, file }))
+    }
+
+    fn rename_by(
+        &self,
+        (from, to): (&Path, &Path),
+        rename: impl FnOnce(&mut Disk, &Path, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.disk.comes_to_rename(from, to);
+        self.operate(|disk| rename(disk, from, to))?;
+        let mut shared = self.disk.lock();
+        shared.renames += 1;
+        let operation = shared.operations;
+        shared.faults.renamed(operation);
+        Ok(())
+    }
 }
 
 impl FileSystem for SimulatedFs {
@@ -169,21 +194,27 @@ impl FileSystem for SimulatedFs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn FileWriter>> {
-        let file = self.disk.operate(self.life, Needs::Room, |disk| disk.create(path), |_| {})?;
-        Ok(Box::new(SimulatedWriter { disk: self.disk.clone(), life: self.life, file }))
+        self.create_by(|disk| disk.create(path))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.operate(|disk| disk.read(path))
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FileWriter>> {
+        self.create_by(|disk| disk.create_new(path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FileReader>> {
+        Ok(Box::new(SimulatedReader(Cursor::new(self.operate(|disk| disk.read(path))?))))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.operate(|disk| disk.rename(from, to))?;
-        let mut shared = self.disk.lock();
-        shared.renames += 1;
-        let operation = shared.operations;
-        shared.faults.renamed(operation);
-        Ok(())
+        self.rename_by((from, to), Disk::rename)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rename_by((from, to), Disk::rename_new)
+    }
+
+    fn set_mode(&self, path: &Path, _mode: u32) -> io::Result<()> {
+        self.operate(|disk| disk.exists(path)?.then_some(()).ok_or(ErrorKind::NotFound.into()))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -211,7 +242,7 @@ impl FileSystem for SimulatedFs {
     }
 
     fn import(&self, from: &Path, path: &Path) -> io::Result<()> {
-        let node = self.disk.operate(self.life, Needs::Room, |disk| disk.create(path), |_| {})?;
+        let node = self.disk.operate(self.life, Needs::Room, |disk| disk.create_new(path), |_| {})?;
         self.disk.lock().disk.make_opaque(node)?;
         let mut file = SimulatedWriter { disk: self.disk.clone(), life: self.life, file: node };
         file.write_all(&std::fs::read(from)?)?;
@@ -228,6 +259,21 @@ impl FileSystem for SimulatedFs {
         Ok(file.map(|file| -> Box<dyn Send + Sync> {
             Box::new(SimulatedLock { disk: self.disk.clone(), life: self.life, file })
         }))
+    }
+}
+
+/// What a file held when it was opened.
+struct SimulatedReader(Cursor<Vec<u8>>);
+
+impl Read for SimulatedReader {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
+    }
+}
+
+impl FileReader for SimulatedReader {
+    fn length(&self) -> u64 {
+        self.0.get_ref().len() as u64
     }
 }
 

@@ -88,3 +88,26 @@ fn a_body_that_is_no_manifest_is_a_codec_error() {
     let bytes = frame::seal(FORMAT, b"\x01");
     assert!(matches!(Manifest::from_bytes(path(), &bytes), Err(StoreError::Codec { .. })));
 }
+
+#[test]
+fn names_in_a_manifest_that_lead_elsewhere_are_refused_whatever_its_checksum_says() {
+    let with = |name: &str, at: &str| {
+        let mut forged = manifest();
+        let file = PartFile { path: at.into(), len: 0, checksum: 0 };
+        let files = vec![crate::DatabaseFile { name: name.into(), file }];
+        forged.operators[0].instances[1].database = Some(DatabaseCopy { files });
+        Manifest::from_bytes(path(), &forged.to_bytes(path()).unwrap())
+    };
+    with("000012.sst", "chk-7/count-1-r1.000012.sst").unwrap();
+    for (name, at) in [
+        ("/etc/cron.d/x", "chk-7/x"),
+        ("../../x", "chk-7/x"),
+        ("..", "chk-7/x"),
+        ("", "chk-7/x"),
+        ("x", "/etc/passwd"),
+        ("x", "../x"),
+    ] {
+        let error = with(name, at).unwrap_err();
+        assert!(matches!(error, StoreError::PathOutside { .. }), "{name}, {at}: {error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Objects as files of a folder.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ const UNFINISHED: &str = ".tmp";
 
 /// A folder of a file system, whose files are the objects. It is locked by its file `lock`.
 ///
-/// An object is written under another name and synced before it gets its own; then the folder is synced. That there is none
-/// of that name is looked up before: whoever puts objects holds the lock, and no two threads of it put the same one.
+/// An object is written under another name and synced before it gets its own, unless something has that; then the folder is
+/// synced.
 #[derive(Clone, Debug)]
 pub struct FolderStore {
     fs: Fs,
@@ -84,11 +84,17 @@ impl ObjectStore for FolderStore {
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut writer = self.writer(name)?;
         writer.append(bytes)?;
-        writer.settle()
+        writer.settle(|fs, from, to| fs.rename(from, to))
     }
 
     fn get(&self, name: &str) -> io::Result<Vec<u8>> {
         self.fs.read(&self.path(name))
+    }
+
+    fn get_up_to(&self, name: &str, len_max: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.fs.open(&self.path(name))?.take(len_max).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
@@ -192,12 +198,14 @@ struct FolderWriter {
 }
 
 impl FolderWriter {
-    /// Makes the file durable under its name.
-    fn settle(&mut self) -> io::Result<()> {
+    /// Makes the file durable under its name, which `rename` gives it.
+    fn settle(&mut self, rename: impl FnOnce(&Fs, &Path, &Path) -> io::Result<()>) -> io::Result<()> {
         if !(bug::is(Bug::PartNotSynced) && is_part(&self.name)) {
             self.file.sync()?;
         }
-        self.fs.rename(&self.temporary, &self.target)?;
+        if self.temporary != self.target {
+            rename(&self.fs, &self.temporary, &self.target)?;
+        }
         if bug::is(Bug::ManifestFolderNotSynced) && is_manifest(&self.name) {
             return Ok(());
         }
@@ -211,8 +219,7 @@ impl ObjectWriter for FolderWriter {
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
-        let is_there = self.temporary != self.target && self.fs.exists(&self.target)?;
-        let settled = if is_there { Err(ErrorKind::AlreadyExists.into()) } else { self.settle() };
+        let settled = self.settle(|fs, from, to| fs.rename_new(from, to));
         if settled.is_err() {
             self.discard();
         }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{Listing, ObjectInfo, ObjectStore, ObjectWriter, Objects};
+use crate::{FileSystem, LocalFs};
 
 /// Objects in memory, gone with the process. Clones are the same store.
 #[derive(Clone)]
@@ -117,6 +118,15 @@ impl ObjectStore for MemoryStore {
         }
     }
 
+    fn get_up_to(&self, name: &str, len_max: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.find(name)? {
+            Content::Bytes(all) => all.take(len_max).read_to_end(&mut bytes)?,
+            Content::Link(path, _) => LocalFs.open(&path)?.take(len_max).read_to_end(&mut bytes)?,
+        };
+        Ok(bytes)
+    }
+
     fn exists(&self, name: &str) -> io::Result<bool> {
         Ok(self.lock_memory().objects.contains_key(&self.key(name)))
     }
@@ -173,16 +183,14 @@ impl ObjectStore for MemoryStore {
         let Some(folder) = &self.links else {
             return self.put(name, Content::Bytes(fs::read(from)?.into()), true);
         };
-        fs::create_dir_all(folder)?;
+        LocalFs.create_dir_all(folder)?;
         let number = {
             let mut memory = self.lock_memory();
             memory.links += 1;
             memory.links
         };
         let link = folder.join(number.to_string());
-        if fs::hard_link(from, &link).is_err() {
-            fs::copy(from, &link)?;
-        }
+        LocalFs.import(from, &link)?;
         let len = fs::metadata(&link)?.len();
         self.put(name, Content::Link(link, len), true)
     }

@@ -72,6 +72,16 @@ fn an_object_is_put_once_and_a_second_one_of_its_name_changes_nothing() {
 }
 
 #[test]
+fn of_an_object_no_more_is_read_than_was_asked_for() {
+    each(|objects, _| {
+        put(&objects, "chk-1/a.part", b"one two").unwrap();
+        assert_eq!(objects.get_up_to("chk-1/a.part", 3).unwrap(), b"one");
+        assert_eq!(objects.get_up_to("chk-1/a.part", 100).unwrap(), b"one two");
+        assert_eq!(kind(objects.get_up_to("chk-1/b.part", 3)), io::ErrorKind::NotFound);
+    });
+}
+
+#[test]
 fn only_what_is_replaced_changes() {
     each(|objects, _| {
         objects.replace("job", b"first").unwrap();

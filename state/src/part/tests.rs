@@ -21,7 +21,7 @@ fn some_sections() -> Vec<Section> {
     vec![
         Section { kind: SectionKind::KeyedState, group: 3, entries: 2, bytes: vec![1, 2, 3] },
         Section { kind: SectionKind::Splits, group: 0, entries: 0, bytes: vec![] },
-        Section { kind: SectionKind::ChainState, group: u16::MAX, entries: u32::MAX, bytes: vec![9; 40] },
+        Section { kind: SectionKind::ChainState, group: u16::MAX, entries: 40, bytes: vec![9; 40] },
     ]
 }
 
@@ -37,8 +37,14 @@ fn planted(objects: &Objects, bytes: &[u8]) -> PartFile {
 
 fn section() -> impl Strategy<Value = Section> {
     let kind = prop::sample::select(SectionKind::ALL.to_vec());
-    (kind, any::<u16>(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..300))
-        .prop_map(|(kind, group, entries, bytes)| Section { kind, group, entries, bytes })
+    (kind, any::<u16>(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..300)).prop_map(
+        |(kind, group, entries, bytes)| Section {
+            kind,
+            group,
+            entries: entries % (bytes.len() as u32 + 1),
+            bytes,
+        },
+    )
 }
 
 proptest! {
@@ -67,7 +73,7 @@ fn large_sections_pass_through_the_buffer() {
         .map(|n| Section {
             kind: SectionKind::KeyedState,
             group: 1,
-            entries: 1,
+            entries: u32::from(n),
             bytes: vec![n; 100_000 * n as usize],
         })
         .collect();
@@ -98,6 +104,39 @@ fn a_part_cut_off_at_any_byte_is_detected() {
             matches!(error, StoreError::Damaged { what: Damage::Length { .. }, .. }),
             "{length}: {error}"
         );
+    }
+}
+
+#[test]
+fn a_section_that_says_it_has_more_entries_than_bytes_is_refused() {
+    let objects = on(&SimulatedDisk::new(0));
+    let forged = Section { kind: SectionKind::KeyedState, group: 0, entries: u32::MAX, bytes: vec![1; 8] };
+    let error = read_part(&objects, &write_part(&objects, &[forged])).unwrap_err();
+    let StoreError::Damaged { what, .. } = error else { panic!("{error}") };
+    assert_eq!(what.to_string(), "it holds a section that says it has 4294967295 entries, in 8 bytes");
+}
+
+#[test]
+fn a_part_that_has_grown_is_not_read_beyond_its_length() {
+    let objects = on(&SimulatedDisk::new(0));
+    let part = write_part(&objects, &some_sections());
+    let grown = [objects.get(PATH).unwrap(), vec![0; 1_000]].concat();
+    overwrite(&objects, &grown);
+    assert_eq!(objects.get_up_to(PATH, part.len + 1).unwrap().len() as u64, part.len + 1);
+    let error = read_part(&objects, &part).unwrap_err();
+    let StoreError::Damaged { what: Damage::Length { expected, found }, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((expected, found), (part.len, part.len + 1_000), "the length that it has is told");
+}
+
+#[test]
+fn only_the_name_of_one_file_is_a_plain_name() {
+    for name in ["CURRENT", "000012.sst", "a b", "..a", ".hidden"] {
+        assert!(is_plain_name(name), "{name}");
+    }
+    for name in ["", ".", "..", "/", "/etc/passwd", "../x", "a/b", "a/", "./a", "a\0b"] {
+        assert!(!is_plain_name(name), "{name}");
     }
 }
 

@@ -7,6 +7,8 @@ mod tests;
 
 use std::fmt;
 
+use watershed_state::is_plain_name;
+
 /// Name of a file whose checkpoint is not complete. It is hidden, and does not end like a finished one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PendingName<'a> {
@@ -28,7 +30,17 @@ pub(super) struct FinishedName<'a> {
     pub(super) extension: &'a str,
 }
 
+/// Name of the file that says which process writes for a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MarkName<'a> {
+    pub(super) operator: &'a str,
+    pub(super) lineage: &'a str,
+    /// The first run of the process.
+    pub(super) run: u32,
+}
+
 const PENDING: &str = ".pending-";
+const MARK: &str = ".owner-";
 
 impl<'a> PendingName<'a> {
     /// `None` for every other name.
@@ -63,6 +75,36 @@ impl fmt::Display for FinishedName<'_> {
         let Self { operator, lineage, checkpoint, instance, extension } = self;
         write!(f, "{operator}-{lineage}-{checkpoint:012}-{instance}.{extension}")
     }
+}
+
+impl<'a> MarkName<'a> {
+    /// `None` for every other name.
+    pub(super) fn parse(name: &'a str) -> Option<Self> {
+        let mut parts = name.strip_prefix(MARK)?.rsplitn(3, '-');
+        let run = number_of(parts.next()?.strip_prefix('r')?)?;
+        Some(Self { run, lineage: parts.next()?, operator: parts.next()? })
+    }
+}
+
+impl fmt::Display for MarkName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operator, lineage, run } = self;
+        write!(f, "{MARK}{operator}-{lineage}-r{run}")
+    }
+}
+
+/// Whether these are names as this sink gives them, of files in its folder.
+pub(super) fn are_of_a_part(pending: &str, finished: &str) -> bool {
+    let extension = finished.rsplit_once('.').map_or("", |(_, extension)| extension);
+    is_plain_name(pending)
+        && is_plain_name(finished)
+        && PendingName::parse(pending).is_some()
+        && FinishedName::parse(finished, extension).is_some_and(|name| !name.operator.starts_with('.'))
+}
+
+/// The file that somebody puts beside a finished one to say that it is right as it is, or right that it is gone.
+pub(super) fn accepted(finished: &str) -> String {
+    format!(".accepted-{finished}")
 }
 
 /// A number in plain digits; `parse` alone would also take a sign.

@@ -86,6 +86,43 @@ fn records_become_json_lines() {
 }
 
 #[test]
+fn a_record_of_several_lines_is_refused_or_escaped_and_never_written_as_several() {
+    let (disk, refusing) = simulated(0);
+    let context = context(disk.fs(), 0);
+    let mut writer = refusing.open(&context).unwrap();
+    for record in ["a\nb", "\n", "a\r"] {
+        let error = writer.write(record.to_owned()).unwrap_err();
+        assert!(!crate::error::is_io(&*error), "the policy may leave the record out: {error}");
+        assert!(error.to_string().contains("Files::escaping_line_ends"), "{error}");
+    }
+    write(&mut writer, &["a\rb", "c"]);
+    refusing.commit(&prepare(&mut writer, 1), &context).unwrap();
+    assert_eq!(visible(&context.fs), "a\rb\nc\n");
+
+    let escaping = Files::<String>::escaping_line_ends(FOLDER);
+    let mut writer = escaping.open(&SinkContext { run: 1, ..context.clone() }).unwrap();
+    write(&mut writer, &["a\nb\\n\r", "plain"]);
+    escaping.commit(&prepare(&mut writer, 2), &context).unwrap();
+    assert_eq!(visible(&context.fs), "a\rb\nc\na\\nb\\\\n\\r\nplain\n");
+}
+
+#[test]
+fn a_number_that_json_does_not_have_is_refused_and_nothing_of_its_record_is_written() {
+    let disk = SimulatedDisk::new(0);
+    let sink = Files::jsonl(FOLDER);
+    let context = context(disk.fs(), 0);
+    sink.check(&context.fs).unwrap();
+    let mut writer = sink.open(&context).unwrap();
+    writer.write(vec![1.5]).unwrap();
+    let error = writer.write(vec![1.0, f64::NAN]).unwrap_err();
+    assert!(!crate::error::is_io(&*error), "the policy may leave the record out");
+    assert!(error.to_string().contains("`[1]` of a record is NaN"), "{error}");
+    let part = writer.prepare(1).unwrap().unwrap()().unwrap();
+    sink.commit(&part, &context).unwrap();
+    assert_eq!(visible(&context.fs), "[1.5]\n");
+}
+
+#[test]
 fn more_than_a_buffer_is_written_whole() {
     let (disk, sink) = simulated(0);
     let context = context(disk.fs(), 0);
@@ -142,13 +179,158 @@ fn a_crash_at_any_operation_of_the_commit_neither_loses_nor_repeats() {
 }
 
 #[test]
-fn a_file_that_is_gone_is_an_error_that_names_the_checkpoint() {
+fn a_file_that_is_gone_is_an_error_that_names_the_checkpoint_until_somebody_accepts_it() {
     let (disk, sink) = simulated(0);
     let context = context(disk.fs(), 0);
     let part = part(&sink, &context, "a", 12);
-    context.fs.remove_file(&Path::new(FOLDER).join(&part.pending)).unwrap();
+    context.fs.remove_file(&at(&part.pending)).unwrap();
     let error = sink.commit(&part, &context).unwrap_err().to_string();
     assert!(error.contains("checkpoint 12 is missing from /out"), "{error}");
+    context.fs.create_new(&at(&part.finished)).unwrap();
+    let error = sink.commit(&part, &context).unwrap_err().to_string();
+    assert!(error.contains("somebody else has written"), "an empty file is not ours either: {error}");
+    context.fs.remove_file(&at(&part.finished)).unwrap();
+    accept(&context.fs, &part);
+    sink.commit(&part, &context).unwrap();
+    assert_eq!(visible(&context.fs), "");
+}
+
+fn at(name: &str) -> PathBuf {
+    Path::new(FOLDER).join(name)
+}
+
+fn put(fs: &Fs, name: &str, text: &str) {
+    fs.create(&at(name)).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// As the errors tell somebody to.
+fn accept(fs: &Fs, part: &FilesPart) {
+    put(fs, &format!(".accepted-{}", part.finished), "");
+}
+
+#[test]
+fn a_file_of_somebody_else_is_neither_replaced_nor_taken_for_ours() {
+    let (disk, sink) = simulated(0);
+    let (first, second) = (context(disk.fs(), 0), context(disk.fs(), 1));
+    let theirs = part(&sink, &first, "theirs", 3);
+    sink.commit(&theirs, &first).unwrap();
+    // Another life of the same history, from a copy of its checkpoints.
+    let ours = part(&sink, &second, "ours", 3);
+    assert_eq!(ours.finished, theirs.finished);
+    let error = sink.commit(&ours, &second).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains(&format!("somebody else has written /out/{}", theirs.finished)), "{said}");
+    assert!(said.contains(&ours.pending) && said.contains("a copy of it"), "both names are told: {said}");
+    let failure = crate::error::Failure::user(&error);
+    let blame = failure.blame.expect("the job ends, as trying again would change nothing");
+    assert_eq!(blame.directive, crate::supervision::Directive::Stop);
+    assert_eq!(visible(&disk.fs()), "theirs\n");
+    assert!(names(&disk.fs()).contains(&ours.pending), "nothing is lost of ours");
+    disk.fs().rename(&at(&theirs.finished), &at("elsewhere")).unwrap();
+    sink.commit(&ours, &second).unwrap();
+    assert_eq!(disk.fs().read(&at(&ours.finished)).unwrap(), b"ours\n");
+}
+
+#[test]
+fn a_file_of_somebody_else_that_is_accepted_stays() {
+    let (disk, sink) = simulated(0);
+    let context = context(disk.fs(), 0);
+    let ours = part(&sink, &context, "ours", 3);
+    put(&context.fs, &ours.finished, "theirs\n");
+    accept(&context.fs, &ours);
+    sink.commit(&ours, &context).unwrap();
+    assert_eq!(visible(&context.fs), "theirs\n");
+}
+
+#[test]
+fn a_pending_file_of_somebody_else_is_not_written_to() {
+    let (disk, sink) = simulated(0);
+    let context = context(disk.fs(), 0);
+    let mut writer = sink.open(&context).unwrap();
+    write(&mut writer, &["ours"]);
+    let name = ".pending-my-out-abc-r0-0-0";
+    put(&context.fs, name, "theirs");
+    let error = writer.prepare(1).unwrap().unwrap()().unwrap_err();
+    assert!(error.to_string().contains(name), "{error}");
+    assert!(crate::error::is_io(&*error), "the next run has other names");
+    assert_eq!(context.fs.read(&at(name)).unwrap(), b"theirs");
+}
+
+#[test]
+fn a_commit_may_find_both_names_of_its_file() {
+    let (disk, sink) = simulated(0);
+    let context = context(disk.fs(), 0);
+    let part = part(&sink, &context, "a", 1);
+    put(&context.fs, &part.finished, "a\n");
+    sink.commit(&part, &context).unwrap();
+    assert_eq!((visible(&context.fs), names(&context.fs).len()), ("a\n".to_owned(), 1));
+}
+
+#[test]
+fn prepared_output_that_was_cut_or_changed_is_not_shown() {
+    for (text, is_found_at_once) in [("records that coun", true), ("records that Count\n", false), ("", true)]
+    {
+        let (disk, sink) = simulated(0);
+        let (before, after) = (context(disk.fs(), 0), context(disk.fs(), 1));
+        let part = part(&sink, &before, "records that count", 5);
+        put(&disk.fs(), &part.pending, text);
+        if is_found_at_once {
+            assert!(sink.commit(&part, &before).is_err(), "the length is looked at always");
+        }
+        let error = sink.commit(&part, &after).unwrap_err().to_string();
+        assert!(error.contains("output of checkpoint 5 is not as it was written"), "{error}");
+        assert!(error.contains("prepared with 19 bytes") && error.contains(&part.pending), "{error}");
+        assert_eq!(visible(&disk.fs()), "");
+        accept(&disk.fs(), &part);
+        sink.commit(&part, &after).unwrap();
+        assert_eq!(visible(&disk.fs()), text);
+    }
+}
+
+#[test]
+fn output_that_an_earlier_version_prepared_is_shown_without_being_compared() {
+    let (disk, sink) = simulated(0);
+    let context = context(disk.fs(), 1);
+    let part = part(&sink, &context, "a", 1);
+    let mut saved = serde_json::to_value(&part).unwrap();
+    saved.as_object_mut().unwrap().remove("content").unwrap();
+    let old: FilesPart = serde_json::from_value(saved).unwrap();
+    assert_eq!(old.content, None);
+    sink.commit(&old, &context).unwrap();
+    sink.commit(&old, &context).unwrap();
+    assert_eq!(visible(&context.fs), "a\n");
+}
+
+#[test]
+fn a_forged_committable_moves_nothing_into_or_out_of_the_folder() {
+    let (disk, sink) = simulated(0);
+    let context = context(disk.fs(), 0);
+    let fs = &context.fs;
+    let good = part(&sink, &context, "a", 1);
+    fs.create_dir_all(Path::new("/etc")).unwrap();
+    fs.create(Path::new("/etc/passwd")).unwrap().write_all(b"root").unwrap();
+    put(fs, "someone-elses.txt", "precious");
+    let forged = |pending: &str, finished: &str| FilesPart {
+        pending: pending.into(),
+        finished: finished.into(),
+        content: None,
+        ..good.clone()
+    };
+    for part in [
+        forged("../etc/passwd", &good.finished),
+        forged("/etc/passwd", &good.finished),
+        forged(".pending-/../../etc/passwd-a-r1-0-0", &good.finished),
+        forged("someone-elses.txt", &good.finished),
+        forged(&good.pending, "../etc/cron-a-1-0.txt"),
+        forged(&good.pending, "/etc/cron-a-1-0.txt"),
+        forged(&good.pending, ".hidden-a-1-0.txt"),
+        forged(&good.pending, "notes.txt"),
+    ] {
+        let error = sink.commit(&part, &context).unwrap_err().to_string();
+        assert!(error.contains("output that this sink cannot have written"), "{part:?}: {error}");
+    }
+    assert_eq!(fs.list(Path::new("/etc")).unwrap().len(), 1);
+    sink.commit(&good, &context).unwrap();
 }
 
 #[test]
@@ -279,4 +461,43 @@ fn nothing_is_written_of_a_record_that_fails_on_the_way() {
         sink.commit(&part, &context).unwrap();
         assert_eq!(visible(&disk.fs()), line.repeat(2));
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_and_their_folders_are_for_this_user_alone_unless_the_sink_says_otherwise() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let context = context(Arc::new(LocalFs), 0);
+    let modes = |sink: Files<String>, path: &Path| {
+        sink.check(&context.fs).unwrap();
+        let part = part(&sink, &context, "a", 1);
+        sink.commit(&part, &context).unwrap();
+        [path.parent().unwrap(), path, &path.join(part.finished)]
+            .map(|path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777)
+    };
+    let (private, public) = (folder.path().join("a/b"), folder.path().join("c/d"));
+    assert_eq!(modes(Files::lines(&private), &private), [0o700, 0o700, 0o600]);
+    assert_eq!(modes(Files::lines(&public).mode(0o644), &public), [0o755, 0o755, 0o644]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_somebody_has_put_under_the_names_of_files_lead_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, victim) = (folder.path().join("out"), folder.path().join("victim"));
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(&victim, "precious").unwrap();
+    for name in [".watershed-probe", ".pending-my-out-abc-r0-0-0", ".owner-my-out-abc-r1"] {
+        std::os::unix::fs::symlink(&victim, out.join(name)).unwrap();
+    }
+    let sink = Files::<String>::lines(&out);
+    let context = context(Arc::new(LocalFs), 0);
+    sink.check(&context.fs).unwrap();
+    let mut writer = sink.open(&context).unwrap();
+    write(&mut writer, &["secret"]);
+    assert!(writer.prepare(1).unwrap().unwrap()().is_err());
+    assert!(sink.claim(&mark::tests::owner(1), &context.fs).is_err());
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
 }

@@ -113,3 +113,93 @@ fn only_an_empty_folder_is_removed_as_one() {
     LocalFs.remove_dir(&folder).unwrap();
     assert!(!folder.exists());
 }
+
+#[test]
+fn what_has_a_name_is_neither_created_nor_renamed_over_where_that_is_asked_for() {
+    let temp = tempdir().unwrap();
+    let (ours, theirs) = (temp.path().join("ours"), temp.path().join("theirs"));
+    write(&ours, b"ours");
+    write(&theirs, b"theirs");
+    for rename in [|from: &Path, to: &Path| LocalFs.rename_new(from, to), rename_by_link] {
+        assert_eq!(LocalFs.create_new(&theirs).map(drop).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(rename(&ours, &theirs).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(
+            (LocalFs.read(&ours).unwrap(), LocalFs.read(&theirs).unwrap()),
+            (b"ours".into(), b"theirs".into())
+        );
+        let free = temp.path().join("free");
+        rename(&ours, &free).unwrap();
+        assert!(!ours.exists());
+        rename(&free, &ours).unwrap();
+        assert_eq!(LocalFs.read(&ours).unwrap(), b"ours");
+    }
+}
+
+#[cfg(unix)]
+mod on_unix {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_belongs_to_this_user_alone_until_somebody_says_otherwise() {
+        let temp = tempdir().unwrap();
+        let (folder, file, lock) =
+            (temp.path().join("a/b"), temp.path().join("file"), temp.path().join("lock"));
+        LocalFs.create_dir_all(&folder).unwrap();
+        write(&file, b"");
+        drop(LocalFs.lock(&lock).unwrap());
+        assert_eq!([&temp.path().join("a"), &folder].map(|path| mode(path)), [0o700, 0o700]);
+        assert_eq!([&file, &lock].map(|path| mode(path)), [0o600, 0o600]);
+        LocalFs.set_mode(&file, 0o644).unwrap();
+        assert_eq!(mode(&file), 0o644);
+        // As earlier versions have made it: whoever may read it can hold the lock.
+        LocalFs.set_mode(&lock, 0o644).unwrap();
+        drop(LocalFs.lock(&lock).unwrap());
+        assert_eq!(mode(&lock), 0o600);
+    }
+
+    #[test]
+    fn no_link_is_followed_that_somebody_has_put_under_a_name() {
+        let temp = tempdir().unwrap();
+        let (victim, link) = (temp.path().join("victim"), temp.path().join("link"));
+        write(&victim, b"precious");
+        symlink(&victim, &link).unwrap();
+        assert_eq!(LocalFs.create_new(&link).map(drop).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert!(LocalFs.lock(&link).is_err() && LocalFs.set_mode(&link, 0o777).is_err());
+        write(&link, b"ours");
+        assert_eq!(
+            (LocalFs.read(&victim).unwrap(), LocalFs.read(&link).unwrap()),
+            (b"precious".into(), b"ours".into())
+        );
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+        // Nor one that leads nowhere, through which a file could be created.
+        let (nowhere, dangling) = (temp.path().join("nowhere"), temp.path().join("dangling"));
+        symlink(&nowhere, &dangling).unwrap();
+        assert_eq!(LocalFs.rename_new(&link, &dangling).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        write(&dangling, b"ours");
+        assert!(!nowhere.exists());
+        symlink(&victim, temp.path().join("copy.tmp")).unwrap();
+        copy(&dangling, &temp.path().join("copy")).unwrap();
+        assert_eq!(LocalFs.read(&victim).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let temp = tempdir().unwrap();
+        let pipe = temp.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let error = LocalFs.read(&pipe).unwrap_err();
+        assert!(error.to_string().contains("no regular file but a pipe"), "{error}");
+        assert!(LocalFs.lock(&pipe).is_err() && LocalFs.import(&pipe, &temp.path().join("copy")).is_err());
+        let socket = temp.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(LocalFs.read(&socket).is_err());
+        write(&pipe, b"a file");
+        assert_eq!(LocalFs.read(&pipe).unwrap(), b"a file");
+    }
+}

@@ -56,12 +56,11 @@ impl Bytes {
 
     /// What was not synced yet never will be.
     fn fail_to_sync(&mut self) {
-        let durable = if self.on_disk().starts_with(&self.synced) { self.synced.len() } else { 0 };
-        self.lost.push(durable..self.now.len());
+        self.lost.push(self.synced.len()..self.now.len());
     }
 
     fn crash(&mut self, draw: u64) {
-        self.synced = surviving(&self.on_disk(), &self.synced, draw);
+        self.synced = surviving(&self.on_disk(), self.synced.len(), draw);
         self.now.clone_from(&self.synced);
         self.lost.clear();
     }
@@ -151,14 +150,44 @@ impl Disk {
     pub(super) fn create(&mut self, path: &Path) -> io::Result<Node> {
         let (parent, name) = self.parent_and_name(path)?.ok_or(ErrorKind::IsADirectory)?;
         if let Some(&node) = self.names(parent)?.get(name) {
-            let file = self.file_mut(node)?;
-            file.now.clear();
-            file.lost.clear();
-            return Ok(node);
+            self.file_mut(node)?;
+            self.change(parent, Effect::Unlink(name.to_owned()))?;
+        }
+        self.create_new(path)
+    }
+
+    pub(super) fn create_new(&mut self, path: &Path) -> io::Result<Node> {
+        let (parent, name) = self.parent_and_name(path)?.ok_or(ErrorKind::AlreadyExists)?;
+        if self.names(parent)?.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
         }
         let node = self.add(Content::File(Bytes::default()));
         self.change(parent, Effect::Link(name.to_owned(), node))?;
         Ok(node)
+    }
+
+    /// A new file that is there for good, as of another process that has had time for that.
+    pub(super) fn write_at_once(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let (parent, name) = self.parent_and_name(path)?.ok_or(ErrorKind::AlreadyExists)?;
+        if self.names(parent)?.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let content = Bytes { now: bytes.to_vec(), synced: bytes.to_vec(), ..Bytes::default() };
+        let node = self.add(Content::File(content));
+        let (now, synced) = self.names_mut(parent)?;
+        now.insert(name.to_owned(), node);
+        synced.insert(name.to_owned(), node);
+        Ok(())
+    }
+
+    /// Removes a file for good.
+    pub(super) fn remove_at_once(&mut self, path: &Path) {
+        if let Ok(Some((parent, name))) = self.parent_and_name(path)
+            && let Ok((now, synced)) = self.names_mut(parent)
+        {
+            now.remove(name);
+            synced.remove(name);
+        }
     }
 
     pub(super) fn append(&mut self, file: Node, bytes: &[u8]) -> io::Result<()> {
@@ -207,6 +236,14 @@ impl Disk {
         self.change(to_dir, Effect::Link(to, node))?;
         self.changes -= 1; // Both halves are the same change, so that a crash keeps or loses both.
         self.change(from_dir, Effect::Unlink(from))
+    }
+
+    pub(super) fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.find(from)?;
+        if self.exists(to)? {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to)
     }
 
     pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
@@ -258,7 +295,7 @@ impl Disk {
     }
 
     pub(super) fn lock(&mut self, path: &Path) -> io::Result<Option<Node>> {
-        let file = if self.exists(path)? { self.find(path)? } else { self.create(path)? };
+        let file = if self.exists(path)? { self.find(path)? } else { self.create_new(path)? };
         Ok(self.locked.insert(file).then_some(file))
     }
 
@@ -425,14 +462,8 @@ impl Disk {
     }
 }
 
-/// What a crash leaves of a file: appended bytes up to some point, or, if the file was truncated since it was
-/// last synced, either the old contents or the beginning of the new ones.
-fn surviving(now: &[u8], synced: &[u8], draw: u64) -> Vec<u8> {
-    let appended = now.starts_with(synced);
-    if !appended && draw & 1 == 1 {
-        return synced.to_vec();
-    }
-    let durable = if appended { synced.len() } else { 0 };
+/// What a crash leaves of a file, which only ever grows: what was synced, and of what was appended since up to some point.
+fn surviving(now: &[u8], durable: usize, draw: u64) -> Vec<u8> {
     let kept = (draw >> 1) % (now.len() - durable + 1) as u64;
     now[..durable + kept as usize].to_vec()
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use super::SimulatedDisk;
 
@@ -14,7 +15,22 @@ pub(super) struct Faults {
     after_renames: Vec<(u64, Begin)>,
     /// Operations that the disk refuses.
     troubles: Vec<Trouble>,
+    /// Somebody else is quicker to take a name.
+    takers: Vec<Taker>,
 }
+
+/// Another process, which writes a file under the name that one of this process is about to get.
+#[derive(Debug)]
+struct Taker {
+    fault: DiskFault,
+    /// From this further rename on.
+    renames: u64,
+    /// Not below this folder.
+    spared: PathBuf,
+}
+
+/// What another process writes.
+const OF_SOMEBODY_ELSE: &[u8] = b"of somebody else\n";
 
 /// Something that was asked to go wrong for some operations; tells it from what else was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +69,9 @@ impl Faults {
     /// A rename was made, as this operation.
     pub(super) fn renamed(&mut self, operation: u64) {
         let next = operation + 1;
+        for taker in &mut self.takers {
+            taker.renames = taker.renames.saturating_sub(1);
+        }
         for (left, begin) in &mut self.after_renames {
             *left = left.saturating_sub(1);
             match *begin {
@@ -137,6 +156,45 @@ impl SimulatedDisk {
     /// [`fail_during`](Self::fail_during) for so many operations from the one on that follows the `n`-th further rename.
     pub fn fail_after_rename(&self, n: u64, operations: u64) -> DiskFault {
         self.refuse_after_rename(n, Refusal::Failure, operations)
+    }
+
+    /// From the `n`-th further rename on another process is quicker, once: it has written a file under the name that a file is
+    /// about to get, unless that is below the folder `spared`. It counts as a refusal, also where the file is replaced.
+    pub fn take_name_at_rename(&self, n: u64, spared: impl Into<PathBuf>) -> DiskFault {
+        let mut shared = self.lock();
+        let fault = shared.refused.next_fault();
+        shared.faults.takers.push(Taker { fault, renames: n.max(1), spared: spared.into() });
+        fault
+    }
+
+    /// Removes what other processes have written since this was called last. Returns the files that are not as those have
+    /// left them.
+    pub fn remove_taken(&self) -> Vec<PathBuf> {
+        let mut shared = self.lock();
+        let taken = std::mem::take(&mut shared.taken);
+        let mut replaced = Vec::new();
+        for path in taken {
+            if shared.disk.read(&path).is_ok_and(|bytes| bytes == OF_SOMEBODY_ELSE) {
+                shared.disk.remove_at_once(&path);
+            } else {
+                replaced.push(path);
+            }
+        }
+        replaced
+    }
+
+    /// A file is about to get this name.
+    pub(super) fn comes_to_rename(&self, from: &Path, to: &Path) {
+        let mut shared = self.lock();
+        let due = |taker: &Taker| taker.renames <= 1 && !to.starts_with(&taker.spared);
+        let Some(index) = shared.faults.takers.iter().position(due) else { return };
+        if shared.disk.exists(from).unwrap_or(false)
+            && shared.disk.write_at_once(to, OF_SOMEBODY_ELSE).is_ok()
+        {
+            let fault = shared.faults.takers.remove(index).fault;
+            shared.refused.count(fault);
+            shared.taken.push(to.to_owned());
+        }
     }
 
     /// How many operations were refused because of this fault.

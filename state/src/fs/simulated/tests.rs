@@ -98,16 +98,35 @@ fn of_unsynced_bytes_any_prefix_may_survive() {
 }
 
 #[test]
-fn a_truncated_file_may_come_back_with_its_old_contents() {
+fn a_file_made_in_place_of_another_may_come_back_as_that_one_or_be_gone() {
     let seen = outcomes(
         |fs| {
             write(fs, "/file", b"old", true);
             fs.sync_dir(Path::new("/")).unwrap();
             write(fs, "/file", b"N", false);
         },
-        |fs| read(fs, "/file").unwrap(),
+        |fs| read(fs, "/file"),
     );
-    assert_eq!(seen, BTreeSet::from([b"old".to_vec(), b"".to_vec(), b"N".to_vec()]));
+    let found = |text: &[u8]| Some(text.to_vec());
+    assert_eq!(seen, BTreeSet::from([None, found(b"old"), found(b""), found(b"N")]));
+}
+
+#[test]
+fn what_has_a_name_is_neither_created_nor_renamed_over_where_that_is_asked_for() {
+    let fs = SimulatedDisk::new(1).fs();
+    let (ours, theirs) = (Path::new("/ours"), Path::new("/theirs"));
+    write(&fs, "/ours", b"ours", false);
+    write(&fs, "/theirs", b"theirs", false);
+    assert_eq!(fs.create_new(theirs).map(drop).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(fs.rename_new(ours, theirs).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(
+        (read(&fs, "/ours").unwrap(), read(&fs, "/theirs").unwrap()),
+        (b"ours".into(), b"theirs".into())
+    );
+    fs.rename_new(ours, Path::new("/new")).unwrap();
+    assert_eq!((read(&fs, "/ours"), read(&fs, "/new").unwrap()), (None, b"ours".into()));
+    assert_eq!(fs.rename_new(ours, Path::new("/other")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(fs.open(Path::new("/new")).unwrap().length(), 4);
 }
 
 #[test]
@@ -426,5 +445,32 @@ fn what_could_not_be_synced_once_is_never_durable_although_a_later_sync_succeeds
     let disk = SimulatedDisk::new(1);
     drop(failing(&disk.fs(), &disk));
     write(&disk.fs(), "/file", b"new", true);
+    disk.fs().sync_dir(Path::new("/")).unwrap();
     assert_eq!(disk.durable(Path::new("/file")).unwrap(), b"new", "what is written anew is as good as any");
+}
+
+#[test]
+fn another_process_may_be_quicker_to_take_a_name_and_nobody_replaces_its_file_unnoticed() {
+    for replaces in [false, true] {
+        let disk = SimulatedDisk::new(1);
+        let fs = disk.fs();
+        fs.create_dir_all(Path::new("/spared")).unwrap();
+        let fault = disk.take_name_at_rename(2, "/spared");
+        let rename = |from: &str, to: &str| {
+            write(&fs, from, b"ours", false);
+            let (from, to) = (Path::new(from), Path::new(to));
+            if replaces { fs.rename(from, to) } else { fs.rename_new(from, to) }
+        };
+        rename("/a", "/first").unwrap();
+        rename("/spared/b", "/spared/second").unwrap();
+        assert_eq!(disk.refused(fault), 0);
+        let third = rename("/c", "/third");
+        assert_eq!((disk.refused(fault), third.is_ok()), (1, replaces));
+        if !replaces {
+            disk.crash();
+        }
+        let expected: &[&Path] = if replaces { &[Path::new("/third")] } else { &[] };
+        assert_eq!(disk.remove_taken(), expected);
+        assert!(replaces || disk.fs().list(Path::new("/")).unwrap().iter().all(|file| file.name != "third"));
+    }
 }

@@ -78,6 +78,9 @@ impl ObjectStore for Remote {
     fn get(&self, name: &str) -> io::Result<Vec<u8>> {
         self.request(|objects| objects.get(name))
     }
+    fn get_up_to(&self, name: &str, len_max: u64) -> io::Result<Vec<u8>> {
+        self.request(|objects| objects.get_up_to(name, len_max))
+    }
     fn exists(&self, name: &str) -> io::Result<bool> {
         self.request(|objects| objects.exists(name))
     }

@@ -1,6 +1,7 @@
 use watershed_state::SavedInstance;
 
 use super::*;
+use crate::sink::{NoClaim, OutputClaim, Owner};
 use crate::task::TaskEvent;
 
 /// An exactly-once sink whose committables are texts.
@@ -44,6 +45,10 @@ impl TwoPhaseSink for Exact {
 
     fn check(&self, _fs: &Fs) -> UserResult {
         Ok(())
+    }
+
+    fn claim(&self, _owner: &Owner, _fs: &Fs) -> UserResult<Box<dyn OutputClaim>> {
+        Ok(Box::new(NoClaim))
     }
 
     fn open(&self, context: &SinkContext) -> UserResult<ExactWriter> {
