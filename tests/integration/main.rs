@@ -4,6 +4,7 @@
 mod aborts;
 mod answers;
 mod blocking;
+mod copies;
 mod corruption;
 mod crashes;
 mod determinism;
