@@ -120,6 +120,14 @@ fn what_is_known_at_the_end_of_the_input_is_sent_once_whatever_happens() {
 }
 
 #[test]
+fn checkpoints_that_seeds_give_too_little_time_do_not_keep_a_job_from_its_end() {
+    let named = ALL.iter().find(|named| named.name == "sessions").unwrap();
+    let topology = named.topology();
+    let simulated = named.simulator(&topology).run(Seed(664)).unwrap();
+    assert!(simulated.steps < 30_000, "{} steps", simulated.steps);
+}
+
+#[test]
 fn a_budget_of_time_ends_many_simulations() {
     let topology = payments_of(3, 3);
     assert_eq!(simulate_many(&topology, 0..1_000_000, millis(0)).unwrap().seeds, 0);
