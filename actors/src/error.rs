@@ -230,4 +230,16 @@ mod tests {
         let error = watershed_state::decode::<u64>(&mut [0xc1].as_slice()).unwrap_err();
         assert_eq!(Failure::caught(Box::new(StateFault::from(error))).kind, FailureKind::State);
     }
+
+    #[test]
+    fn a_panic_of_tokios_says_what_to_do_about_it() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (outer, inner) = (runtime(), runtime());
+        let within = outer.block_on(async { crate::guard(|| inner.block_on(async {})) }).unwrap_err();
+        assert!(within.cause.contains("Cannot start a runtime from within a runtime"), "{within}");
+        assert!(within.cause.contains("on a thread outside of any tokio runtime"), "{within}");
+        let without = crate::guard(|| drop(tokio::spawn(async {}))).unwrap_err();
+        assert!(without.cause.contains("there is no reactor running"), "{without}");
+        assert!(without.cause.contains("keep a `tokio::runtime::Runtime`"), "{without}");
+    }
 }

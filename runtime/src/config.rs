@@ -183,7 +183,7 @@ impl Config {
     /// [`ErrorKind::Unsaved`](crate::ErrorKind::Unsaved): what came after the newest complete checkpoint comes again when the job is
     /// started again. Threads may take some seconds more to end. All of that is less than the 90 seconds after
     /// which systemd kills a process; `docker stop` waits for 10 only, so give it more or this less. `Duration::MAX` waits as long as it takes. A job that is to end with a savepoint
-    /// (`Job::stop_with_savepoint`) takes the time that it needs, unless it is asked to stop as well.
+    /// (`Job::stop_with_savepoint`), or is drained, takes the time that it needs, unless it is asked to stop as well.
     pub fn stop_grace(mut self, grace: Duration) -> Self {
         self.stop_grace = grace;
         self

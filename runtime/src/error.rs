@@ -59,18 +59,15 @@ impl Error {
 
 /// The system has no room for something that a job needs: which limit it is, and what to do about it.
 pub(crate) fn no_room(what: &str, error: io::Error) -> Error {
+    // What to do about files is said with each such error.
     let cure = match error.raw_os_error() {
-        Some(libc::EMFILE) => {
-            "raise the number of files that the process may have open (`ulimit -n`, or `LimitNOFILE=` in a unit of systemd)"
-        }
-        Some(libc::ENFILE) => "the machine has as many files open as it can (`sysctl fs.file-max`)",
         Some(libc::EAGAIN | libc::ENOMEM) => {
-            "allow more threads or memory (`ulimit -u`, `TasksMax=` in a unit of systemd, the limits of a container), or lower \
+            ": allow more threads or memory (`ulimit -u`, `TasksMax=` in a unit of systemd, the limits of a container), or lower \
              `Config::slots`"
         }
-        _ => "look at the limits of the process",
+        _ => "",
     };
-    Error::config(format!("there is no room for {what}: {cure}")).because(error.into())
+    Error::config(format!("there is no room for {what}{cure}")).because(error.into())
 }
 
 impl fmt::Display for Error {

@@ -370,11 +370,39 @@ pub enum Damage {
 /// An error with all its sources, outermost first, as one line that can be [shown](crate::shown) anywhere.
 pub fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = shown(error).to_string();
-    let mut source = error.source();
+    let (mut source, mut cure) = (error.source(), cure_of(error));
     while let Some(inner) = source {
         text.push_str(": ");
         text.push_str(&shown(inner).to_string());
+        cure = cure.or_else(|| cure_of(inner));
         source = inner.source();
     }
+    if let Some(cure) = cure.filter(|cure| !text.contains(cure)) {
+        text.push_str(cure);
+    }
     text
+}
+
+/// What to do about an error of the system that does not say it.
+fn cure_of(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    match error.downcast_ref::<io::Error>()?.raw_os_error()? {
+        libc::EMFILE => Some(
+            "; let the process open more files, with `ulimit -n`, or `LimitNOFILE=` in a unit of systemd",
+        ),
+        libc::ENFILE => Some("; the machine has as many files open as it may (`sysctl fs.file-max`)"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_process_without_files_left_says_how_to_give_it_more() {
+        let source = io::Error::from_raw_os_error(libc::EMFILE);
+        let text = chain_of(&StoreError::Io { path: "job".into(), doing: "write", source });
+        assert!(text.contains("cannot write job: ") && text.ends_with("in a unit of systemd"), "{text}");
+        assert_eq!(text.matches("ulimit").count(), 1);
+    }
 }
