@@ -184,6 +184,15 @@ impl<T> Inbox<T> {
         channels.any(|(index, channel)| !channel.queue.is_empty() && !self.aligner.is_blocked(index))
     }
 
+    /// Whether nothing but barriers and the end of channels can be popped next.
+    pub fn has_only_barriers(&self) -> bool {
+        let mut channels = self.channels.iter().enumerate();
+        channels.all(|(index, channel)| {
+            let next = channel.queue.front().map(|envelope| &envelope.message);
+            self.aligner.is_blocked(index) || matches!(next, None | Some(Message::Barrier(_) | Message::End))
+        })
+    }
+
     /// Messages in all queues.
     pub fn depth(&self) -> usize {
         self.channels.iter().map(|channel| channel.queue.len()).sum()

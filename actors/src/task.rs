@@ -134,6 +134,8 @@ pub enum TaskEvent {
         checkpoint: u64,
         /// What it has written.
         part: SavedPart,
+        /// Whether its input has ended and it still has work to do, so that this cannot be the last checkpoint of the job.
+        unfinished: bool,
     },
     /// Its part of a checkpoint could not be made.
     Declined {

@@ -155,6 +155,8 @@ pub(crate) struct Master {
     poison: Poison,
     /// The manifest that is being written, and when to write it again if the disk does not say whether it is there.
     unsettled: Option<(Arc<Manifest>, u64)>,
+    /// The newest checkpoint in which an instance was in the middle of what it does at the end of its input.
+    unfinished: Option<u64>,
     /// When the next checkpoint is due, in clock nanoseconds.
     checkpoint_due: u64,
     collecting: bool,
@@ -245,6 +247,7 @@ impl Master {
             overdue: Overdue::default(),
             poison: start.poison,
             unsettled: None,
+            unfinished: None,
             collecting: false,
             stop_requested: false,
             stopping: Stopping::not_yet(),
@@ -350,7 +353,12 @@ impl Master {
         }
         match event {
             TaskEvent::Ready => self.task_ready(region, task),
-            TaskEvent::Acknowledged { checkpoint, part } => self.acknowledged(task, checkpoint, part),
+            TaskEvent::Acknowledged { checkpoint, part, unfinished } => {
+                if unfinished {
+                    self.unfinished = Some(checkpoint);
+                }
+                self.acknowledged(task, checkpoint, part);
+            }
             TaskEvent::Declined { checkpoint, reason } => {
                 let reason = format!("`{}` declined it: {reason}", self.plan.name_of(task));
                 self.abort_checkpoint(checkpoint, &reason);

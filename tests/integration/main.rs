@@ -11,6 +11,7 @@ mod determinism;
 mod diamonds;
 mod docs;
 mod dropped;
+mod endless;
 mod escalation;
 mod far_ahead;
 mod fixture;

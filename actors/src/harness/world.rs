@@ -135,7 +135,7 @@ impl Reports {
     /// The part that a task has acknowledged for a checkpoint.
     pub(crate) fn part(&self, task: TaskId, checkpoint: u64) -> Option<SavedPart> {
         self.of(task).into_iter().find_map(|event| match event {
-            TaskEvent::Acknowledged { checkpoint: id, part } if id == checkpoint => Some(part),
+            TaskEvent::Acknowledged { checkpoint: id, part, .. } if id == checkpoint => Some(part),
             _ => None,
         })
     }

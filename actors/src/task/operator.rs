@@ -76,6 +76,12 @@ pub trait Logic: Send {
         false
     }
 
+    /// Whether it has paused where a barrier may come between, in work at the end of the input that may have no end. The snapshot
+    /// then has what is left of that work; what is not in it yet is done when the input ends again.
+    fn lets_barriers_in(&self) -> bool {
+        false
+    }
+
     /// See [`Task::current_key`].
     fn current_key(&self) -> Option<String> {
         None
@@ -121,14 +127,23 @@ pub struct OperatorTask<L: Logic> {
     inbox: Inbox<L::In>,
     logic: L,
     started: bool,
-    /// There is no more input, and nobody behind expects anything more.
-    ended: bool,
+    input: InputState,
     /// An output has no room; nothing is taken in until it has.
     blocked: bool,
     current: Option<Current<L::In>>,
     /// The snapshot that is being written in slices.
     snapshot: Option<Upload>,
     pace: Pace,
+}
+
+/// How far the input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InputState {
+    Open,
+    /// There is no more, and those behind are told when what the logic does at the end is done.
+    EndWaits,
+    /// There is no more, and nobody behind expects anything more.
+    Ended,
 }
 
 /// The batch at hand.
@@ -151,7 +166,7 @@ impl<L: Logic> OperatorTask<L> {
             inbox,
             logic,
             started: false,
-            ended: false,
+            input: InputState::Open,
             blocked: false,
             current: None,
             snapshot: None,
@@ -200,12 +215,30 @@ impl<L: Logic> OperatorTask<L> {
                 self.blocked = self.logic.change(change)? == Flow::Blocked;
             }
             Some(Input::Barrier(checkpoint)) => self.snapshot_point(checkpoint)?,
-            Some(Input::End) => {
-                self.ended = true;
-                self.logic.end();
-            }
+            Some(Input::End) => self.end(),
         }
         Ok(true)
+    }
+
+    fn end(&mut self) {
+        self.input = InputState::Ended;
+        self.logic.end();
+    }
+
+    /// The logic has paused in work that may have no end: takes a barrier that waits behind the end of the input, so that there
+    /// are checkpoints meanwhile, and the job can be stopped with one.
+    fn let_barrier_in(&mut self) -> Result<(), Failure> {
+        while self.blocked && self.logic.lets_barriers_in() && self.inbox.has_only_barriers() {
+            match self.inbox.pop()? {
+                Some(Input::Barrier(checkpoint)) => self.snapshot_point(checkpoint)?,
+                Some(Input::End) => self.input = InputState::EndWaits,
+                Some(Input::Batch(..) | Input::Change(_)) => {
+                    return Err(Failure::internal("something was sent behind the end of the input"));
+                }
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     fn snapshot_point(&mut self, checkpoint: u64) -> Result<(), Failure> {
@@ -214,8 +247,9 @@ impl<L: Logic> OperatorTask<L> {
             older.cancel();
             self.logic.abort_snapshot();
         }
+        let unfinished = self.logic.lets_barriers_in();
         let items = self.logic.barrier(checkpoint)?;
-        let upload = Upload::begin(&self.env, checkpoint);
+        let upload = Upload::begin_in(&self.env, checkpoint, unfinished);
         upload.push(items);
         self.snapshot = Some(upload);
         self.inbox.unblock();
@@ -258,7 +292,7 @@ impl<L: Logic> OperatorTask<L> {
     }
 
     fn has_errand(&self) -> bool {
-        !self.ended && self.logic.has_errand()
+        self.input != InputState::Ended && self.logic.has_errand()
     }
 
     /// Lets time pass for the logic. Returns when to do so again.
@@ -305,7 +339,11 @@ impl<L: Logic> Task for OperatorTask<L> {
         loop {
             self.write_slice();
             if self.blocked {
+                self.let_barrier_in()?;
                 self.blocked = self.logic.resume()? == Flow::Blocked;
+            }
+            if !self.blocked && self.input == InputState::EndWaits {
+                self.end();
             }
             // Before any input, so that the end of the input finds none of it undone. What is asked for later waits for the
             // next process.

@@ -225,6 +225,10 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
                 if self.has_fired_enough(fired, begin) {
                     if let Some(ending) = &mut self.ending {
                         ending.note(fired, self.timers.event.next_at(), &self.env);
+                        // Whoever comes in between finds nothing half done.
+                        if ending.is_endless() && self.flush()? == Flow::Blocked {
+                            return Ok(Flow::Blocked);
+                        }
                     }
                     self.paused = true;
                     return Ok(Flow::Blocked);
@@ -374,6 +378,11 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
 
     fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    fn lets_barriers_in(&self) -> bool {
+        let outputs = self.outlet.interrupted() || self.emitted.side.interrupted() || self.emitted.len() > 0;
+        self.paused && !outputs && self.ending.as_ref().is_some_and(Ending::is_endless)
     }
 
     fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {

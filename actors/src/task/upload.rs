@@ -55,6 +55,8 @@ impl std::fmt::Debug for SnapshotItem {
 struct Shared {
     env: Env,
     checkpoint: u64,
+    /// See [`TaskEvent::Acknowledged`].
+    unfinished: bool,
     progress: Mutex<Progress>,
 }
 
@@ -85,8 +87,13 @@ struct Progress {
 impl Upload {
     /// The snapshot of this instance for a checkpoint.
     pub(super) fn begin(env: &Env, checkpoint: u64) -> Self {
+        Self::begin_in(env, checkpoint, false)
+    }
+
+    /// The same, `unfinished` if the instance is in the middle of what it does at the end of its input.
+    pub(super) fn begin_in(env: &Env, checkpoint: u64, unfinished: bool) -> Self {
         env.counters.barrier.store(checkpoint, Ordering::Relaxed);
-        Self(Arc::new(Shared { env: env.clone(), checkpoint, progress: Mutex::default() }))
+        Self(Arc::new(Shared { env: env.clone(), checkpoint, unfinished, progress: Mutex::default() }))
     }
 
     /// The checkpoint it is for.
@@ -154,7 +161,8 @@ impl Shared {
         match self.write_all() {
             Ok(None) => {}
             Ok(Some(part)) => {
-                self.env.report(TaskEvent::Acknowledged { checkpoint: self.checkpoint, part });
+                let (checkpoint, unfinished) = (self.checkpoint, self.unfinished);
+                self.env.report(TaskEvent::Acknowledged { checkpoint, part, unfinished });
             }
             Err(reason) => {
                 let mut progress = self.lock();

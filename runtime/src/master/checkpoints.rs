@@ -20,6 +20,9 @@ use crate::tree::CheckpointNode;
 /// How long to wait after a failed last checkpoint before the next try.
 const RETRY_NANOS: u64 = 1_000_000_000;
 
+/// How long to wait after a checkpoint that was to be the last, and was not, before the next try.
+const LAST_AGAIN_NANOS: u64 = 10_000_000_000;
+
 const NANOS_OF_MS: u64 = 1_000_000;
 
 /// What a timeout of checkpoints grows to, and how often it doubles at most.
@@ -81,7 +84,7 @@ impl Master {
         } else if all_running && self.rescale_is_due() {
             // Before the last one: who has asked for it by then has it done.
             Purpose::Rescale
-        } else if all_ended && !retrying {
+        } else if all_ended && !retrying && (self.unfinished.is_none() || now >= self.checkpoint_due) {
             Purpose::Final
         } else if all_running && self.savepoints.is_due() {
             Purpose::Savepoint
@@ -232,7 +235,9 @@ impl Master {
             duration_ms: pending.parts.values().map(|written| written.after_nanos / NANOS_OF_MS).max(),
             topology: self.plan.topology.clone(),
             // A source that was told to end has more to read.
-            finished: pending.purpose == Purpose::Final && !self.savepoints.draining,
+            finished: pending.purpose == Purpose::Final
+                && !self.savepoints.draining
+                && self.unfinished != Some(pending.id),
             event_time_reset: false,
             hash_canary: hash_canary(),
             operators: operators.collect(),
@@ -335,11 +340,14 @@ impl Master {
             self.remove_claimed();
         }
         let all_running = self.regions.iter().all(|region| region.phase == Phase::Running);
+        let unfinished = self.unfinished == Some(checkpoint);
         match pending.purpose {
             Purpose::Periodic | Purpose::Savepoint => {}
             Purpose::Rescale => self.read_for_rescale(checkpoint),
             // One that failed meanwhile has not committed: it comes back, and then there is another last checkpoint.
             Purpose::Final | Purpose::Stop if !all_running => {}
+            // It was not the last: timers that fire at the end of the input set new ones.
+            Purpose::Final if unfinished && !self.savepoints.draining => {}
             Purpose::Final if self.savepoints.draining => self.closing = Some((checkpoint, End::Stopped)),
             Purpose::Final => self.closing = Some((checkpoint, End::Finished)),
             Purpose::Stop => self.closing = Some((checkpoint, End::Stopped)),
@@ -391,6 +399,7 @@ impl Master {
     fn schedule_next(&mut self, now: u64) {
         let interval = self.config.checkpoint_interval.map_or(u64::MAX, nanos_of);
         let wait = if self.ledger.failures() > 0 { interval.min(RETRY_NANOS) } else { interval };
+        let wait = if self.unfinished.is_some() { wait.min(LAST_AGAIN_NANOS) } else { wait };
         self.checkpoint_due = now.saturating_add(wait);
     }
 }

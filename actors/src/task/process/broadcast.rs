@@ -182,6 +182,10 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> Logic for BroadcastLogic<B, S>
         self.inner.is_paused()
     }
 
+    fn lets_barriers_in(&self) -> bool {
+        self.inner.lets_barriers_in()
+    }
+
     fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {
         self.inner.change(change)
     }

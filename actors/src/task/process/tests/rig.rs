@@ -65,6 +65,11 @@ impl<P: Process, S: Store<P> + 'static> Rig<P, S> {
             .collect()
     }
 
+    /// All that has come out since the last call, without letting the actor work.
+    pub(super) fn heard_so_far(&mut self) -> Vec<Heard<P::Out>> {
+        self.output.take()
+    }
+
     /// The watermarks that have come out since the last call.
     pub(super) fn watermarks(&mut self) -> Vec<i64> {
         self.driver.settle().unwrap();

@@ -3,11 +3,12 @@ use std::time::Duration;
 use super::rig::{Rig, keyed_with_credits};
 use super::*;
 use crate::clock::MAX_WATERMARK;
+use crate::harness::probe::Heard;
 use crate::harness::world::World;
 use crate::harness::{advance, watermark};
 use crate::message::Message;
 use crate::sources::testing::log_of;
-use crate::task::{Control, Step};
+use crate::task::{Control, Step, TaskEvent, TaskId};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -300,4 +301,69 @@ fn timers_that_come_to_an_end_are_not_said() {
     world.clock.advance(ms(5_000));
     let log = log_of(|| assert_eq!(rig.records(), (0..=500).collect::<Vec<_>>()));
     assert!(!log.contains(SAID), "{log}");
+}
+
+#[test]
+fn a_checkpoint_is_made_while_timers_set_themselves_at_the_end_and_has_what_is_left_of_them() {
+    let mut world = World::new();
+    let mut rig = at_the_end(&world, 20_000);
+    rig.driver.send(0, Message::End).unwrap();
+    world.prepare(1);
+    rig.driver.send_barrier(0, 1).unwrap();
+    for _ in 0..3 {
+        rig.driver.step().unwrap();
+    }
+    assert!(world.reports.part(TaskId(0), 1).is_none(), "not as long as they may come to an end soon");
+    world.clock.advance(ms(1_000));
+    for _ in 0..6 {
+        rig.driver.step().unwrap();
+    }
+    let unfinished = world.reports.of(TaskId(0)).into_iter().find_map(|event| match event {
+        TaskEvent::Acknowledged { checkpoint: 1, unfinished, .. } => Some(unfinished),
+        _ => None,
+    });
+    assert_eq!(unfinished, Some(true));
+    let heard = rig.heard_so_far();
+    let barrier = heard.iter().position(|heard| *heard == Heard::Barrier(1)).unwrap();
+    let before = heard[..barrier].iter().filter(|heard| matches!(heard, Heard::Record(..))).count() as i64;
+    assert!((1..20_000).contains(&before) && !heard.contains(&Heard::End), "{before}");
+
+    // What is not in it comes again, and after that the end.
+    let saved = world.read(&world.reports.part(TaskId(0), 1).unwrap());
+    world.power_cut();
+    let env = world.env("clockwork", 0, 1);
+    let parts = (Clockwork { until: 20_000 }, InstanceStore::new());
+    let mut rig = Rig::start(&world, env, parts, &[saved], 1_000_000).unwrap();
+    rig.driver.send(0, Message::Watermark(MAX_WATERMARK)).unwrap();
+    rig.driver.send(0, Message::End).unwrap();
+    rig.driver.settle().unwrap();
+    let heard = rig.heard_so_far();
+    let values =
+        heard.iter().filter_map(|heard| if let Heard::Record(at, _) = heard { Some(*at) } else { None });
+    assert!(values.eq(before..=20_000));
+    assert_eq!(heard[heard.len() - 2..], [Heard::Watermark(MAX_WATERMARK), Heard::End]);
+}
+
+#[test]
+fn the_end_waits_for_timers_also_where_a_barrier_has_come_between() {
+    let world = World::new();
+    let mut rig = at_the_end(&world, 20_000);
+    rig.driver.send(0, Message::End).unwrap();
+    rig.driver.step().unwrap();
+    world.clock.advance(ms(1_000));
+    world.prepare(1);
+    rig.driver.send_barrier(0, 1).unwrap();
+    rig.driver.settle().unwrap();
+    world.prepare(2);
+    rig.driver.send_barrier(0, 2).unwrap();
+    rig.driver.settle().unwrap();
+    let finished = world.reports.of(TaskId(0)).into_iter().filter_map(|event| match event {
+        TaskEvent::Acknowledged { checkpoint, unfinished, .. } => Some((checkpoint, !unfinished)),
+        _ => None,
+    });
+    assert_eq!(finished.collect::<Vec<_>>(), [(1, false), (2, true)]);
+    let heard = rig.heard_so_far();
+    let records = heard.iter().filter(|heard| matches!(heard, Heard::Record(..))).count();
+    let end = [Heard::Watermark(MAX_WATERMARK), Heard::End, Heard::Barrier(2)];
+    assert_eq!((records, &heard[heard.len() - 3..]), (20_001, &end[..]));
 }
