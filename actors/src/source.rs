@@ -43,10 +43,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// Whether every split ends.
     ///
-    /// This says what [`Polled::End`] means. In a bounded source the split is finished for good: it is not read again, not by a later
-    /// start either, and when all are finished the source has ended. In a source that is not bounded a split never ends: its other
-    /// side has hung up, and the split is opened again from its position, after 0.1 s and then more and more rarely, up to every
-    /// 30 s, until it has something. It is asked each time, so a source may learn that there will be no more.
+    /// This says what [`Polled::End`] means. In a bounded source the split is finished for good: it is not read again,
+    /// not by a later start either, and when all are finished the source has ended. In a source that is not bounded a
+    /// split never ends: its other side has hung up, and the split is opened again from its position, after 0.1 s and
+    /// then more and more rarely, up to every 30 s, until it has something. It is asked each time, so a source may
+    /// learn that there will be no more.
     fn is_bounded(&self) -> bool;
 }
 
@@ -63,15 +64,15 @@ pub trait Reader: Send {
     /// How far it has read: everything it gave out, and nothing else, lies before it.
     type Position: Data;
 
-    /// Appends up to `limit` records, without waiting for any. A reader that has said [`Polled::End`] is not asked again; it may
-    /// give records together with that.
+    /// Appends up to `limit` records, without waiting for any. A reader that has said [`Polled::End`] is not asked
+    /// again; it may give records together with that.
     ///
     /// # Errors
     /// What went wrong; the instance fails and is restarted by its supervisor.
     fn poll(&mut self, records: &mut Records<'_, Self::Item>, limit: usize) -> UserResult<Polled>;
 
-    /// Where the next record will come from. It is asked after the end, too: a split of an unbounded source is opened again from
-    /// there.
+    /// Where the next record will come from. It is asked after the end, too: a split of an unbounded source is opened
+    /// again from there.
     fn position(&self) -> Self::Position;
 }
 
@@ -82,8 +83,8 @@ pub enum Polled {
     Ready,
     /// Nothing for now. Ask again at this time (clock nanoseconds), or when the [`SourceContext::waker`] is woken.
     Pending(Option<u64>),
-    /// The split has been read to its end, or, in a source that is not bounded ([`Source::is_bounded`]), as far as there is anything
-    /// for now, and has to be opened again.
+    /// The split has been read to its end, or, in a source that is not bounded ([`Source::is_bounded`]), as far as
+    /// there is anything for now, and has to be opened again.
     End,
 }
 

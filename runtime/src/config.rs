@@ -235,16 +235,17 @@ impl Config {
         self
     }
 
-    /// Lets event time begin anew, whatever checkpoint or savepoint the job goes on from: after records with a wrong time have
-    /// pulled it ahead, so that all others are late. It holds for this start; a start after it that still says so does it again, so
-    /// take it out once there is a checkpoint. [`SavepointWriter::reset_event_time`](crate::SavepointWriter::reset_event_time) and
+    /// Lets event time begin anew, whatever checkpoint or savepoint the job goes on from: after records with a wrong time
+    /// have pulled it ahead, so that all others are late. It holds for this start; a start after it that still says so
+    /// does it again, so take it out once there is a checkpoint.
+    /// [`SavepointWriter::reset_event_time`](crate::SavepointWriter::reset_event_time) and
     /// `watershed state reset-event-time` do the same to a savepoint, once.
     ///
-    /// No operator remembers how far event time had come; watermarks come from the records that are read now. So records are
-    /// on time again that would have been late. States and timers stay as they are. What has fired has fired: a window or timer that
-    /// fired too early, as event time was ahead, does not fire again unless a record sets its timer again, and it fires with what it
-    /// has left in its state. Timers for a time that no record comes to wait for it, and fire at the end of the input. States
-    /// of one's own that hold times are not touched.
+    /// No operator remembers how far event time had come; watermarks come from the records that are read now. So records
+    /// are on time again that would have been late. States and timers stay as they are. What has fired has fired: a
+    /// window or timer that fired too early, as event time was ahead, does not fire again unless a record sets its timer
+    /// again, and it fires with what it has left in its state. Timers for a time that no record comes to wait for it, and
+    /// fire at the end of the input. States of one's own that hold times are not touched.
     pub fn reset_event_time(mut self) -> Self {
         self.reset_event_time = true;
         self

@@ -25,8 +25,9 @@ use crate::sources::cutter::{Cutter, LONGEST_LINE_BYTES};
 /// Reads files line by line. A record is a line without its `\n` or `\r\n`; a last line without a line end counts,
 /// and an empty line is a record too. The byte order mark that a file of UTF-8 may begin with is part of no record.
 ///
-/// What is no text is told before the job starts: files that are packed (gzip, zstd, bzip2, xz, lz4, zip) or in UTF-16, and what
-/// is no regular file (a pipe, a socket, a device, a file of `/proc`), as it cannot be read again from the middle.
+/// What is no text is told before the job starts: files that are packed (gzip, zstd, bzip2, xz, lz4, zip) or in UTF-16,
+/// and what is no regular file (a pipe, a socket, a device, a file of `/proc`), as it cannot be read again from the
+/// middle.
 ///
 /// Files are read in splits of a fixed number of bytes, so that several instances read one large file at once.
 /// Within a split, lines come in the order of the file.
@@ -81,8 +82,8 @@ impl Lines {
     }
 
     /// Reads all files in a folder and in the folders below it, looked for at each start. What is hidden (its name
-    /// begins with a dot) is left out, and links to folders are not followed. A link to nothing and what is no regular file are
-    /// left out with a warning; so is it said if there is nothing to read.
+    /// begins with a dot) is left out, and links to folders are not followed. A link to nothing and what is no regular
+    /// file are left out with a warning; so is it said if there is nothing to read.
     pub fn from_folder(path: impl Into<PathBuf>) -> Self {
         Self::new(Input::Folder(path.into()))
     }
@@ -105,10 +106,10 @@ impl Lines {
         self
     }
 
-    /// Sets how many bytes a line may have: 1 MiB if nothing is said. A longer one is no record, as one that is not UTF-8: what
-    /// becomes of it is up to the policy of the source for [`Stage::Decode`](crate::Stage::Decode). A dead letter has its
-    /// beginning and its length; the source fails without such a policy. It takes no more memory than the longest line that is
-    /// allowed, and what comes behind it is read.
+    /// Sets how many bytes a line may have: 1 MiB if nothing is said. A longer one is no record, as one that is not
+    /// UTF-8: what becomes of it is up to the policy of the source for [`Stage::Decode`](crate::Stage::Decode). A dead
+    /// letter has its beginning and its length; the source fails without such a policy. It takes no more memory than
+    /// the longest line that is allowed, and what comes behind it is read.
     pub fn longest_line(mut self, bytes: usize) -> Self {
         self.longest = bytes;
         self

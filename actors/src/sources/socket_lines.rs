@@ -21,11 +21,12 @@ use crate::sources::cutter::LONGEST_LINE_BYTES;
 
 /// Connects to a TCP server and reads what it sends line by line. A record is a line without its `\n` or `\r\n`.
 ///
-/// The input does not end: when the server closes the connection, when the connection breaks, and when it can't be made, the
-/// source connects again, first after 0.1 s and then more and more rarely, up to every 30 s. The log has a line for each
-/// connection that is made, closed or broken. What comes after the last line end counts as a line if the server closes the
-/// connection, and is left out, with a warning, if the connection breaks. A server that has vanished without a word is found out
-/// by TCP keepalive after about a minute. [`SocketLines::until_closed`] makes it a bounded source instead.
+/// The input does not end: when the server closes the connection, when the connection breaks, and when it can't be
+/// made, the source connects again, first after 0.1 s and then more and more rarely, up to every 30 s. The log has a
+/// line for each connection that is made, closed or broken. What comes after the last line end counts as a line if the
+/// server closes the connection, and is left out, with a warning, if the connection breaks. A server that has vanished
+/// without a word is found out by TCP keepalive after about a minute. [`SocketLines::until_closed`] makes it a bounded
+/// source instead.
 ///
 /// A connection can't be read again: **after a crash each line comes at most once**. The source connects anew and
 /// goes on with what the server sends then; lines that were read but not yet covered by a checkpoint are lost.
@@ -52,17 +53,17 @@ impl SocketLines {
         }
     }
 
-    /// Takes the end of the connection for the end of the input: when the server closes it, everything has been read, for this
-    /// start of the job and those after it. Where the connection can't be made or breaks, the instance fails, and its
-    /// supervisor tries again.
+    /// Takes the end of the connection for the end of the input: when the server closes it, everything has been read,
+    /// for this start of the job and those after it. Where the connection can't be made or breaks, the instance fails,
+    /// and its supervisor tries again.
     pub fn until_closed(mut self) -> Self {
         self.until_closed = true;
         self
     }
 
-    /// Sets how many bytes a line may have: 1 MiB if nothing is said. A longer one is no record, as one that is not UTF-8: what
-    /// becomes of it is up to the policy of the source for [`Stage::Decode`](crate::Stage::Decode). A dead letter has its
-    /// beginning and its length; the source fails without such a policy.
+    /// Sets how many bytes a line may have: 1 MiB if nothing is said. A longer one is no record, as one that is not
+    /// UTF-8: what becomes of it is up to the policy of the source for [`Stage::Decode`](crate::Stage::Decode). A dead
+    /// letter has its beginning and its length; the source fails without such a policy.
     pub fn longest_line(mut self, bytes: usize) -> Self {
         self.longest = bytes;
         self

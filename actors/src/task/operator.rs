@@ -76,8 +76,8 @@ pub trait Logic: Send {
         false
     }
 
-    /// Whether it has paused where a barrier may come between, in work at the end of the input that may have no end. The snapshot
-    /// then has what is left of that work; what is not in it yet is done when the input ends again.
+    /// Whether it has paused where a barrier may come between, in work at the end of the input that may have no end.
+    /// The snapshot then has what is left of that work; what is not in it yet is done when the input ends again.
     fn lets_barriers_in(&self) -> bool {
         false
     }
@@ -225,8 +225,8 @@ impl<L: Logic> OperatorTask<L> {
         self.logic.end();
     }
 
-    /// The logic has paused in work that may have no end: takes a barrier that waits behind the end of the input, so that there
-    /// are checkpoints meanwhile, and the job can be stopped with one.
+    /// The logic has paused in work that may have no end: takes a barrier that waits behind the end of the input, so
+    /// that there are checkpoints meanwhile, and the job can be stopped with one.
     fn let_barrier_in(&mut self) -> Result<(), Failure> {
         while self.blocked && self.logic.lets_barriers_in() && self.inbox.has_only_barriers() {
             match self.inbox.pop()? {

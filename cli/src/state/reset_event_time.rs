@@ -10,8 +10,8 @@ use crate::snapshot::Snapshot;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A checkpoint folder, of which the newest checkpoint is taken or the one in FOLDER@ID, or a savepoint; nothing is changed
-    /// in it
+    /// A checkpoint folder, of which the newest checkpoint is taken or the one in FOLDER@ID, or a savepoint; nothing is
+    /// changed in it
     from: String,
     /// Where the savepoint is put, from which a job starts with `Config::start_from`
     to: String,

@@ -230,8 +230,9 @@ impl SavepointWriter {
         }
     }
 
-    /// Lets event time begin anew for all operators that are taken over, as [`Config::reset_event_time`] does for a job that
-    /// starts; what that means is said there. Their watermarks are left out of account; all else stays as it is, timers among it.
+    /// Lets event time begin anew for all operators that are taken over, as [`Config::reset_event_time`] does for a job
+    /// that starts; what that means is said there. Their watermarks are left out of account; all else stays as it is,
+    /// timers among it.
     ///
     /// [`Config::reset_event_time`]: crate::Config::reset_event_time
     ///

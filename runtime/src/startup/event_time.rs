@@ -8,8 +8,8 @@ use watershed_state::{Manifest, SectionKind};
 
 use crate::config::Config;
 
-/// Forgets how far event time had come, if that is asked for. It is what operators know of their inputs and what is fused into
-/// them remembers, which is watermarks and nothing else.
+/// Forgets how far event time had come, if that is asked for. It is what operators know of their inputs and what is
+/// fused into them remembers, which is watermarks and nothing else.
 pub(super) fn reset(config: &Config, manifest: &Manifest, restored: &mut BTreeMap<usize, Arc<Restored>>) {
     if !config.reset_event_time && !manifest.event_time_reset {
         return;

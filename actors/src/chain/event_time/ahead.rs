@@ -1,4 +1,5 @@
-//! Event times that are ahead of the clock: how far they may be, as one that is wrong would make all later records late.
+//! Event times that are ahead of the clock: how far they may be, as one that is wrong would make all later records
+//! late.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +12,18 @@ use crate::supervision::Rejecter;
 
 /// What becomes of a record whose event time is far ahead of processing time.
 ///
-/// A watermark never goes back, not even with a restart. So one record of the year 9999 would make all records behind it
-/// late for good. Event times of the past can't do harm, so data of any age can be read. In a simulation, whose clock begins in 2020,
-/// every event time is taken as it is.
+/// A watermark never goes back, not even with a restart. So one record of the year 9999 would make all records behind
+/// it late for good. Event times of the past can't do harm, so data of any age can be read. In a simulation, whose
+/// clock begins in 2020, every event time is taken as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FarAhead {
     /// A record that is further ahead than this is an error of the operator, as if the closure that tells its time had
     /// failed: the policy for [`Stage::Process`](crate::Stage::Process) says what becomes of it. It is left out with
-    /// [`Directive::Quarantine`](crate::Directive::Quarantine) or [`Directive::Skip`](crate::Directive::Skip); else the operator fails.
+    /// [`Directive::Quarantine`](crate::Directive::Quarantine) or [`Directive::Skip`](crate::Directive::Skip); else the
+    /// operator fails.
     Reject(Duration),
-    /// A record that is further ahead than this goes on with the time that it has, and event time does not follow it. Timers and
-    /// windows for its time wait until event time gets there, or the input ends.
+    /// A record that is further ahead than this goes on with the time that it has, and event time does not follow it.
+    /// Timers and windows for its time wait until event time gets there, or the input ends.
     PassOn(Duration),
     /// Event time follows all records.
     Allow,

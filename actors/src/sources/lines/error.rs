@@ -12,7 +12,8 @@ pub(super) enum LinesError {
     #[error("{} is not a folder; use Lines::from_file to read a file", path.display())]
     NotFolder { path: PathBuf },
     #[error(
-        "{} is a {kind}, which cannot be read again from the middle after a crash; copy what it gives into a file, and read that",
+        "{} is a {kind}, which cannot be read again from the middle after a crash; copy what it gives into a file, and \
+         read that",
         path.display()
     )]
     NotRegular { path: PathBuf, kind: &'static str },
@@ -22,9 +23,16 @@ pub(super) enum LinesError {
         path.display()
     )]
     NoLength { path: PathBuf },
-    #[error("{} is a link to {}, which does not exist; put the file there, or remove the link", path.display(), target.display())]
+    #[error(
+        "{} is a link to {}, which does not exist; put the file there, or remove the link",
+        path.display(),
+        target.display()
+    )]
     Dangling { path: PathBuf, target: PathBuf },
-    #[error("{} is a {format} file, which cannot be read in splits; unpack it first ({cure}), and read what comes out", path.display())]
+    #[error(
+        "{} is a {format} file, which cannot be read in splits; unpack it first ({cure}), and read what comes out",
+        path.display()
+    )]
     Packed { path: PathBuf, format: &'static str, cure: &'static str },
     #[error(
         "{} begins with the byte order mark of {encoding}; turn it into UTF-8 first, for instance with `iconv -f {encoding} -t \

@@ -1,4 +1,5 @@
-//! Timers at the end of the input. There event time goes to the end of all time, so one that sets another fires for ever.
+//! Timers at the end of the input. There event time goes to the end of all time, so one that sets another fires for
+//! ever.
 
 use crate::task::Env;
 

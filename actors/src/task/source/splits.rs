@@ -89,14 +89,14 @@ struct Resting<S: Source> {
     rested_nanos: u64,
 }
 
-/// How long a split of an unbounded source rests when its reader has ended, after which it is opened again. One whose reader
-/// then has nothing rests twice as long, and so on.
+/// How long a split of an unbounded source rests when its reader has ended, after which it is opened again. One whose
+/// reader then has nothing rests twice as long, and so on.
 const FIRST_REST_NANOS: u64 = 100_000_000;
 const LONGEST_REST_NANOS: u64 = 30_000_000_000;
 
 impl<S: Source> Splits<S> {
-    /// The share of an instance in all splits there are, as far as they have been read. Also tells to how many instances splits
-    /// are dealt that none has had before.
+    /// The share of an instance in all splits there are, as far as they have been read. Also tells to how many
+    /// instances splits are dealt that none has had before.
     ///
     /// # Errors
     /// What cannot be decoded; a split that was being read and is gone.
@@ -107,8 +107,8 @@ impl<S: Source> Splits<S> {
         instance: &Instance,
     ) -> Result<(Self, usize), Failure> {
         let mut saved: BTreeMap<String, ProgressOf<S>> = BTreeMap::new();
-        // With the same parallelism each instance takes back what it had, as watermarks and states stay with it too. With
-        // another one all that is unfinished is dealt out anew, like splits that are new.
+        // With the same parallelism each instance takes back what it had, as watermarks and states stay with it too.
+        // With another one all that is unfinished is dealt out anew, like splits that are new.
         let takes_back = restored.instances.len() == instance.parallelism;
         let mut of_others: BTreeSet<String> = BTreeSet::new();
         for (writer, section) in restored.sections(SectionKind::Splits) {
