@@ -5,8 +5,8 @@ pub use watershed_actors::sources::{Generator, InvalidUtf8, Items, Lines, Socket
 pub use watershed_actors::{
     BroadcastContext, BroadcastInput, BroadcastProcess, Clock, Connected, ConnectedContext, Context,
     DeadLetter, Directive, Evidence, FarAhead, Instance, Lateness, MAX_WATERMARK, NoClaim, OperatorState,
-    OperatorStates, OutputClaim, Owner, Place, Polled, Position, Prepare, Process, Reader, Records,
-    SideOutput, Sink, SinkContext, SinkWriter, SkipCap, Source, SourceContext, Split, Stage, Timer,
+    OperatorStates, OutputClaim, OutputClosed, Owner, Place, Polled, Position, Prepare, Process, Reader,
+    Records, SideOutput, Sink, SinkContext, SinkWriter, SkipCap, Source, SourceContext, Split, Stage, Timer,
     TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError, UserResult, WatermarkGenerator, WatermarkStrategy,
     harness,
 };

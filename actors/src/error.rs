@@ -9,6 +9,7 @@ pub use watershed_state::chain_of;
 use watershed_state::{StateFault, StoreError, shown};
 
 use crate::operator_state::OperatorStateError;
+use crate::sink::OutputClosed;
 use crate::sinks::FilesError;
 use crate::supervision::{Directive, Stage, Suspect};
 
@@ -55,6 +56,8 @@ pub enum FailureKind {
     NoSpace,
     /// The disk refuses what state needs of it: no record's fault, and perhaps it works the next time.
     Disk,
+    /// Nobody reads the output of a sink any more: the job ends without an error.
+    OutputClosed,
     /// What a checkpoint holds cannot be taken over: trying again would change nothing.
     State,
     /// It did not come back from what it was doing: its thread is left behind.
@@ -71,6 +74,7 @@ impl Failure {
         }
         let kind = match find::<OperatorStateError>(&**error) {
             Some(_) => FailureKind::State,
+            None if find::<OutputClosed>(&**error).is_some() => FailureKind::OutputClosed,
             None if is_no_space(&**error) => FailureKind::NoSpace,
             None => FailureKind::Error,
         };
@@ -161,7 +165,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.kind {
             FailureKind::Panic => "panicked",
-            FailureKind::Error | FailureKind::NoSpace | FailureKind::Disk => "failed",
+            FailureKind::Error | FailureKind::NoSpace | FailureKind::Disk | FailureKind::OutputClosed => {
+                "failed"
+            }
             FailureKind::State => "cannot be restored",
             FailureKind::Hung => "hung",
             FailureKind::Internal => "broke",

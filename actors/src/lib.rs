@@ -50,7 +50,8 @@ pub use process::{
 };
 pub use query::{Found, Query, QueryError, QueryKey, Reading};
 pub use sink::{
-    NoClaim, OutputClaim, Owner, Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink, TwoPhaseWriter,
+    NoClaim, OutputClaim, OutputClosed, Owner, Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink,
+    TwoPhaseWriter,
 };
 pub use slot::Slot;
 pub use source::{Polled, Reader, Records, Source, SourceContext, Split};

@@ -150,6 +150,12 @@ pub trait TwoPhaseWriter: Send {
 /// The slow half of preparing: makes durable what was written and returns its name.
 pub type Prepare<C> = Box<dyn FnOnce() -> UserResult<C> + Send>;
 
+/// An error of a sink whose output nobody reads any more, as when the program behind a pipe has ended: the job ends at once, as
+/// if it were cancelled, and without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody reads the output any more")]
+pub struct OutputClosed;
+
 /// Who writes output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {

@@ -29,7 +29,7 @@ pub enum End {
     AlreadyFinished,
     /// It was asked to stop, made a last checkpoint and committed everything up to it.
     Stopped,
-    /// It was cancelled: what was not in a checkpoint is dropped.
+    /// It was cancelled, or nobody reads its standard output any more: what was not in a checkpoint is dropped.
     Cancelled,
     /// The simulation let the process die.
     Died,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use watershed::prelude::*;
-use watershed::{ErrorKind, Resume, SimulatedDisk};
+use watershed::{ErrorKind, OutputClosed, Resume, SimulatedDisk};
 
 use crate::fixture::{
     checkpoints, compare, expected_payments, finish, pause, payments, seeded, shown_payments, simulated,
@@ -91,4 +91,14 @@ fn a_second_process_is_refused_while_the_first_one_writes() {
     let again = start(&own).unwrap();
     again.stop().unwrap();
     again.wait().unwrap();
+}
+
+#[test]
+fn a_job_whose_output_nobody_reads_any_more_ends_at_once_and_without_an_error() {
+    let topology = Topology::new("piped");
+    let numbers = topology.source("numbers", Generator::unbounded(|n| n)).parallelism(1);
+    let closing = SinkFn::new(|_| |n: u64| if n < 5 { Ok(()) } else { Err(OutputClosed.into()) });
+    numbers.sink("out", closing).parallelism(1);
+    let outcome = topology.run(Config::local()).unwrap();
+    assert_eq!((outcome.end, outcome.restarts), (End::Cancelled, 0));
 }

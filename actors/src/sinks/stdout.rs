@@ -9,11 +9,12 @@ use std::io::{self, Write};
 use watershed_state::Data;
 
 use crate::error::UserResult;
-use crate::sink::{Sink, SinkContext, SinkWriter};
+use crate::sink::{OutputClosed, Sink, SinkContext, SinkWriter};
 use crate::sinks::json::json_into;
 use crate::sinks::text::display_into;
 
-/// Prints each record on a line of standard output: **at least once**. Lines of several instances never mix.
+/// Prints each record on a line of standard output: **at least once**. Lines of several instances never mix. When the program
+/// that reads them ends, as `head` does, the job ends at once, as if it were cancelled, and without an error.
 pub struct Stdout<T> {
     encode: Encode<T>,
 }
@@ -75,15 +76,18 @@ impl<T: Data> SinkWriter for StdoutWriter<T> {
     }
 
     fn flush(&mut self) -> UserResult {
-        Ok(self.print(&mut io::stdout().lock())?)
+        self.print(&mut io::stdout().lock())
     }
 }
 
 impl<T> StdoutWriter<T> {
-    fn print(&mut self, out: &mut impl Write) -> Result<(), StdoutError> {
+    fn print(&mut self, out: &mut impl Write) -> UserResult {
         let printed = out.write_all(&self.lines).and_then(|()| out.flush());
         self.lines.clear();
-        printed.map_err(StdoutError)
+        printed.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => OutputClosed.into(),
+            _ => StdoutError(error).into(),
+        })
     }
 }
 
@@ -94,5 +98,5 @@ impl<T> fmt::Debug for StdoutWriter<T> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write to standard output; was the program that reads it closed?")]
+#[error("cannot write to standard output")]
 struct StdoutError(#[source] io::Error);

@@ -68,6 +68,7 @@ fn name_of(kind: FailureKind) -> &'static str {
         FailureKind::Error => "error",
         FailureKind::NoSpace => "no space",
         FailureKind::Disk => "disk",
+        FailureKind::OutputClosed => "output closed",
         FailureKind::State => "state",
         FailureKind::Hung => "hung",
         FailureKind::Internal => "internal",

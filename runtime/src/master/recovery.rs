@@ -13,8 +13,9 @@ use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
 use crate::error::Error;
 use crate::escalation::Decision;
 use crate::host::EventReporter;
+use crate::job::End;
 use crate::master::region::Phase;
-use crate::master::{Master, TaskState};
+use crate::master::{CANCEL_GRACE, Master, TaskState};
 
 impl Master {
     /// Makes all tasks of a region, the last actor first, as each needs to reach those behind it.
@@ -171,6 +172,10 @@ impl Master {
         self.remember(region, task, failure);
         if self.ending.is_some() || matches!(self.regions[region].phase, Phase::Stopping { .. }) {
             return;
+        }
+        if failure.kind == FailureKind::OutputClosed {
+            tracing::info!(task = %name, "the job ends: {}", failure.cause);
+            return self.end(Ok(End::Cancelled), CANCEL_GRACE);
         }
         tracing::warn!(task = %name, run = self.regions[region].run, %failure, "a task failed");
         self.regions[region].last_failure = Some(format!("{name} {failure}"));

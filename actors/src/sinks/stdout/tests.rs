@@ -32,11 +32,11 @@ fn each_record_is_a_line_and_is_printed_once() {
 }
 
 #[test]
-fn a_closed_output_is_an_error() {
+fn a_job_whose_output_nobody_reads_any_more_ends_without_an_error() {
     let mut writer = writer();
     writer.write(1).unwrap();
-    let error = writer.print(&mut Closed).unwrap_err().to_string();
-    assert!(error.contains("standard output"), "{error}");
+    let error = writer.print(&mut Closed).unwrap_err();
+    assert_eq!(crate::error::Failure::user(&error).kind, crate::error::FailureKind::OutputClosed);
 }
 
 #[test]
