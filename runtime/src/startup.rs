@@ -132,13 +132,7 @@ pub(crate) fn start(
     let mut poison = Poison::open(&store, requests)?;
     let nothing_new = !new_splits && !any_replay(&plan, &mut poison, &restored)?;
     let already_finished = chosen.as_ref().is_some_and(|manifest| manifest.finished) && nothing_new;
-    let checkpoint_made = chosen.map(|manifest| CheckpointNode {
-        id: manifest.checkpoint,
-        completed_ms: manifest.created_ms,
-        duration_ms: manifest.duration_ms,
-        bytes: manifest.files().map(|part| part.len).sum(),
-        new_bytes: manifest.new_bytes(),
-    });
+    let checkpoint_made = chosen.as_ref().map(node_of);
     let checkpoint = checkpoint_made.as_ref().map(|made| made.id);
     // A process that was killed may not have come to remove it. There may be another one in the same place by now.
     let claimed = match (&config.start_from, &identity.began_with) {
@@ -166,6 +160,16 @@ pub(crate) fn start(
         claims,
         already_finished,
     })
+}
+
+fn node_of(manifest: &Manifest) -> CheckpointNode {
+    CheckpointNode {
+        id: manifest.checkpoint,
+        completed_ms: manifest.created_ms,
+        duration_ms: manifest.duration_ms,
+        bytes: manifest.files().map(|part| part.len).sum(),
+        new_bytes: manifest.new_bytes(),
+    }
 }
 
 /// Whether a dead letter is to be replayed that has not been.

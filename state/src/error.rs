@@ -357,6 +357,12 @@ pub enum Damage {
         /// The bytes of the section.
         bytes: usize,
     },
+    /// It is longer than any file of its kind, and was not read.
+    #[error("it has more than {max} bytes, which no file of its kind has")]
+    TooLong {
+        /// The most bytes that one has.
+        max: u64,
+    },
     /// It lies in the folder of one checkpoint and describes another.
     #[error("it describes checkpoint {found} but lies in the folder of {expected}")]
     OtherCheckpoint {

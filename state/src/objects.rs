@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
 
-use crate::StoreError;
 use crate::part::failed;
+use crate::{Damage, StoreError};
 
 /// A shared place for objects.
 pub type Objects = Arc<dyn ObjectStore>;
@@ -181,9 +181,16 @@ pub(crate) fn list_below(objects: &Objects, prefix: &str) -> io::Result<Vec<Obje
     Ok(found)
 }
 
-/// What an object holds, or `None` if there is none.
+/// More bytes than a manifest or one of the files beside the checkpoints ever has.
+const WHOLE_BYTES_MAX: u64 = 1 << 30;
+
+/// What an object holds, or `None` if there is none. It is for objects whose length nobody has written down.
 pub(crate) fn get_if_exists(objects: &Objects, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    match objects.get(name) {
+    match objects.get_up_to(name, WHOLE_BYTES_MAX + 1) {
+        Ok(bytes) if bytes.len() as u64 > WHOLE_BYTES_MAX => {
+            let what = Damage::TooLong { max: WHOLE_BYTES_MAX };
+            Err(StoreError::Damaged { path: objects.location(name), what })
+        }
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(&objects.location(name), "read")(error)),

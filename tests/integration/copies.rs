@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use watershed::prelude::*;
-use watershed::{ErrorKind, OutputClosed, Resume, SimulatedDisk};
+use watershed::{ErrorKind, FaultKind, OutputClosed, Resume, Seed, SimulatedDisk, Simulator};
+use watershed_state::bug::{self, Bug};
 
 use crate::fixture::{
     checkpoints, compare, expected_payments, finish, pause, payments, seeded, shown_payments, simulated,
@@ -101,4 +102,23 @@ fn a_job_whose_output_nobody_reads_any_more_ends_at_once_and_without_an_error() 
     numbers.sink("out", closing).parallelism(1);
     let outcome = topology.run(Config::local()).unwrap();
     assert_eq!((outcome.end, outcome.restarts), (End::Cancelled, 0));
+}
+
+#[test]
+fn the_simulator_takes_names_of_output_and_finds_an_engine_that_replaces_files() {
+    let topology = payments();
+    let faults = [FaultKind::NameTaken, FaultKind::Kill, FaultKind::PowerCut];
+    let mut simulator = Simulator::new(&topology).faults(&faults).without_shrinking();
+    simulator.rehearse().unwrap();
+    for seed in 0..60 {
+        if let Err(failure) = simulator.run(Seed(seed)) {
+            panic!("{failure}");
+        }
+    }
+    let found = (0..60).find_map(|seed| {
+        let _seeded = bug::seed(Bug::OutputReplaced);
+        simulator.run(Seed(seed)).err()
+    });
+    let said = found.expect("it is found").violation.to_string();
+    assert!(said.contains("which another process had written, was replaced"), "{said}");
 }

@@ -40,8 +40,9 @@ use crate::sinks::text::{display_into, ends_inside, escape_line_ends};
 /// history, and is locked while it runs: another process that goes on with the same history, as with a copy of the
 /// checkpoint folder, is refused.
 ///
-/// Several sinks can share a folder. Files belong to the user alone who runs the job (mode 0600, in folders of 0700),
-/// unless [`mode`](Self::mode) says otherwise.
+/// Several sinks can share a folder, which may be on another file system than the checkpoints and must not be theirs.
+/// Files belong to the user alone who runs the job (mode 0600, in folders of 0700), unless [`mode`](Self::mode) says
+/// otherwise.
 pub struct Files<T> {
     folder: PathBuf,
     format: Format<T>,

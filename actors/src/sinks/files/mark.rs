@@ -38,6 +38,9 @@ struct Mark {
 impl FolderClaim {
     /// Finds out whether another process writes for this history, or a later one has.
     pub(super) fn find(folder: &Path, owner: &Owner, fs: &Fs) -> Result<Self, FilesError> {
+        if owner.checkpoints.as_deref().is_some_and(|checkpoints| folder == Path::new(checkpoints)) {
+            return Err(FilesError::InCheckpoints { folder: folder.to_owned() });
+        }
         let listed = match fs.list(folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             listed => listed.map_err(|source| FilesError::io("list", folder, source))?,
@@ -133,7 +136,7 @@ const MARK_BYTES_MAX: u64 = 64 << 10;
 impl Described {
     /// What the file of a run says.
     fn read(fs: &Fs, path: &Path, run: u32) -> Self {
-        let parsed = fs.open(path).and_then(|file| parse(file));
+        let parsed = fs.open(path).and_then(parse);
         parsed.map_or_else(
             |_| Self(format!("run {run}, of which {} does not tell more", path.display())),
             Self::of,

@@ -26,7 +26,7 @@ struct Taker {
     /// From this further rename on.
     renames: u64,
     /// Not below this folder.
-    spared: PathBuf,
+    except: PathBuf,
 }
 
 /// What another process writes.
@@ -159,11 +159,11 @@ impl SimulatedDisk {
     }
 
     /// From the `n`-th further rename on another process is quicker, once: it has written a file under the name that a file is
-    /// about to get, unless that is below the folder `spared`. It counts as a refusal, also where the file is replaced.
-    pub fn take_name_at_rename(&self, n: u64, spared: impl Into<PathBuf>) -> DiskFault {
+    /// about to get, unless that is below the folder `except`. It counts as a refusal, also where the file is replaced.
+    pub fn take_name_at_rename(&self, n: u64, except: impl Into<PathBuf>) -> DiskFault {
         let mut shared = self.lock();
         let fault = shared.refused.next_fault();
-        shared.faults.takers.push(Taker { fault, renames: n.max(1), spared: spared.into() });
+        shared.faults.takers.push(Taker { fault, renames: n.max(1), except: except.into() });
         fault
     }
 
@@ -186,7 +186,7 @@ impl SimulatedDisk {
     /// A file is about to get this name.
     pub(super) fn comes_to_rename(&self, from: &Path, to: &Path) {
         let mut shared = self.lock();
-        let due = |taker: &Taker| taker.renames <= 1 && !to.starts_with(&taker.spared);
+        let due = |taker: &Taker| taker.renames <= 1 && !to.starts_with(&taker.except);
         let Some(index) = shared.faults.takers.iter().position(due) else { return };
         if shared.disk.exists(from).unwrap_or(false)
             && shared.disk.write_at_once(to, OF_SOMEBODY_ELSE).is_ok()
