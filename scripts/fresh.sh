@@ -23,11 +23,26 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/watershed-fresh.XXXXXX")
-trap 'rm -rf --one-file-system "$work"' EXIT
+running=""
+
+# Ends what runs and removes everything. What is killed may still be at it for a moment.
+clean_up() {
+    if [ -n "$running" ]; then kill -KILL "$running" 2>/dev/null || true; fi
+    rm -rf --one-file-system "$work" 2>/dev/null || { sleep 1 && rm -rf --one-file-system "$work"; }
+}
+trap clean_up EXIT
 trap 'exit 130' INT TERM HUP
 
-# Runs a command that mounts. All of it ends, and is unmounted, with the command, and also with this script.
-apart() { unshare --mount --pid --fork --kill-child --mount-proc "$@" </dev/null; }
+# Runs a command that mounts. All of it ends, and is unmounted, with the command, and also with this script: it is waited for
+# in a way that a signal interrupts.
+apart() {
+    local status=0
+    unshare --mount --pid --fork --kill-child --mount-proc "$@" </dev/null &
+    running=$!
+    wait "$running" || status=$?
+    running=""
+    return "$status"
+}
 
 apart true 2>"$work/why" || fail "namespaces are not allowed here, as in many containers: $(cat "$work/why")"
 
