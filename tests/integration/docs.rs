@@ -58,6 +58,8 @@ fn each_message_that_is_explained_is_one_that_may_be_said() {
         let text = read(&root().join(page));
         let messages = quoted(&text);
         assert!(messages.len() >= least, "{page}: only {} messages were found", messages.len());
+        let twice = messages.iter().enumerate().find(|(index, message)| messages[..*index].contains(message));
+        assert!(twice.is_none(), "{page} explains a message twice: {twice:?}");
         let unknown: Vec<&str> = messages
             .into_iter()
             .filter(|message| !message.split('…').all(|part| code.contains(part.trim())))
