@@ -66,10 +66,9 @@ fn a_name_that_cannot_stand_in_a_file_name_is_refused() {
     for name in ["to/out", "a b", ".hidden", "zähler", "a\n", ".."] {
         let topology = topology();
         topology.source(name, numbers()).sink("out", Stdout::new());
-        refused_wiring(
-            &topology,
-            &[&format!("`{name}` cannot be the name of an actor"), "use letters, digits"],
-        );
+        let shown = name.replace('\n', "\\n");
+        let says = format!("`{shown}` cannot be the name of an actor");
+        refused_wiring(&topology, &[&says, "use letters, digits"]);
     }
 }
 
