@@ -52,6 +52,9 @@ pub enum FailureKind {
     Panic,
     /// User code returned an error.
     Error,
+    /// Input or output of a source or a sink failed: no record's fault, and nothing in the job can help it. It is tried again
+    /// until it works.
+    Io,
     /// There is no room on a disk. It takes somebody outside to change that, so it is tried again until there is.
     NoSpace,
     /// The disk refuses what state needs of it: no record's fault, and perhaps it works the next time.
@@ -79,6 +82,13 @@ impl Failure {
             None => FailureKind::Error,
         };
         Self { cause: chain_of(&**error), kind, key: None, blame: None }
+    }
+
+    /// From an error that a source or a sink returned.
+    pub fn connector(error: &UserError) -> Self {
+        let failure = Self::user(error);
+        let is_io = failure.kind == FailureKind::Error && failure.blame.is_none() && is_io(&**error);
+        Self { kind: if is_io { FailureKind::Io } else { failure.kind }, ..failure }
     }
 
     /// Something that the policy allows no more of: the job ends.
@@ -165,9 +175,11 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.kind {
             FailureKind::Panic => "panicked",
-            FailureKind::Error | FailureKind::NoSpace | FailureKind::Disk | FailureKind::OutputClosed => {
-                "failed"
-            }
+            FailureKind::Error
+            | FailureKind::Io
+            | FailureKind::NoSpace
+            | FailureKind::Disk
+            | FailureKind::OutputClosed => "failed",
             FailureKind::State => "cannot be restored",
             FailureKind::Hung => "hung",
             FailureKind::Internal => "broke",
@@ -226,6 +238,16 @@ mod tests {
         let source = io::Error::new(kind, "the disk says no");
         let error = StoreError::Io { path: "count[0]".into(), doing: "read", source };
         Failure::caught(Box::new(StateFault::from(error)))
+    }
+
+    #[test]
+    fn only_input_and_output_of_sources_and_sinks_is_told_from_other_errors() {
+        let broken = || -> UserError { Box::new(io::Error::from(io::ErrorKind::ConnectionReset)) };
+        assert_eq!(Failure::connector(&broken()).kind, FailureKind::Io);
+        assert_eq!(Failure::user(&broken()).kind, FailureKind::Error);
+        assert_eq!(Failure::connector(&"no number".into()).kind, FailureKind::Error);
+        let full: UserError = Box::new(io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(Failure::connector(&full).kind, FailureKind::NoSpace);
     }
 
     #[test]

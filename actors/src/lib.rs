@@ -54,7 +54,7 @@ pub use sink::{
     TwoPhaseWriter,
 };
 pub use slot::Slot;
-pub use source::{Polled, Reader, Records, Source, SourceContext, Split};
+pub use source::{Polled, Progress, ProgressUnit, Reader, Records, Source, SourceContext, Split};
 pub use supervision::{
     DeadLetter, Directive, Evidence, LETTERS, Oversight, Place, Policy, Position, Rejecter, Rejects, Replay,
     SkipCap, SkipEntry, Stage, Suspect,
@@ -62,8 +62,8 @@ pub use supervision::{
 pub use tap::{Sample, Tap, Tapper};
 pub use task::{
     Activity, Boot, BroadcastLogic, Control, Counters, Env, Expiring, Fence, Forever, InstanceStore,
-    KeyedStore, Life, Logic, Meter, OperatorTask, Pool, ProcessLogic, Pulse, RelayLogic, Report, Reporter,
-    Restored, Sent, SinkLogic, SnapshotItem, SourceSetup, SourceTask, StateSetup, Step, Store, Task,
-    TaskCell, TaskEvent, TaskId, Tick, Times, TwoPhaseLogic, WatermarkGauge, Work, assign_splits, guard,
-    saved_replays, saved_splits,
+    KeyedStore, Life, Logic, Meter, OperatorTask, Pool, ProcessLogic, ProgressGauge, Pulse, RelayLogic,
+    Report, Reporter, Restored, Sent, SinkLogic, SnapshotItem, SourceSetup, SourceTask, StateSetup, Step,
+    Store, Task, TaskCell, TaskEvent, TaskId, Tick, Times, TwoPhaseLogic, WatermarkGauge, Work,
+    assign_splits, guard, saved_replays, saved_splits,
 };

@@ -74,6 +74,32 @@ pub trait Reader: Send {
     /// Where the next record will come from. It is asked after the end, too: a split of an unbounded source is opened
     /// again from there.
     fn position(&self) -> Self::Position;
+
+    /// How far the split has been read, for those who watch the job; asked once per batch. `None` if that is not known.
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
+}
+
+/// How far a split has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// What has been read of it.
+    pub done: u64,
+    /// All of it.
+    pub total: u64,
+    /// What both are counted in.
+    pub unit: ProgressUnit,
+}
+
+/// What the progress of a reader is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProgressUnit {
+    /// Records.
+    #[default]
+    Records,
+    /// Bytes.
+    Bytes,
 }
 
 /// What a reader says of the next records.

@@ -10,6 +10,7 @@ mod metrics;
 mod operator;
 mod pace;
 mod process;
+mod progress;
 mod pulse;
 mod relay;
 mod replays;
@@ -24,6 +25,7 @@ pub use cell::{Boot, TaskCell, guard};
 pub use metrics::{Activity, Meter, Sent, Times, WatermarkGauge};
 pub use operator::{Logic, OperatorTask, Tick};
 pub use process::{BroadcastLogic, Expiring, Forever, InstanceStore, KeyedStore, Life, ProcessLogic, Store};
+pub use progress::ProgressGauge;
 use pulse::AtWork;
 pub use pulse::{Pulse, Work};
 pub use relay::RelayLogic;
@@ -224,6 +226,8 @@ pub struct Counters {
     pub watermark_sent: WatermarkGauge,
     /// The newest checkpoint whose barrier it has passed on in this run.
     pub barrier: AtomicU64,
+    /// How far it has come, if it is a source that ends.
+    pub progress: ProgressGauge,
     /// Where the time goes.
     pub meter: Meter,
     /// What the instance is at, and since when.

@@ -26,7 +26,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
-    let (dir, words) = options.reach.words(&options.words, 2);
+    let (dir, words) = Reach::words(&options.words, 2);
     let (operator, key) = (&words[0], &words[1]);
     match options.reach.connect(dir)?.query(operator, key)? {
         Some(found) => {

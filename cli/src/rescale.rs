@@ -29,7 +29,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
-    let (dir, words) = options.reach.words(&options.words, 2);
+    let (dir, words) = Reach::words(&options.words, 2);
     let parallelism = words[1].parse().map_err(|_| Error::NoNumber(words[1].clone()))?;
     let rescaled = options.reach.connect(dir)?.rescale(&words[0], parallelism)?;
     let line = if options.json { serde_json::to_string(&rescaled)? } else { text(&rescaled) };

@@ -145,6 +145,9 @@ impl Escalation {
                 self.forgive(incident.operator);
                 self.climb(incident, free(0), false)
             }
+            (_, FailureKind::Io, _) => {
+                self.climb(incident, |budget| budget.input_or_output_failed(now_nanos), false)
+            }
             (_, FailureKind::NoSpace, _) => self.climb(incident, |budget| budget.out_of_space(), false),
             _ => {
                 let decision = self.climb(incident, |budget| budget.failed(now_nanos), true);
@@ -155,6 +158,11 @@ impl Escalation {
                 decision
             }
         }
+    }
+
+    /// How many restarts the budget of a region has left.
+    pub(crate) fn restarts_left(&self, region: usize, now_nanos: u64) -> usize {
+        self.regions.get(region).map_or(0, |budgets| budgets.own.left(now_nanos))
     }
 
     /// A region that is down cannot come back yet, for a reason of the machine's.

@@ -54,5 +54,8 @@ pub use stream::{
 };
 pub use supervision::Supervision;
 pub use topology::Topology;
-pub use tree::{CheckpointNode, FailureNode, InstanceNode, OperatorNode, RegionNode, Shares, TimeNode, Tree};
+pub use tree::{
+    CheckpointNode, FailureNode, InstanceNode, OperatorNode, ProgressNode, RegionNode, Shares, SplitNode,
+    TimeNode, Tree,
+};
 pub use watershed_actors::{DeadLetter, Directive, SkipCap, Stage};

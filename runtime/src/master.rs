@@ -1,5 +1,6 @@
 //! The control plane: checkpoints and supervision of one job, as a plain struct that is told events.
 
+mod announce;
 mod attempts;
 mod checkpoints;
 mod history;
@@ -189,6 +190,8 @@ struct TaskLife {
     /// Up to which checkpoint its commits are done.
     committed: u64,
     failures: u32,
+    /// How many of them stood in the log when the tree was written to it last.
+    logged_failures: u32,
     last_failure: Option<Failure>,
     recent_failures: RecentFailures,
 }
@@ -263,6 +266,7 @@ impl Master {
 
     /// Launches everything.
     pub(crate) fn start(&mut self) {
+        self.announce_start();
         self.launch_all();
         self.advance();
     }
@@ -478,6 +482,9 @@ impl Master {
             }
             Err(error) => Err(error),
         });
+        if let Some(result) = &self.result {
+            self.announce_end(result);
+        }
     }
 
     /// Ends the job with an error.

@@ -20,6 +20,7 @@ pub struct Restart {
     reset_after: Option<Duration>,
     restarts: usize,
     within: Duration,
+    counts_io: bool,
 }
 
 impl Restart {
@@ -34,6 +35,7 @@ impl Restart {
             reset_after: None,
             restarts: 10,
             within: Duration::from_mins(5),
+            counts_io: false,
         }
     }
 
@@ -88,6 +90,13 @@ impl Restart {
         self
     }
 
+    /// Input and output that fail at sources and sinks cost restarts as well. Else they are tried again until they work, like a
+    /// disk that is full: with the same waits, but at no cost and without end, as nothing in the job can help them.
+    pub fn count_io(mut self) -> Self {
+        self.counts_io = true;
+        self
+    }
+
     fn calm(&self) -> Duration {
         self.reset_after.unwrap_or(self.within)
     }
@@ -105,6 +114,8 @@ pub(crate) struct RestartBudget {
     failures: VecDeque<u64>,
     /// When the last failure was, and how long the wait after it, before jitter.
     last: Option<(u64, Duration)>,
+    /// The same of input or output that failed.
+    last_io: Option<(u64, Duration)>,
 }
 
 /// How long to wait for room on a disk before the next try.
@@ -122,7 +133,7 @@ pub(crate) enum Verdict {
 impl RestartBudget {
     /// A full budget. The salt tells it from those of other places and other jobs.
     pub(crate) fn new(policy: Restart, salt: u64) -> Self {
-        Self { policy, salt, number: 0, failures: VecDeque::new(), last: None }
+        Self { policy, salt, number: 0, failures: VecDeque::new(), last: None, last_io: None }
     }
 
     /// Fills it up again: the level above has restarted what it is for.
@@ -137,6 +148,28 @@ impl RestartBudget {
             return Verdict::Spent;
         }
         Verdict::Restart(OUT_OF_SPACE.max(self.policy.backoff_min))
+    }
+
+    /// Input or output of a source or a sink has failed at this time (clock nanoseconds): it costs nothing, unless the policy
+    /// says so, and the wait grows as long as it goes on.
+    pub(crate) fn input_or_output_failed(&mut self, now_nanos: u64) -> Verdict {
+        if self.policy.restarts == 0 {
+            return Verdict::Spent;
+        }
+        if self.policy.counts_io {
+            return self.failed(now_nanos);
+        }
+        self.number += 1;
+        let backoff = self.next_backoff(self.last_io, now_nanos);
+        self.last_io = Some((now_nanos, backoff));
+        Verdict::Restart(self.jittered(backoff))
+    }
+
+    /// How many more failures at this time it has room for.
+    pub(crate) fn left(&self, now_nanos: u64) -> usize {
+        let window = nanos_of(self.policy.within);
+        let recent = self.failures.iter().filter(|at| now_nanos.saturating_sub(**at) <= window);
+        self.policy.restarts.saturating_sub(recent.count())
     }
 
     /// A restart that costs nothing, as something else limits the number of them. The wait grows with the attempts made.
@@ -168,14 +201,14 @@ impl RestartBudget {
             return Verdict::Spent;
         }
         self.failures.push_back(now_nanos);
-        let backoff = self.next_backoff(now_nanos);
+        let backoff = self.next_backoff(self.last, now_nanos);
         self.last = Some((now_nanos, backoff));
         Verdict::Restart(self.jittered(backoff))
     }
 
-    fn next_backoff(&self, now_nanos: u64) -> Duration {
+    fn next_backoff(&self, last: Option<(u64, Duration)>, now_nanos: u64) -> Duration {
         let Restart { backoff_min, backoff_max, factor, .. } = self.policy;
-        match self.last {
+        match last {
             Some((at, backoff))
                 if now_nanos.saturating_sub(at)
                     < nanos_of(self.policy.calm()).saturating_add(nanos_of(backoff)) =>

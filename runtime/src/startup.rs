@@ -223,6 +223,12 @@ fn known_splits(plan: &Plan) -> Result<Splits, Error> {
     for (index, node) in plan.nodes.iter().enumerate() {
         let found = node.build.splits().map_err(|error| named(&node.name, &error))?;
         if let Some(found) = found {
+            if found.is_empty() {
+                tracing::warn!(
+                    source = %shown(&node.name),
+                    "the source has nothing to read: its input is empty, as a folder without files is"
+                );
+            }
             splits.insert(index, found);
         }
     }

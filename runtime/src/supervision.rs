@@ -1,6 +1,7 @@
 //! How an operator is supervised, as it is wired.
 
 use std::fmt;
+use std::time::Duration;
 
 use watershed_actors::{Directive, Policy, SkipCap, Stage};
 
@@ -83,16 +84,24 @@ impl Supervision {
         self
     }
 
-    /// The job stops when an instance has left out more records than this (1,000).
+    /// The job stops when an instance has skipped more records than this in an hour (1,000), or in the time that
+    /// [`Supervision::count_skipped_within`] says.
     pub fn at_most(mut self, records: u64) -> Self {
         self.policy.cap = SkipCap { records, ..self.policy.cap };
         self
     }
 
-    /// The job stops when an instance has left out a larger share of its records than this (0.01, and from 0 to 1); looked at from a
-    /// thousand records on.
+    /// The job stops when an instance has skipped a larger share of its records of the last hour than this (0.01, and from 0 to 1);
+    /// looked at from a thousand records on.
     pub fn at_most_fraction(mut self, fraction: f64) -> Self {
         self.policy.cap = SkipCap { fraction, ..self.policy.cap };
+        self
+    }
+
+    /// In what time skipped records are counted (an hour); then counting begins anew. `Duration::MAX` counts all that there ever
+    /// were.
+    pub fn count_skipped_within(mut self, within: Duration) -> Self {
+        self.policy.cap = SkipCap { within, ..self.policy.cap };
         self
     }
 

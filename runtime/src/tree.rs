@@ -127,6 +127,9 @@ pub struct InstanceNode {
     pub credits: u32,
     /// Credits of all of its channels, those that are out included.
     pub credits_total: u32,
+    /// How far it has come, if it is a source that ends.
+    #[serde(default)]
+    pub progress: Option<ProgressNode>,
     /// Where its time went.
     pub time: TimeNode,
     /// How far event time has come: the combined watermark of its inputs, or the highest that it has sent if it is a source.
@@ -138,6 +141,38 @@ pub struct InstanceNode {
     pub last_failure: Option<String>,
     /// Its last few failures, oldest first.
     pub recent_failures: Vec<FailureNode>,
+}
+
+/// How far an instance of a source that ends has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressNode {
+    /// Splits that it has read to their end.
+    pub splits_finished: u64,
+    /// All splits that fall to it.
+    pub splits: u64,
+    /// How far the split is that it reads, where its reader knows.
+    pub at_hand: Option<SplitNode>,
+}
+
+/// How far a split has been read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitNode {
+    /// What has been read of it.
+    pub done: u64,
+    /// All of it.
+    pub total: u64,
+    /// What both are counted in: `bytes` or `records`.
+    pub unit: String,
+}
+
+impl ProgressNode {
+    /// The share of its splits that has been read, in percent, each taken for as long as the others.
+    pub fn percent(&self) -> u64 {
+        let of_split = |split: &SplitNode| split.done.min(split.total) as f64 / split.total.max(1) as f64;
+        let is_over = self.splits_finished >= self.splits;
+        let at_hand = self.at_hand.as_ref().filter(|_| !is_over).map_or(0.0, of_split);
+        ((self.splits_finished as f64 + at_hand) * 100.0 / self.splits.max(1) as f64) as u64
+    }
 }
 
 /// Where the time of an instance went since the process began. While its region is down nothing is counted.

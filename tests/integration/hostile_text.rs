@@ -1,43 +1,17 @@
 //! What records, keys, errors and panics say reaches logs, errors and the tree as one harmless line each.
 
-use std::fmt::{self, Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::fmt;
+use std::sync::Arc;
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use watershed::prelude::*;
 use watershed::{Stage, Tree};
 use watershed_state::is_shown_escaped;
 
 use crate::fixture::{seeded, simulated};
+use crate::logged::logged;
 
 /// A line of its own in a log, and orders for a terminal of each kind.
 const HOSTILE: &str = "x\nERROR forged\r\u{1b}[2J\u{9b}31m\u{202e}\u{2028}\u{7f}";
-
-/// The log, with each field as it was given.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl<S: Subscriber> Layer<S> for Log {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line(event.metadata().level().to_string());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let _ = write!(self.0, " {field}={value:?}");
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        let _ = write!(self.0, " {field}={value}");
-    }
-}
 
 /// An error with a source, both of which repeat what a record said.
 #[derive(Debug)]
@@ -57,15 +31,6 @@ impl std::error::Error for Repeats {
 
 fn repeats(text: &str) -> Repeats {
     Repeats(text.to_string(), Some(Box::new(Repeats(text.to_string(), None))))
-}
-
-/// Runs it, and returns what it has ended with and the log.
-fn logged(topology: &Topology) -> (watershed::Result<watershed::Outcome>, Vec<String>) {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::registry().with(log.clone());
-    let outcome = tracing::subscriber::with_default(subscriber, || topology.run(simulated(seeded(3))));
-    let lines = log.0.lock().unwrap().clone();
-    (outcome, lines)
 }
 
 #[track_caller]
@@ -98,7 +63,7 @@ fn records_that_are_skipped_cannot_forge_lines_of_the_log() {
         .key_by(String::clone)
         .reduce("last", |_, line| line)
         .for_each(|_| {});
-    let (outcome, log) = logged(&topology);
+    let (outcome, log) = logged(|| topology.run(simulated(seeded(3))));
     assert_eq!(outcome.unwrap().end, End::Finished);
     assert!(log.iter().any(|line| line.contains("forged")), "{log:#?}");
     assert_all_harmless(&log);
@@ -115,7 +80,7 @@ fn a_key_and_a_panic_cannot_forge_lines_of_the_log_nor_of_the_tree_or_the_error(
         .key_by(String::clone)
         .actor("breaks", Breaks)
         .for_each(|_| {});
-    let (outcome, log) = logged(&topology);
+    let (outcome, log) = logged(|| topology.run(simulated(seeded(3))));
     let error = outcome.unwrap_err();
     assert!(error.to_string().contains("forged"), "{error}");
     assert_harmless(&error.to_string());
@@ -148,7 +113,7 @@ fn the_tree_shows_a_panic_in_one_line() {
             line
         })
         .for_each(|_| {});
-    let (outcome, log) = logged(&topology);
+    let (outcome, log) = logged(|| topology.run(simulated(seeded(3))));
     let tree = outcome.unwrap().tree;
     assert!(texts(&tree).iter().any(|text| text.contains("forged")), "{tree}");
     assert_all_harmless(&texts(&tree));

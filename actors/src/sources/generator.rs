@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use watershed_state::Data;
 
 use crate::error::UserResult;
-use crate::source::{Polled, Reader, Records, Source, SourceContext, Split};
+use crate::source::{Polled, Progress, ProgressUnit, Reader, Records, Source, SourceContext, Split};
 
 /// Gives out `make(0)`, `make(1)`, …: the fastest source there is. `make` must give the same record each time it is
 /// called with the same number, as a restart computes records again.
@@ -159,6 +159,16 @@ where
 
     fn position(&self) -> u64 {
         self.next
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        // Of all splits, each of which has a record of every round.
+        let rounds = |number: u64| number.div_ceil(self.step);
+        (self.count < u64::MAX).then(|| Progress {
+            done: rounds(self.next),
+            total: rounds(self.count),
+            unit: ProgressUnit::Records,
+        })
     }
 }
 

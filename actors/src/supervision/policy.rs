@@ -1,6 +1,7 @@
 //! The policy of an operator, as its tasks and the control plane read it.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,13 +78,15 @@ impl Directive {
     }
 }
 
-/// How many records may be left out before the job stops.
+/// How many records may be skipped in a while before the job stops. Those of the while before do not count any more.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SkipCap {
     /// So many of one instance.
     pub records: u64,
     /// Such a share of what an instance has taken in, looked at from [`SkipCap::FRACTION_FROM`] records on.
     pub fraction: f64,
+    /// The while. Counting begins anew each time it is over.
+    pub within: Duration,
 }
 
 impl SkipCap {
@@ -97,9 +100,9 @@ impl SkipCap {
 }
 
 impl Default for SkipCap {
-    /// A thousand records, and no more than one in a hundred.
+    /// A thousand records in an hour, and no more than one in a hundred.
     fn default() -> Self {
-        Self { records: 1_000, fraction: 0.01 }
+        Self { records: 1_000, fraction: 0.01, within: Duration::from_hours(1) }
     }
 }
 
@@ -166,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_share_of_records_counts_only_when_there_are_enough_of_them() {
-        let cap = SkipCap { records: 50, fraction: 0.01 };
+        let cap = SkipCap { records: 50, fraction: 0.01, ..SkipCap::default() };
         assert!(!cap.is_exceeded(50, 60));
         assert!(cap.is_exceeded(51, 1_000_000));
         assert!(!cap.is_exceeded(10, 1_000));

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::supervision::{
 };
 use crate::task::process::small_section;
 use crate::task::{Env, Restored, SnapshotItem, TaskEvent};
+use window::Window;
 
 /// Watches over the records of an instance.
 ///
@@ -54,6 +56,8 @@ pub(crate) struct Care {
     /// What the counter of records stood at when this run began.
     counted_before: u64,
     letters: u64,
+    /// What counts against the limit of skipped records.
+    window: Window,
 }
 
 /// An entry of the skip list that has not come yet.
@@ -113,6 +117,9 @@ struct Saved {
     skipped: u64,
     #[serde(default)]
     seen: u64,
+    /// Of snapshots without it counting begins anew.
+    #[serde(default)]
+    window: Window,
 }
 
 /// What falls to one instance of that which is dealt out to so many.
@@ -200,6 +207,7 @@ impl Care {
             seen_by_all += saved.seen;
             if same && writer == index {
                 (care.skipped, care.seen_before) = (saved.skipped, saved.seen);
+                care.window = saved.window;
             }
         }
         if !same {
@@ -257,6 +265,7 @@ impl Care {
             seen_before: 0,
             counted_before: env.counters.records(),
             letters: 0,
+            window: Window::default(),
         }
     }
 
@@ -373,7 +382,7 @@ impl Care {
             if !waiting {
                 tracing::warn!(
                     entry = pending.entry.id,
-                    "a record that was to be left out has not come again"
+                    "a record that was to be skipped has not come again"
                 );
                 settled.insert(pending.entry.id);
             }
@@ -404,6 +413,9 @@ impl Care {
         if self.in_process.take().is_some() {
             self.env.oversight.let_go();
         }
+        let policy = &self.env.oversight.policy;
+        let within_ms = u64::try_from(policy.cap.within.as_millis()).unwrap_or(u64::MAX);
+        self.window.turn(self.env.clock.wall_ms(), within_ms, (self.skipped, self.seen()));
         self.skipped += 1;
         if evidence.place == Place::Undecoded {
             self.undecoded += 1;
@@ -411,12 +423,13 @@ impl Care {
         self.env.counters.set_skipped(self.skipped);
         let policy = &self.env.oversight.policy;
         let stage = evidence.stage;
-        if policy.cap.is_exceeded(self.skipped, self.seen()) {
+        let (skipped, seen) = self.window.since((self.skipped, self.seen()));
+        if policy.cap.is_exceeded(skipped, seen) {
+            let within = policy.cap.within;
             let cause = format!(
-                "{} records of {} were left out, more than its policy allows (`Supervision::at_most` and \
-                 `at_most_fraction` say how many); the last one: {}",
-                self.skipped,
-                self.seen(),
+                "{skipped} records of {seen} were skipped within {within:?}, more than its policy allows \
+                 (`Supervision::at_most` and `at_most_fraction` say how many, `count_skipped_within` in what time); the last \
+                 one: {}",
                 attempt.cause
             );
             return Err(Failure { key: evidence.key, ..Failure::stop(stage, cause) });
@@ -425,7 +438,7 @@ impl Care {
         if self.skipped <= 10 || self.skipped.is_power_of_two() {
             let (cause, skipped) = (&attempt.cause, self.skipped);
             let key = evidence.key.as_ref().map(|key| display(shown(key)));
-            tracing::warn!(%stage, cause, key, attempts = attempt.attempts, skipped, "a record is left out");
+            tracing::warn!(%stage, cause, key, attempts = attempt.attempts, skipped, "a record is skipped");
         }
         Ok((policy.directive(stage) == Directive::Quarantine).then(|| self.letter(evidence, attempt)))
     }
@@ -518,12 +531,12 @@ impl Care {
 
     /// Whom to blame for a failure in this stage.
     pub(crate) fn blame(&self, stage: Option<Stage>, failure: &Failure) -> Option<Blame> {
-        if !matches!(failure.kind, FailureKind::Panic | FailureKind::Error) {
+        if !matches!(failure.kind, FailureKind::Panic | FailureKind::Error | FailureKind::Io) {
             return None;
         }
         let stage = self.in_process.or(stage)?;
         let directive = self.directive(stage);
-        if directive == Directive::Restart {
+        if directive == Directive::Restart || failure.kind == FailureKind::Io && directive.leaves_out() {
             return None;
         }
         let suspect = self.in_process.filter(|_| directive.leaves_out());
@@ -561,6 +574,7 @@ impl Care {
             replayed: self.replayed.clone(),
             skipped: self.skipped,
             seen: self.seen(),
+            window: self.window,
         };
         small_section(SectionKind::Supervision, &saved).map(Some)
     }

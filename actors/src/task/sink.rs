@@ -47,13 +47,13 @@ impl<S: Sink> SinkLogic<S> {
     /// What the sink says; what cannot be decoded.
     pub fn open(env: &Env, sink: &S, sides: SideOutputs, restored: &Restored) -> Result<Self, Failure> {
         let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism)?;
-        let writer = sink.open(&env.writer_context(&states)).map_err(|error| Failure::user(&error))?;
+        let writer = sink.open(&env.writer_context(&states)).map_err(|error| Failure::connector(&error))?;
         Ok(Self { writer, dirty: false, states, desk: Desk::restore(env, sides, restored)? })
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
         if std::mem::take(&mut self.dirty) {
-            self.writer.flush().map_err(|error| Failure::user(&error))?;
+            self.writer.flush().map_err(|error| Failure::connector(&error))?;
         }
         Ok(())
     }
@@ -174,7 +174,7 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
         restored: &Restored,
     ) -> Result<Self, Failure> {
         let context = env.sink_context();
-        let user = |error| Failure::user(&error);
+        let user = |error| Failure::connector(&error);
         let own = env.instance.index;
         let mut committables: Vec<(u64, S::Committable)> = Vec::new();
         // What an earlier process prepared is the business of the first instance, as there may be fewer instances now;
@@ -252,7 +252,7 @@ impl<S: TwoPhaseSink> Commits<S> {
     fn check<R>(&self, done: Result<crate::error::UserResult<R>, Failure>) -> crate::error::UserResult<R> {
         let failure = match done {
             Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => Failure::user(&error),
+            Ok(Err(error)) => Failure::connector(&error),
             Err(failure) => failure,
         };
         let cause = failure.to_string();
@@ -314,7 +314,7 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
     }
 
     fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
-        let prepare = self.writer.prepare(checkpoint).map_err(|error| Failure::user(&error))?;
+        let prepare = self.writer.prepare(checkpoint).map_err(|error| Failure::connector(&error))?;
         lock(&self.commits.unprepared).extend(prepare.map(|prepare| (checkpoint, prepare)));
         let commits = Arc::clone(&self.commits);
         let mut items = self.states.save();

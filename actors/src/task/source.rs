@@ -203,7 +203,7 @@ impl<S: Source> SourceTask<S> {
         *through = 0;
         *stage = Some(Stage::Decode);
         let mut records = Records::new(batch);
-        let polled = reader.poll(&mut records, limit).map_err(|error| Failure::user(&error))?;
+        let polled = reader.poll(&mut records, limit).map_err(|error| Failure::connector(&error))?;
         let rejected = records.into_rejected();
         *gave |= !batch.is_empty() || !rejected.is_empty();
         for (rejected, record) in rejected.into_iter().zip(0..) {
@@ -224,6 +224,13 @@ impl<S: Source> SourceTask<S> {
         Ok(polled)
     }
 
+    /// Notes how far a source that ends has come, for the tree.
+    fn note_progress(&self) {
+        if self.setup.source.is_bounded() {
+            self.env.counters.progress.set(self.splits.counts(), self.splits.at_hand());
+        }
+    }
+
     /// Gives the batch to the chain.
     fn hand_over(&mut self, now: u64) -> Result<(), Failure> {
         let records = self.batch.len();
@@ -238,6 +245,7 @@ impl<S: Source> SourceTask<S> {
             throttle.spend(records);
         }
         self.since = Some((now, records));
+        self.note_progress();
         self.push()?;
         self.settle();
         Ok(())
@@ -327,6 +335,7 @@ impl<S: Source> SourceTask<S> {
     }
 
     fn end(&mut self) {
+        self.note_progress();
         if std::mem::replace(&mut self.course, Course::Ended) != Course::Ended {
             self.tick(self.env.clock.nanos(), true);
             for signal in [Signal::Watermark(MAX_WATERMARK), Signal::End] {

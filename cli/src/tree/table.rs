@@ -8,7 +8,7 @@ use watershed_state::iso_time;
 
 use crate::units::{bytes, count, duration};
 
-const HEADINGS: [&str; 15] = [
+const HEADINGS: [&str; 16] = [
     "",
     "STATE",
     "RECORDS",
@@ -23,6 +23,7 @@ const HEADINGS: [&str; 15] = [
     "BLOCKED",
     "SKIPPED",
     "PARKED",
+    "PROGRESS",
     "WATERMARK",
 ];
 
@@ -99,6 +100,9 @@ fn row(before: Option<&Tree>, tree: &Tree, operator: &OperatorNode, node: &Insta
     let sized = |of| rate(of).map_or("-".to_string(), bytes);
     let shares = earlier.and_then(|(_, earlier)| Shares::between(earlier.time, node.time));
     let percent = |of: fn(Shares) -> u64| shares.map_or("-".to_string(), |all| format!("{}%", of(all)));
+    let progress = node.progress.as_ref().map_or("-".to_string(), |progress| {
+        format!("{}% {}/{}", progress.percent(), progress.splits_finished, progress.splits)
+    });
     let watermark = match node.watermark {
         None => "-".to_string(),
         Some(i64::MAX) => "end".to_string(),
@@ -119,6 +123,7 @@ fn row(before: Option<&Tree>, tree: &Tree, operator: &OperatorNode, node: &Insta
         percent(|all| all.blocked),
         count(node.records_skipped),
         count(node.records_parked),
+        progress,
         watermark,
     ]
 }

@@ -140,3 +140,15 @@ fn a_record_that_is_found_out_costs_one_restart_until_it_is_and_none_after() {
         assert_eq!(escalation.failed(found(counts), SECOND), Decision::GiveUp(Hopeless::Spent));
     }
 }
+
+#[test]
+fn input_and_output_that_fail_end_no_job_unless_its_policy_is_to_stop() {
+    let mut escalation = escalation(0, 1, 0);
+    let io = |directive| Incident { directive, kind: FailureKind::Io, ..panic_in(0, 0) };
+    for second in 0..100 {
+        let decision = escalation.failed(io(Directive::Restart), second * SECOND);
+        assert!(matches!(decision, Decision::Restart { level: Level::Region, .. }), "{decision:?}");
+    }
+    assert_eq!(escalation.restarts_left(0, 100 * SECOND), 1);
+    assert_eq!(escalation.failed(io(Directive::Stop), 100 * SECOND), Decision::GiveUp(Hopeless::Stop));
+}

@@ -66,6 +66,7 @@ fn name_of(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Panic => "panic",
         FailureKind::Error => "error",
+        FailureKind::Io => "io",
         FailureKind::NoSpace => "no space",
         FailureKind::Disk => "disk",
         FailureKind::OutputClosed => "output closed",

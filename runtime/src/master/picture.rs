@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use watershed_actors::TaskId;
+use watershed_actors::{Counters, Progress, ProgressUnit, TaskId};
 
 use crate::graph::NodeKind;
 use crate::master::{Master, TaskState};
-use crate::tree::{InstanceNode, OperatorNode, RegionNode, Tree};
+use crate::tree::{InstanceNode, OperatorNode, ProgressNode, RegionNode, SplitNode, Tree};
 
 /// What is on its way to an instance, and what it may still send.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,6 +80,7 @@ impl Master {
             credits: traffic.credits,
             credits_total: traffic.credits_total,
             time: counters.meter.read(self.now()).into(),
+            progress: progress(counters),
             watermark: if is_source { counters.watermark_sent.get() } else { counters.watermark.get() },
             failures: life.failures,
             last_failure: life.last_failure.as_ref().map(ToString::to_string),
@@ -107,12 +108,24 @@ impl Master {
     }
 
     /// Writes the tree to the log, one line a node.
-    pub(super) fn log_tree(&self, when: &str) {
+    pub(super) fn log_tree(&mut self, when: &str) {
         tracing::info!(target: "watershed::tree", "supervision tree {when}");
         for line in self.tree().lines() {
             tracing::info!(target: "watershed::tree", "{line}");
         }
+        self.failures_are_logged();
     }
+}
+
+/// How far a source that ends has come.
+fn progress(counters: &Counters) -> Option<ProgressNode> {
+    let (splits_finished, splits) = counters.progress.splits()?;
+    let at_hand = counters.progress.at_hand();
+    let at_hand = at_hand.map(|Progress { done, total, unit }| {
+        let unit = if unit == ProgressUnit::Bytes { "bytes" } else { "records" };
+        SplitNode { done, total, unit: unit.to_string() }
+    });
+    Some(ProgressNode { splits_finished, splits, at_hand })
 }
 
 impl TaskState {

@@ -147,8 +147,20 @@ impl Master {
             }
             None => {}
             Some(nanos) => {
-                tracing::info!(region, recovery_ms = nanos / 1_000_000, "the region is back");
-                self.log_tree("after a restart");
+                let restarts_left = self.escalation.restarts_left(region, now);
+                let (run, restarts) = (self.regions[region].run, self.regions[region].restarts);
+                let checkpoint = self.newest;
+                let recovery_ms = nanos / 1_000_000;
+                tracing::info!(
+                    region,
+                    run,
+                    checkpoint,
+                    recovery_ms,
+                    restarts,
+                    restarts_left,
+                    "the region is back; so many restarts are left of its budget now"
+                );
+                self.log_changes(region);
             }
         }
     }

@@ -56,6 +56,14 @@ impl Master {
             Decision::Restart { level, backoff } => (level, backoff),
             Decision::GiveUp(why) => return self.give_up(self.error_of(task, failure, why.reason())),
         };
+        if failure.kind == FailureKind::Io {
+            tracing::warn!(
+                task = %self.plan.name_of(task),
+                backoff_ms = backoff.as_millis() as u64,
+                "input or output failed: it is tried again until it works, from the newest checkpoint, at no cost of restarts \
+                 unless `Restart::count_io` says so"
+            );
+        }
         tracing::warn!(
             task = %self.plan.name_of(task),
             level = level.name(),

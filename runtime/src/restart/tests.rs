@@ -107,6 +107,34 @@ fn jitter_is_the_same_for_the_same_job_and_spreads_the_waits_of_others() {
     }
 }
 
+#[test]
+fn input_and_output_that_fail_are_tried_again_without_end_and_ever_less_often() {
+    let policy = Restart::from_snapshot().at_most(2, Duration::from_mins(5));
+    let mut budget = RestartBudget::new(policy, 0);
+    let mut waits = Vec::new();
+    let mut now = 0;
+    for _ in 0..100 {
+        let Verdict::Restart(wait) = budget.input_or_output_failed(now) else { panic!("it has no end") };
+        now += nanos_of(wait) + 1;
+        waits.push(wait.as_millis());
+    }
+    assert_eq!(waits[..8], [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000]);
+    assert_eq!((waits[99], budget.left(now)), (10_000, 2), "it costs nothing");
+    let later = now + 11 * 60 * SECOND;
+    assert_eq!(budget.input_or_output_failed(later), Verdict::Restart(Duration::from_millis(100)));
+    assert_eq!(RestartBudget::new(Restart::never(), 0).input_or_output_failed(0), Verdict::Spent);
+}
+
+#[test]
+fn input_and_output_that_fail_cost_restarts_if_the_policy_says_so() {
+    let mut budget =
+        RestartBudget::new(Restart::from_snapshot().at_most(2, Duration::from_mins(5)).count_io(), 0);
+    assert!(matches!(budget.input_or_output_failed(0), Verdict::Restart(_)));
+    assert_eq!(budget.left(0), 1);
+    assert!(matches!(budget.input_or_output_failed(0), Verdict::Restart(_)));
+    assert_eq!(budget.input_or_output_failed(0), Verdict::Spent);
+}
+
 proptest::proptest! {
     #[test]
     fn no_window_ever_holds_more_restarts_than_the_budget(gaps in proptest::collection::vec(0..40 * SECOND, 1..200)) {

@@ -2,7 +2,7 @@
 
 use watershed_state::iso_time;
 
-use crate::tree::{InstanceNode, RegionNode, Shares, TimeNode, Tree};
+use crate::tree::{InstanceNode, ProgressNode, RegionNode, Shares, TimeNode, Tree};
 
 /// One line a node. The columns of all instances stand below each other.
 pub(super) fn of(tree: &Tree) -> Vec<String> {
@@ -26,9 +26,11 @@ pub(super) fn of(tree: &Tree) -> Vec<String> {
         for operator in &region.operators {
             let count = operator.instances.len();
             lines.push(format!("    {} ({}) instances={count}", operator.operator, operator.kind));
-            let failures = operator.instances.iter().map(|node| failed(node.last_failure.as_ref()));
-            let with_failures = failures.zip(instances.by_ref());
-            lines.extend(with_failures.map(|(failure, line)| format!("      {line}{failure}")));
+            let rests = operator.instances.iter().map(|node| {
+                format!("{}{}", progress(node.progress.as_ref()), failed(node.last_failure.as_ref()))
+            });
+            let with_rests = rests.zip(instances.by_ref());
+            lines.extend(with_rests.map(|(rest, line)| format!("      {line}{rest}")));
         }
     }
     lines
@@ -76,6 +78,15 @@ fn watermark(at: Option<i64>) -> String {
     }
 }
 
+fn progress(progress: Option<&ProgressNode>) -> String {
+    let Some(progress) = progress else { return String::new() };
+    let at_hand = progress.at_hand.as_ref();
+    let at_hand =
+        at_hand.map_or(String::new(), |split| format!(" {}={}/{}", split.unit, split.done, split.total));
+    let ProgressNode { splits_finished, splits, .. } = progress;
+    format!(" progress={}% splits={splits_finished}/{splits}{at_hand}", progress.percent())
+}
+
 fn failed(failure: Option<&String>) -> String {
     failure.map_or(String::new(), |failure| format!(" last_failure=\"{failure}\""))
 }
@@ -95,7 +106,7 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{CheckpointNode, OperatorNode};
+    use crate::tree::{CheckpointNode, OperatorNode, SplitNode};
 
     fn instance(number: usize, time: TimeNode) -> InstanceNode {
         InstanceNode {
@@ -114,6 +125,7 @@ mod tests {
             credits: 8,
             credits_total: 8,
             time,
+            progress: None,
             watermark: None,
             failures: 0,
             last_failure: None,
@@ -123,11 +135,13 @@ mod tests {
 
     #[test]
     fn a_tree_has_a_line_for_each_node_and_its_columns_are_aligned() {
+        let half = SplitNode { done: 50, total: 100, unit: "bytes".to_string() };
         let held_back = TimeNode { busy_nanos: 125, idle_nanos: 0, blocked_nanos: 875 };
         let failed = InstanceNode {
             failures: 1,
             last_failure: Some("panicked: oh (key 7)".to_string()),
             records: 9,
+            progress: Some(ProgressNode { splits_finished: 3, splits: 8, at_hand: Some(half) }),
             mailbox: 16,
             watermark: Some(1_700),
             ..instance(1, held_back)
@@ -167,6 +181,7 @@ mod tests {
                  credits=8/8 busy=-   idle=-  blocked=-   watermark=none                          skipped=0 parked=0",
                 "      count[1] arbiter=1 state=running run=4 restarts=3 failures=1 records=9   sent=7 mailbox=16/16 \
                  credits=8/8 busy=13% idle=0% blocked=88% watermark=1700/1970-01-01T00:00:01.700Z skipped=0 parked=0 \
+                 progress=43% splits=3/8 bytes=50/100 \
                  last_failure=\"panicked: oh (key 7)\"",
             ]
         );

@@ -7,7 +7,7 @@ use super::error::LinesError;
 use super::kind::BYTE_ORDER_MARK;
 use super::split::LinesSplit;
 use crate::error::UserResult;
-use crate::source::{Polled, Reader, Records};
+use crate::source::{Polled, Progress, ProgressUnit, Reader, Records};
 use crate::sources::cutter::{Cutter, Line, LongLine};
 use crate::sources::window::Window;
 
@@ -72,6 +72,12 @@ impl Reader for LinesReader {
 
     fn position(&self) -> u64 {
         self.long.as_ref().map_or(self.window.position(), |long| long.from)
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        let LinesSplit { start, end, .. } = self.split;
+        let done = self.window.position().clamp(start, end) - start;
+        Some(Progress { done, total: end - start, unit: ProgressUnit::Bytes })
     }
 }
 

@@ -82,7 +82,7 @@ fn leave_out(care: &mut Care, evidence: Evidence) -> Result<(), Failure> {
 
 #[test]
 fn what_was_left_out_is_dealt_out_to_more_instances_and_not_held_against_one() {
-    let policy = capped(SkipCap { records: 10, fraction: 1.0 });
+    let policy = capped(SkipCap { records: 10, fraction: 1.0, ..SkipCap::default() });
     let saved: Vec<Section> = (0..2)
         .map(|index| {
             let mut care = restore(&env(policy, vec![], index, 2), &[], false);
@@ -98,8 +98,26 @@ fn what_was_left_out_is_dealt_out_to_more_instances_and_not_held_against_one() {
 }
 
 #[test]
+fn what_was_skipped_in_another_while_does_not_count() {
+    let cap = SkipCap { records: 10, fraction: 1.0, within: std::time::Duration::ZERO };
+    let mut care = Care::new(&env(capped(cap), vec![], 0, 1));
+    (0..100).for_each(|_| leave_out(&mut care, Evidence::undecoded(b"?")).unwrap());
+}
+
+#[test]
+fn the_while_in_which_skipped_records_count_goes_on_after_a_restart() {
+    let policy = capped(SkipCap { records: 10, fraction: 1.0, ..SkipCap::default() });
+    let mut care = restore(&env(policy, vec![], 0, 1), &[], false);
+    (0..10).for_each(|_| leave_out(&mut care, Evidence::undecoded(b"?")).unwrap());
+    let saved = save(&mut care);
+    let mut care = restore(&env(policy, vec![], 0, 1), &[saved], false);
+    let failure = leave_out(&mut care, Evidence::undecoded(b"?")).unwrap_err();
+    assert!(failure.cause.starts_with("11 records of 11 were skipped within 3600s, more than"), "{failure}");
+}
+
+#[test]
 fn input_that_cannot_be_decoded_counts_as_taken_in() {
-    let policy = capped(SkipCap { records: u64::MAX, fraction: 0.5 });
+    let policy = capped(SkipCap { records: u64::MAX, fraction: 0.5, ..SkipCap::default() });
     let mut care = Care::new(&env(policy, vec![], 0, 1));
     let left_out = (0..5_000).take_while(|_| leave_out(&mut care, Evidence::undecoded(b"?")).is_ok()).count();
     assert_eq!(left_out as u64, SkipCap::FRACTION_FROM - 1);

@@ -41,7 +41,7 @@ impl Desk {
             let written = if exact {
                 self.write_one(&self.aside.care.arrival(Stage::Sink, at), record, &mut write)
             } else {
-                write(record).map(|()| Flow::Continue).map_err(|error| Failure::user(&error))
+                write(record).map(|()| Flow::Continue).map_err(|error| Failure::connector(&error))
             };
             written.unwrap_or_else(|failure| {
                 failed = Some(failure);
@@ -65,7 +65,7 @@ impl Desk {
         if self.aside.admits(exhibit.clone(), &record)? {
             let kept = self.aside.care.keeps(Stage::Sink).then(|| record.clone());
             if let Err(error) = write(record) {
-                let Some(record) = kept else { return Err(Failure::user(&error)) };
+                let Some(record) = kept else { return Err(Failure::connector(&error)) };
                 self.refused(exhibit, &record, &error)?;
             }
         }
@@ -79,7 +79,7 @@ impl Desk {
         if is_io(&**error) {
             self.writing = false;
             self.aside.care.done();
-            return Err(Failure::user(error));
+            return Err(Failure::connector(error));
         }
         let attempt = Attempt {
             cause: chain_of(&**error),

@@ -198,9 +198,20 @@ impl<S: Source> Splits<S> {
         (split, position): (S::Split, Option<PositionOf<S>>),
         rested_nanos: u64,
     ) -> Result<(), Failure> {
-        let reader = source.open(&split, position, context).map_err(|error| Failure::user(&error))?;
+        let reader = source.open(&split, position, context).map_err(|error| Failure::connector(&error))?;
         self.reading.push(Reading { split, reader, gave: false, rested_nanos });
         Ok(())
+    }
+
+    /// Splits that are finished, and all of them.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let finished = self.finished.len();
+        (finished as u64, (finished + self.reading.len() + self.waiting.len()) as u64)
+    }
+
+    /// How far the split at hand has been read, if its reader knows.
+    pub(super) fn at_hand(&self) -> Option<crate::source::Progress> {
+        self.reading.first().and_then(|reading| reading.reader.progress())
     }
 
     /// The reader whose turn it is.

@@ -1,4 +1,4 @@
-use watershed_runtime::{CheckpointNode, TimeNode};
+use watershed_runtime::{CheckpointNode, ProgressNode, SplitNode, TimeNode};
 
 use super::*;
 
@@ -19,6 +19,7 @@ fn instance(records: u64, time: TimeNode) -> InstanceNode {
         credits: 3,
         credits_total: 8,
         time,
+        progress: None,
         watermark: Some(1_700),
         failures: 1,
         last_failure: None,
@@ -75,13 +76,13 @@ fn rates_and_shares_are_those_between_two_pictures() {
     let shown = shown.collect::<Vec<_>>().join("\n");
     let expected = "\
 words  checkpoint 9, 6.5 s old (1970-01-01T00:00:05.500Z), took 41 ms, 1.23 MB (34.5 kB new)  lineage 8a
-              STATE    RECORDS   IN/s  IN B/s  OUT/s  OUT B/s  MAILBOX  CREDITS  BUSY  IDLE  BLOCKED  SKIPPED  PARKED                      WATERMARK
+              STATE    RECORDS   IN/s  IN B/s  OUT/s  OUT B/s  MAILBOX  CREDITS  BUSY  IDLE  BLOCKED  SKIPPED  PARKED  PROGRESS                      WATERMARK
 region 0  running, run 4, restarted 5 times
   ! count[0] 9.0 s ago (1970-01-01T00:00:03.000Z), run 3: panic: oh\\nno (key 7)
   ! count[0] 8.0 s ago (1970-01-01T00:00:04.000Z), run 3: panic: oh\\nno (key 7)
   ! count[0] 7.0 s ago (1970-01-01T00:00:05.000Z), run 3: panic: oh\\nno (key 7)
   count (process)
-    count[0]  running     150k  25.0k  600 kB  12.5k   100 kB    16/16      3/8   25%    0%      75%        1       2  1700 1970-01-01T00:00:01.700Z";
+    count[0]  running     150k  25.0k  600 kB  12.5k   100 kB    16/16      3/8   25%    0%      75%        1       2         -  1700 1970-01-01T00:00:01.700Z";
     assert_eq!(shown, expected);
 }
 
@@ -106,6 +107,7 @@ fn without_a_picture_before_there_are_no_rates() {
             "-",
             "1",
             "2",
+            "-",
             "1700",
             "1970-01-01T00:00:01.700Z"
         ]
@@ -118,6 +120,14 @@ fn a_source_has_no_mailbox_and_a_sink_no_credits() {
     let shown = lines(None, &tree(10, node));
     let row: Vec<&str> = shown.last().map(|line| line.split_whitespace().collect()).unwrap();
     assert_eq!(row[7..9], ["-", "-"]);
+}
+
+#[test]
+fn a_source_that_ends_shows_how_far_it_has_come() {
+    let at_hand = Some(SplitNode { done: 1, total: 4, unit: "records".to_string() });
+    let progress = Some(ProgressNode { splits_finished: 3, splits: 5, at_hand });
+    let shown = lines(None, &tree(10, InstanceNode { progress, ..instance(1, TimeNode::default()) }));
+    assert!(shown.last().unwrap().contains("  65% 3/5  "), "{shown:?}");
 }
 
 #[test]
