@@ -209,7 +209,11 @@ pub(crate) fn open(
 ) -> Result<RocksDatabase, StoreError> {
     let folder = ScratchFolder::take(scratch)?;
     let copies = fetch(databases, scratch)?;
-    RocksDatabase::open(folder, config, owned, copies)
+    let origins = databases.iter().flat_map(|database| {
+        let location = |file: &crate::DatabaseFile| database.objects.location(&file.file.path);
+        database.copy.files.iter().map(move |file| (file.name.clone(), location(file)))
+    });
+    RocksDatabase::open(folder, config, owned, (copies, origins.collect()))
 }
 
 /// Makes folders within `scratch` from which the databases can be opened, after checking each file.

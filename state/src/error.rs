@@ -363,6 +363,12 @@ pub enum Damage {
         /// The most bytes that one has.
         max: u64,
     },
+    /// It is as it was stored, and the database that it is a part of cannot be read all the same.
+    #[error("it is part of a database that cannot be read although its checksum is right: {reason}")]
+    Database {
+        /// What the database says.
+        reason: String,
+    },
     /// It lies in the folder of one checkpoint and describes another.
     #[error("it describes checkpoint {found} but lies in the folder of {expected}")]
     OtherCheckpoint {

@@ -17,10 +17,10 @@ use rocksdb::{
     IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
-use crate::StoreError;
 use crate::database::{Changes, Database, ScratchFolder, WRITE_AT};
 use crate::expiry::Expiry;
 use crate::part::failed;
+use crate::{Damage, StoreError};
 
 /// Changes the options of a database.
 type Tune = Arc<dyn Fn(&mut Options) + Send + Sync>;
@@ -184,6 +184,8 @@ pub(crate) struct RocksDatabase {
     worth_a_write: usize,
     waiting_bytes_max: usize,
     path: PathBuf,
+    /// What it began with: names of its files, and where the snapshot has them.
+    origins: Vec<(String, PathBuf)>,
     // Dropped after the database is closed.
     folder: ScratchFolder,
 }
@@ -201,12 +203,12 @@ pub(crate) fn bounds(groups: &Range<u16>) -> (Vec<u8>, Vec<u8>) {
 
 impl RocksDatabase {
     /// A database in this folder. It begins with what the copies have for the key groups `owned`; they are folders on the same
-    /// disk, and gone when this returns.
+    /// disk, and gone when this returns. `origins` are their files, by name, and where the snapshot has them.
     pub(crate) fn open(
         folder: ScratchFolder,
         config: &RocksDb,
         owned: &Range<u16>,
-        mut copies: Vec<PathBuf>,
+        (mut copies, origins): (Vec<PathBuf>, Vec<(String, PathBuf)>),
     ) -> Result<Self, StoreError> {
         let mut write = WriteOptions::default();
         // What is not in a snapshot is made again from the input: a log of it would be written for nothing.
@@ -220,6 +222,7 @@ impl RocksDatabase {
             // In a simulation the thread that would wait is the one that makes the copy.
             waiting_bytes_max: if config.compacts { config.memory_bytes / 16 } else { usize::MAX },
             path: folder.path().join("db"),
+            origins,
             folder,
         };
         if config.tune.is_some() && copies.is_empty() {
@@ -254,7 +257,21 @@ impl RocksDatabase {
     }
 
     fn refused(&self, doing: &'static str) -> impl Fn(Error) -> StoreError + '_ {
-        move |error| refused(&self.path, doing, error)
+        move |error| self.refusal(&self.path, doing, error)
+    }
+
+    /// What RocksDB says. If it is about what the snapshot holds, trying again would change nothing.
+    fn refusal(&self, path: &Path, doing: &'static str, error: Error) -> StoreError {
+        if error.kind() == ErrorKind::Corruption {
+            let reason = error.to_string();
+            let is_about = |(name, _): &&(String, PathBuf)| reason.contains(name.as_str());
+            // Where no file is named, it was not opened at all.
+            let any = || self.origins.first().filter(|_| self.db.get().is_none());
+            if let Some((_, origin)) = self.origins.iter().find(is_about).or_else(any) {
+                return StoreError::Damaged { path: origin.clone(), what: Damage::Database { reason } };
+            }
+        }
+        refused(path, doing, error)
     }
 
     /// Removes what belongs to other instances.
@@ -275,7 +292,7 @@ impl RocksDatabase {
 
     /// Adds what a copy has for these groups, sorted as it is.
     fn merge(&self, owned: &Range<u16>, copy: &Path) -> Result<(), StoreError> {
-        let unreadable = |error| refused(copy, "read", error);
+        let unreadable = |error| self.refusal(copy, "read", error);
         let other = DB::open_for_read_only(&self.options, copy, false).map_err(unreadable)?;
         let mut iterator = other.raw_iterator_opt(range_options(owned));
         iterator.seek_to_first();

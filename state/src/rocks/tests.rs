@@ -98,7 +98,7 @@ fn a_compaction_leaves_out_what_has_expired() {
     expiry.set_state(ttl);
     let config = RocksDb::new().expiring(&expiry);
     let state = ScratchFolder::take(&folder.path().join("state")).unwrap();
-    let database = RocksDatabase::open(state, &config, &(0..5), vec![]).unwrap();
+    let database = RocksDatabase::open(state, &config, &(0..5), Default::default()).unwrap();
     let state = |used_ms: i64| {
         let (mut state, mut bytes) = (Timed::<u64>::default(), Vec::new());
         state.at(ttl, used_ms);
@@ -129,7 +129,12 @@ fn what_is_added_from_a_large_copy_comes_in_files_of_the_usual_size() {
     let folder = tempfile::tempdir().unwrap();
     let config = RocksDb::new();
     let open = |name: &str, owned: Range<u16>, copies| {
-        RocksDatabase::open(ScratchFolder::take(&folder.path().join(name)).unwrap(), &config, &owned, copies)
+        RocksDatabase::open(
+            ScratchFolder::take(&folder.path().join(name)).unwrap(),
+            &config,
+            &owned,
+            (copies, Vec::new()),
+        )
     };
     let copy = |name: &str, group: u8, states: u8| {
         let database = open(name, 0..5, vec![]).unwrap();
@@ -157,4 +162,47 @@ fn what_is_added_from_a_large_copy_comes_in_files_of_the_usual_size() {
 /// Half a megabyte that LZ4 cannot make shorter, another for each number.
 fn incompressible(number: u8) -> Vec<u8> {
     (0..65_536_u64).flat_map(|at| hash_key(&(u64::from(number) << 32 | at)).to_le_bytes()).collect()
+}
+
+#[test]
+fn a_file_that_is_damaged_behind_a_right_checksum_is_named_where_the_snapshot_has_it() {
+    use xxhash_rust::xxh3::xxh3_64;
+
+    let (folder, objects) = (tempfile::tempdir().unwrap(), MemoryStore::new().shared());
+    let mut counts = table(&folder.path().join("count-0-r1")).unwrap();
+    for key in 0..2_000_u64 {
+        *counts.entry(hash_key(&key), key).1 = key + 1;
+    }
+    let copy = counts.begin_snapshot(1).link.unwrap().store(&objects, "chk-1/count-0-r1").unwrap();
+    let restored = |name: &str, copy: &crate::DatabaseCopy| -> Result<KeyedTable<u64, u64>, StoreError> {
+        let saved = crate::SavedDatabase {
+            objects: Arc::clone(&objects),
+            copy: copy.clone(),
+            can_be_shared: false,
+            has_old_keys: false,
+        };
+        StateBackend::Memory.open(GROUPS, 0..GROUPS.count(), &folder.path().join(name), &[&saved])?.table()
+    };
+    assert!(restored("whole", &copy).unwrap().iter().count() > 1_000);
+    for (index, file) in copy
+        .files
+        .iter()
+        .enumerate()
+        .filter(|(_, file)| Path::new(&file.name).extension().is_some_and(|extension| extension == "sst"))
+    {
+        let mut forged = copy.clone();
+        let mut bytes = objects.get(&file.file.path).unwrap();
+        // Somewhere in the records, and in the footer.
+        for at in [bytes.len() / 3, bytes.len() - 3] {
+            bytes[at] ^= 1;
+            objects.replace(&file.file.path, &bytes).unwrap();
+            forged.files[index].file.checksum = xxh3_64(&bytes);
+            let error = restored(&format!("forged-{index}-{at}"), &forged).map(|_| ()).unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+            let said = error.to_string();
+            assert!(said.contains(&file.file.path) && said.contains("checksum is right"), "{said}");
+            bytes[at] ^= 1;
+        }
+        objects.replace(&file.file.path, &bytes).unwrap();
+    }
 }

@@ -115,13 +115,13 @@ impl Below {
 
         let config = RocksDb::new().memory_bytes(0).deterministic();
         let database = ScratchFolder::take(&folder.join("first")).unwrap();
-        let database = RocksDatabase::open(database, &config, &(0..count), vec![]).unwrap();
+        let database = RocksDatabase::open(database, &config, &(0..count), Default::default()).unwrap();
         let (folder, made) = (folder.to_owned(), std::sync::atomic::AtomicU32::new(0));
         let open_copy = move |copy: &Path| -> Arc<dyn Database> {
             let made = made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let folder = ScratchFolder::take(&folder.join(format!("copy-{made}"))).unwrap();
             let copies = vec![copy.to_owned()];
-            Arc::new(RocksDatabase::open(folder, &config, &(0..count), copies).unwrap())
+            Arc::new(RocksDatabase::open(folder, &config, &(0..count), (copies, Vec::new())).unwrap())
         };
         Self { database: Arc::new(database), open_copy: Arc::new(open_copy) }
     }

@@ -26,7 +26,8 @@ fn address(n: u32) -> IpAddr {
 fn keys_of_an_old_database_are_found_and_changed_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let scratch = ScratchFolder::take(&folder.path().join("old")).unwrap();
-    let database = RocksDatabase::open(scratch, &RocksDb::new(), &(0..GROUPS.count()), vec![]).unwrap();
+    let database =
+        RocksDatabase::open(scratch, &RocksDb::new(), &(0..GROUPS.count()), Default::default()).unwrap();
     let mut changes = Changes::new();
     for n in 0..3_000 {
         let group = GROUPS.group_of(hash_key(&address(n)));
