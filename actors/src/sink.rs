@@ -1,7 +1,9 @@
 //! Sinks: where records go.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use watershed_state::{Data, Fs, Redistribution};
@@ -111,6 +113,18 @@ pub trait TwoPhaseSink: Send + Sync + 'static {
     /// # Errors
     /// What could not be read.
     fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>>;
+
+    /// The histories of the job of which something has been made visible that an operator of this name wrote. A start that
+    /// would not go on from one of them is refused, as it would show records twice.
+    ///
+    /// # Errors
+    /// What could not be read.
+    fn lineages(&self, operator: &str, fs: &Fs) -> UserResult<BTreeSet<String>>;
+
+    /// The folder of the local disk that it writes to, if it is one: nothing else that the job removes may be there.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 
     /// What can be seen of it, one text for each record, for the simulator to compare; `None` if it cannot tell, and then
     /// the simulator compares what was committed.

@@ -110,6 +110,8 @@ pub enum Control {
     Abort(u64),
     /// The checkpoint is complete: what was prepared for it or before may be committed.
     Complete(u64),
+    /// The next snapshot is to hold everything: what it would add to is lost.
+    SaveAll,
     /// End without any of it: drop everything.
     Stop,
 }

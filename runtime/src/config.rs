@@ -128,7 +128,9 @@ impl Config {
         self
     }
 
-    /// Keeps checkpoints in this folder; a job that is started again goes on from the newest.
+    /// Keeps checkpoints in this folder; a job that is started again goes on from the newest. It is this job's alone, and so is
+    /// everything below it: no output and no savepoints go there. If it is removed or moved while the job runs, the job makes it
+    /// again, unless another one has begun there.
     pub fn checkpoints(mut self, folder: impl AsRef<Path>) -> Self {
         self.checkpoints = Some(folder.as_ref().to_path_buf());
         self.checkpoints_at = None;
@@ -223,7 +225,8 @@ impl Config {
         self
     }
 
-    /// Allows a start from an older checkpoint although output past it is visible: it will be there twice.
+    /// Allows a start from an older checkpoint although output past it is visible, and a start beside output of a history of which
+    /// the checkpoint folder knows nothing: what is shown will be there twice. That history is known from then on.
     pub fn accept_duplicates(mut self) -> Self {
         self.accept_duplicates = true;
         self

@@ -1,5 +1,7 @@
 //! The topology as it is wired: nodes, edges, and how to build each of them.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -164,6 +166,16 @@ pub(crate) trait NodeBuild: Send + Sync {
     /// Up to which checkpoint of a lineage something is visible outside.
     fn committed_through(&self, _lineage: &str, _fs: &Fs) -> Result<Option<u64>, Error> {
         Ok(None)
+    }
+
+    /// The histories of which something is visible outside that an actor of this name wrote.
+    fn lineages(&self, _operator: &str, _fs: &Fs) -> Result<BTreeSet<String>, Error> {
+        Ok(BTreeSet::new())
+    }
+
+    /// The folder of the local disk that it writes to, if it is one.
+    fn folder(&self) -> Option<PathBuf> {
+        None
     }
 
     /// What can be seen of it, if it is a sink that can tell.

@@ -3,6 +3,7 @@
 mod announce;
 mod attempts;
 mod checkpoints;
+mod healing;
 mod history;
 mod ledger;
 mod letters;
@@ -43,6 +44,7 @@ use crate::scratch::Scratch;
 use crate::startup::Start;
 use crate::tree::{CheckpointNode, Tree};
 use attempts::Attempts;
+use healing::Unread;
 use history::RecentFailures;
 use ledger::Ledger;
 use overdue::Overdue;
@@ -65,11 +67,11 @@ pub(crate) enum Event {
     /// Old checkpoints were collected.
     Collected,
     /// The files of a savepoint were copied, or could not be; their bytes.
-    Copied { checkpoint: u64, bytes: Result<u64, String> },
+    Copied { checkpoint: u64, bytes: Result<u64, Unread> },
     /// What a region needs to restart was read, or could not be.
     Loaded { region: usize, run: u32, result: Result<BTreeMap<usize, Arc<Restored>>, String> },
     /// What a checkpoint holds was read for a rescaling, or could not be, or does not fit.
-    ReadForRescale { checkpoint: u64, saved: Result<BTreeMap<usize, Vec<SavedInstance>>, String> },
+    ReadForRescale { checkpoint: u64, saved: Result<BTreeMap<usize, Vec<SavedInstance>>, Unread> },
     /// Somebody outside wants something.
     Command(Command),
 }
@@ -81,6 +83,10 @@ pub(crate) enum Stored {
     Complete,
     /// It is not there, and will not be.
     Failed(String),
+    /// The same, as a file that it refers to is gone or not whole.
+    Broken(String),
+    /// The same, as the folder is not the job's any more.
+    TakenAway(String),
     /// The disk does not say.
     Unknown(String),
 }
@@ -283,7 +289,7 @@ impl Master {
     pub(crate) fn handle(&mut self, event: Event) {
         match event {
             Event::Report(report) => self.reported(report),
-            Event::Stored { checkpoint, stored } => self.stored(checkpoint, stored),
+            Event::Stored { checkpoint, stored } => self.stored(checkpoint, &stored),
             Event::Collected => self.collecting = false,
             Event::Copied { checkpoint, bytes } => self.copied(checkpoint, bytes),
             Event::Loaded { region, run, result } => self.loaded(region, run, result),

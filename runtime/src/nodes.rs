@@ -4,7 +4,9 @@ mod connected;
 
 pub(crate) use connected::{ConnectedInstanceNode, ConnectedKeyedNode};
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{
@@ -194,6 +196,15 @@ impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
         let committed = self.sink.committed_through(lineage, fs);
         committed
             .map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
+    }
+
+    fn lineages(&self, operator: &str, fs: &Fs) -> Result<BTreeSet<String>, Error> {
+        let lineages = self.sink.lineages(operator, fs);
+        lineages.map_err(|error| Error::new(ErrorKind::Connector, "its output cannot be read").because(error))
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        self.sink.folder().map(Path::to_owned)
     }
 
     fn visible(&self, fs: &Fs) -> Result<Option<Vec<String>>, Error> {

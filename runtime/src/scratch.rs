@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use watershed_state::{FileSystem, LocalFs};
+use watershed_state::{FileSystem, LocalFs, Lock};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -26,7 +26,7 @@ impl ScratchPlace {
         let beside = config.checkpoints.as_deref().filter(|_| config.simulation.is_none());
         match (&config.scratch, beside) {
             (Some(folder), _) if config.simulation.is_none() => {
-                Self { folder: folder.join("databases"), lock: Some(folder.join("databases.lock")) }
+                Self { folder: databases_in(folder), lock: Some(folder.join("databases.lock")) }
             }
             (_, Some(checkpoints)) => Self { folder: checkpoints.join("scratch"), lock: None },
             _ => Self { folder: unique(&std::env::temp_dir()), lock: None },
@@ -62,8 +62,13 @@ impl ScratchPlace {
     }
 }
 
+/// Where databases are in a scratch folder that was configured.
+pub(crate) fn databases_in(scratch: &Path) -> PathBuf {
+    scratch.join("databases")
+}
+
 /// Takes the lock of a folder that several jobs may have been given.
-fn lock(file: &Path) -> Result<Box<dyn Send + Sync>, Error> {
+fn lock(file: &Path) -> Result<Box<dyn Lock>, Error> {
     let folder = file.parent().unwrap_or(file);
     let shown = folder.display();
     let taken = LocalFs.create_dir_all(folder).and_then(|()| LocalFs.lock(file));
@@ -89,7 +94,7 @@ pub(crate) struct Scratch {
     /// It is this job's to empty and remove.
     is_taken: bool,
     /// Released when the folder is gone.
-    _lock: Option<Box<dyn Send + Sync>>,
+    _lock: Option<Box<dyn Lock>>,
 }
 
 impl Scratch {
@@ -112,6 +117,11 @@ impl Scratch {
     /// The folder itself.
     pub(crate) fn folder(&self) -> &Path {
         &self.path
+    }
+
+    /// Lets it lie: what is there now is another job's.
+    pub(crate) fn leave_behind(&mut self) {
+        self.is_taken = false;
     }
 
     /// Where an instance has its database in this run.

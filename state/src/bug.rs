@@ -74,6 +74,7 @@ bugs! {
     RestartsWhileManifestIsWritten,
     FailedManifestNotRetracted,
     UnknownManifestTakenForFailed,
+    LostFilesNotForgotten,
     // Rescaling.
     RescaledFromOlderCheckpoint,
     CheckpointsDuringRescale,

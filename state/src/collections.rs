@@ -209,6 +209,11 @@ impl<K: Key> Collections<K> {
         self.table.complete(checkpoint);
     }
 
+    /// See [`KeyedTable::save_all`].
+    pub fn save_all(&mut self) {
+        self.table.save_all();
+    }
+
     /// See [`KeyedTable::write_back`].
     pub fn write_back(&mut self, slots: usize) -> bool {
         self.table.write_back(slots)

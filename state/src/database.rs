@@ -83,6 +83,8 @@ pub(crate) struct WriteBuffer {
     copies: u64,
     /// The files of the newest copy that is part of a complete checkpoint: they need not be stored again.
     complete: Arc<DatabaseCopy>,
+    /// Files of that copy are lost: the next one has to store all of them.
+    is_lost: bool,
     /// Whether the database began empty, and never got a state.
     has_nothing: bool,
     /// Whether it got states because there was no room for them.
@@ -99,6 +101,8 @@ pub(crate) struct WriteBuffer {
 struct Making {
     checkpoint: u64,
     writes: u64,
+    /// All files are stored.
+    anew: bool,
     made: Arc<Mutex<Option<DatabaseCopy>>>,
 }
 
@@ -123,6 +127,7 @@ impl WriteBuffer {
             latch,
             copies: 0,
             complete,
+            is_lost: false,
             has_nothing: false,
             spilled: false,
             writes: 0,
@@ -213,24 +218,33 @@ impl WriteBuffer {
         *self.latch.held() += 1;
         self.copies += 1;
         let made = Arc::default();
-        let unchanged = self.complete_writes == Some(self.writes);
-        self.making = Some(Making { checkpoint, writes: self.writes, made: Arc::clone(&made) });
+        let anew = self.is_lost;
+        let unchanged = self.complete_writes == Some(self.writes) && !anew;
+        self.making = Some(Making { checkpoint, writes: self.writes, anew, made: Arc::clone(&made) });
         Some(Link {
             database: Arc::clone(&self.database),
             folder: self.database.scratch().join(format!("copy-{}", self.copies)),
             latch: Arc::clone(&self.latch),
             before: Arc::clone(&self.complete),
             unchanged,
+            anew,
             made,
         })
+    }
+
+    /// Files of the newest copy are lost: the next one does not refer to any of them.
+    pub(crate) fn save_all(&mut self) {
+        // A copy that has no files has lost none.
+        self.is_lost = !self.complete.files.is_empty();
     }
 
     /// The checkpoint is complete: what was stored for it is there to stay.
     pub(crate) fn complete(&mut self, checkpoint: u64) {
         let making = self.making.take_if(|making| making.checkpoint == checkpoint);
-        let Some(Making { writes, made, .. }) = making else { return };
+        let Some(Making { writes, anew, made, .. }) = making else { return };
         if let Some(made) = made.lock().unwrap_or_else(PoisonError::into_inner).take() {
             (self.complete, self.complete_writes) = (Arc::new(made), Some(writes));
+            self.is_lost &= !anew;
         }
     }
 }
@@ -270,6 +284,8 @@ pub struct Link {
     before: Arc<DatabaseCopy>,
     /// The database is as it was when that copy was made.
     unchanged: bool,
+    /// Nothing of that copy can be referred to.
+    anew: bool,
     made: Arc<Mutex<Option<DatabaseCopy>>>,
 }
 
@@ -286,9 +302,14 @@ impl Link {
         }
         self.database.copy_to(&self.folder)?;
         let (folder, before, made) = (self.folder.clone(), Arc::clone(&self.before), Arc::clone(&self.made));
+        let anew = self.anew;
         // The database may change from here on: what was copied does not.
         drop(self);
-        let stored = DatabaseCopy::store(objects, prefix, &folder, &before);
+        let stored = if anew {
+            DatabaseCopy::store_anew(objects, prefix, &folder, &before)
+        } else {
+            DatabaseCopy::store(objects, prefix, &folder, &before)
+        };
         let removed = remove_folder(&folder);
         let stored = stored?;
         removed?;

@@ -189,6 +189,23 @@ pub enum StoreError {
         /// The checkpoint folder.
         path: PathBuf,
     },
+    /// The checkpoint folder is not where it was when it was locked.
+    #[error("the checkpoint folder {} was removed or moved while the job was using it", path.display())]
+    TakenAway {
+        /// The checkpoint folder.
+        path: PathBuf,
+    },
+    /// The checkpoint folder was taken away, and another job has begun in its place.
+    #[error(
+        "the checkpoint folder {} was removed or moved while the job was using it, and another process has begun there since: \
+         of the two only that one may go on. If this job is the one to keep, stop the other one, put the folder back as it \
+         was, and start this job again",
+        path.display()
+    )]
+    TakenOver {
+        /// The checkpoint folder.
+        path: PathBuf,
+    },
     /// Somebody is using the scratch folder.
     #[error(
         "the database in {} is in use by another job, here or in another process; stop that one, or give this job a scratch \

@@ -132,7 +132,17 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// If the file can't be created, is no regular file, or locks don't work there.
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
+}
+
+/// A lock that keeps all others out until it is dropped or the process ends.
+pub trait Lock: Send + Sync {
+    /// Whether it still does: the file that is locked is the one that others find. It is not once somebody has removed or
+    /// moved the file, or a folder above it.
+    ///
+    /// # Errors
+    /// If that can't be found out.
+    fn is_in_place(&self) -> io::Result<bool>;
 }
 
 /// A file being written.

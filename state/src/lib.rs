@@ -92,7 +92,7 @@ pub use data::{Data, Key, State};
 pub use database::{DatabaseCopy, DatabaseFile, Link};
 pub use error::{CodecError, Damage, StateFault, StoreError, chain_of};
 pub use expiry::Expiry;
-pub use fs::{DiskFault, FileInfo, FileReader, FileSystem, FileWriter, Fs, LocalFs, SimulatedDisk};
+pub use fs::{DiskFault, FileInfo, FileReader, FileSystem, FileWriter, Fs, LocalFs, Lock, SimulatedDisk};
 pub use hash::{FixedHasher, FixedState, hash_canary, hash_key};
 pub use history::Additions;
 pub use inspect::{CollectionEntry, FoundSnapshot, KeyedEntry, Snapshots};

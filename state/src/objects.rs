@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
 
+use crate::fs::Lock;
 use crate::part::failed;
 use crate::{Damage, StoreError};
 
@@ -33,7 +34,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// If it can't be written to.
-    fn lock(&self) -> io::Result<Option<Box<dyn Send + Sync>>>;
+    fn lock(&self) -> io::Result<Option<Box<dyn Lock>>>;
 
     /// Begins an object, of which nothing is seen before it is finished.
     ///

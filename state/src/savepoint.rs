@@ -29,14 +29,21 @@ const REMOVING: &str = "removing";
 ///
 /// # Errors
 /// If there is a savepoint already, a file of the checkpoint is missing or damaged, or a disk refuses. What was copied so
-/// far stays then, without being one; it can be removed, or written over by another try.
+/// far is removed then, as well as that is possible.
 pub fn write_savepoint(
     manifest: &Manifest,
     from: &SnapshotPlace,
     to: &SnapshotPlace,
 ) -> Result<(), StoreError> {
     prepare_savepoint(to)?;
-    copy_to_savepoint(manifest.files(), from, to)?;
+    let copied = copy_to_savepoint(manifest.files(), from, to);
+    if copied.is_err() {
+        // Where there is no room, what is left of it would take some. What stays is written over by another try.
+        if let Err(error) = remove_files(&to.objects, manifest) {
+            tracing::warn!(%error, "what was copied of a savepoint stays, without being one");
+        }
+    }
+    copied?;
     complete_savepoint(manifest, to)
 }
 
@@ -134,7 +141,14 @@ pub fn remove_savepoint(place: &SnapshotPlace, which: &SnapshotId) -> Result<boo
 fn finish_removal(objects: &Objects) -> Result<bool, StoreError> {
     let Some(bytes) = get_if_exists(objects, REMOVING)? else { return Ok(false) };
     let path = objects.location(REMOVING);
-    let manifest = Manifest::from_bytes(&path, &bytes)?;
+    remove_files(objects, &Manifest::from_bytes(&path, &bytes)?)?;
+    objects.delete(&[REMOVING.to_owned()]).map_err(failed(&path, "remove"))?;
+    objects.prune("").map_err(failed(&objects.location(""), "remove"))?;
+    Ok(true)
+}
+
+/// Removes the files that a manifest names, what was begun beside them, and folders that are empty after that.
+fn remove_files(objects: &Objects, manifest: &Manifest) -> Result<(), StoreError> {
     let mut names = BTreeSet::new();
     for file in manifest.files() {
         names.insert(checked(&file.path)?.to_owned());
@@ -150,7 +164,5 @@ fn finish_removal(objects: &Objects) -> Result<bool, StoreError> {
     for prefix in &prefixes {
         objects.prune(prefix).map_err(failed(&objects.location(prefix), "remove"))?;
     }
-    objects.delete(&[REMOVING.to_owned()]).map_err(failed(&path, "remove"))?;
-    objects.prune("").map_err(failed(&root, "remove"))?;
-    Ok(true)
+    Ok(())
 }

@@ -99,6 +99,11 @@ impl<R> Saving<R> {
         Some(epoch)
     }
 
+    /// The next snapshot has to hold everything: what it would add to is lost.
+    pub(crate) fn save_all(&mut self) {
+        self.history.forget();
+    }
+
     /// See [`History::always_save_changes`].
     pub(crate) fn always_save_changes(&mut self) {
         self.history.always_save_changes();

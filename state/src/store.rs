@@ -15,10 +15,10 @@ mod skips;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ use crate::manifest;
 use crate::objects::{get_if_exists, put};
 use crate::part::{failed, verify_part};
 use crate::savepoint;
-use crate::{Damage, Manifest, Objects, SnapshotId, StoreError};
+use crate::{Damage, Lock, Manifest, Objects, SnapshotId, StoreError};
 
 /// Name of the identity.
 pub(crate) const JOB: &str = "job";
@@ -46,11 +46,12 @@ pub struct CheckpointStore {
 
 struct Inner {
     objects: Objects,
-    _lock: Box<dyn Send + Sync>,
+    /// The last one is in force. Those before it lie where the store was moved to: nobody may begin there meanwhile.
+    locks: Mutex<Vec<Box<dyn Lock>>>,
 }
 
 /// Who the job is, across restarts of the process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The history the job is in: a fresh start begins a new one.
     pub lineage: String,
@@ -70,6 +71,14 @@ pub struct Identity {
     /// Which savepoint was at `began_from` then.
     #[serde(default)]
     pub began_with: Option<SnapshotId>,
+    /// The histories before this one: those of checkpoints that may be beside this file, and of output that was there when this
+    /// one began. `None` if a version wrote it that did not note them.
+    #[serde(default)]
+    pub ancestors: Option<BTreeSet<String>>,
+    /// The checkpoint that the process which wrote this began with, if it began with one: since then there is that one, or a
+    /// newer one.
+    #[serde(default)]
+    pub newest: Option<u64>,
 }
 
 /// An operator that has another parallelism than its wiring says, as it was rescaled while the job ran.
@@ -100,7 +109,47 @@ impl CheckpointStore {
         }
         let lock = objects.lock().map_err(|source| StoreError::NotWritable { path: path(), source })?;
         let lock = lock.ok_or_else(|| StoreError::Locked { path: path() })?;
-        Ok(Self { inner: Arc::new(Inner { objects, _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { objects, locks: Mutex::new(vec![lock]) }) })
+    }
+
+    /// Finds out whether the store is still this holder's: it is not any more once somebody has removed or moved its folder,
+    /// where another process could have begun since.
+    ///
+    /// # Errors
+    /// [`StoreError::TakenAway`] if it is not, or if the disk refuses.
+    pub fn check_in_place(&self) -> Result<(), StoreError> {
+        let locks = self.inner.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = || self.objects().location("");
+        let in_place = locks.last().map_or(Ok(true), |lock| lock.is_in_place());
+        if in_place.map_err(|source| StoreError::Io {
+            path: path(),
+            doing: "look for the lock in",
+            source,
+        })? {
+            Ok(())
+        } else {
+            Err(StoreError::TakenAway { path: path() })
+        }
+    }
+
+    /// Takes the store once more that was [taken away](Self::check_in_place), and says so in it. Of what was in it nothing
+    /// need be there.
+    ///
+    /// # Errors
+    /// [`StoreError::TakenOver`] if another job has it or has had it since: its holder must not write there any more. Others
+    /// if the disk refuses.
+    pub fn take_again(&self, identity: &Identity) -> Result<(), StoreError> {
+        let path = || self.objects().location("");
+        let lock =
+            self.objects().lock().map_err(|source| StoreError::NotWritable { path: path(), source })?;
+        let lock = lock.ok_or_else(|| StoreError::TakenOver { path: path() })?;
+        // What is found may be what was there before, put back.
+        let is_ours = |found: &Identity| found.lineage == identity.lineage && found.run <= identity.run;
+        if self.identity()?.is_some_and(|found| !is_ours(&found)) {
+            return Err(StoreError::TakenOver { path: path() });
+        }
+        self.inner.locks.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+        self.save_identity(identity)
     }
 
     /// Where everything is.
@@ -146,8 +195,10 @@ impl CheckpointStore {
     /// Sees to it that a new checkpoint has an id of its own, before the instances put their parts.
     ///
     /// # Errors
-    /// [`StoreError::CheckpointExists`] if the id was used for a complete checkpoint, or if the disk refuses.
+    /// [`StoreError::CheckpointExists`] if the id was used for a complete checkpoint, [`StoreError::TakenAway`] if the store is
+    /// not this holder's any more, or if the disk refuses.
     pub fn prepare(&self, checkpoint: u64) -> Result<(), StoreError> {
+        self.check_in_place()?;
         let name = found::manifest_of(checkpoint);
         let path = self.objects().location(&name);
         if self.objects().exists(&name).map_err(failed(&path, "look for"))? {
@@ -160,10 +211,12 @@ impl CheckpointStore {
     /// this returns `Ok`, the checkpoint survives any crash. Committing the same manifest again is fine.
     ///
     /// # Errors
-    /// If a file is missing, the id is taken by another manifest, or the disk refuses. In the last case the
+    /// [`StoreError::Damaged`] if a file is missing or not whole, or if the store is not this holder's any more, the id is
+    /// taken by another manifest, or the disk refuses. In the last case the
     /// checkpoint may exist after a restart, and must be taken for neither complete nor failed until this
     /// is called again with success or the process has started anew.
     pub fn commit(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        self.check_in_place()?;
         self.check_presence(manifest)?;
         let checkpoint = manifest.checkpoint;
         let name = found::manifest_of(checkpoint);
@@ -180,7 +233,11 @@ impl CheckpointStore {
                 written => written.map_err(failed(&path, "write"))?,
             },
         }
-        if bug::is(Bug::ManifestFolderNotSynced) { Ok(()) } else { self.make_durable(checkpoint) }
+        if !bug::is(Bug::ManifestFolderNotSynced) {
+            self.make_durable(checkpoint)?;
+        }
+        // What is to be shown now has to be found by the next process.
+        self.check_in_place()
     }
 
     /// Takes back a [`commit`](Self::commit) that has failed: when this returns `Ok`, the checkpoint is not there and no
@@ -235,6 +292,7 @@ impl CheckpointStore {
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.check_in_place()?;
         self.objects().replace(name, bytes).map_err(failed(&self.objects().location(name), "write"))
     }
 }

@@ -321,6 +321,10 @@ impl<S: TwoPhaseSink<In = Number>> TwoPhaseSink for Once<S> {
     fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>> {
         self.0.committed_through(lineage, fs)
     }
+
+    fn lineages(&self, operator: &str, fs: &Fs) -> UserResult<BTreeSet<String>> {
+        self.0.lineages(operator, fs)
+    }
 }
 
 impl<W: TwoPhaseWriter<In = Number>> TwoPhaseWriter for Once<W>
@@ -517,7 +521,8 @@ fn a_disk_that_fails_at_whatever_operation_loses_nothing() {
             }
             // The start, or a restart, could not read or write what it needs: it says so, and can be tried again.
             Err(error) => {
-                assert!(matches!(error.kind, ErrorKind::State | ErrorKind::Config), "{error:?}");
+                use ErrorKind::{Config, Connector, State};
+                assert!(matches!(error.kind, State | Config | Connector), "{error:?}");
                 ended += 1;
             }
         }

@@ -19,6 +19,7 @@ mod fixtures;
 mod hangs;
 mod hostile_text;
 mod logged;
+mod losses;
 mod metrics;
 mod offline;
 mod on_call;

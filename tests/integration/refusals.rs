@@ -3,6 +3,7 @@
 mod checkpoints;
 mod damage;
 mod folders;
+mod past;
 mod running;
 mod wiring;
 

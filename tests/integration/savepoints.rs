@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use watershed::prelude::*;
-use watershed::{Claim, Collector, Drain, ErrorKind, RocksDb, SimulatedDisk, StateBackend};
+use watershed::{Claim, Collector, Drain, ErrorKind, Resume, RocksDb, SimulatedDisk, StateBackend};
 use watershed_state::{CheckpointStore, SnapshotPlace, read_savepoint};
 
 use crate::fixture::{
@@ -168,7 +168,8 @@ fn what_else_is_below_the_folder_of_a_claimed_savepoint_stays() {
     let disk = SimulatedDisk::new(1);
     let stop = |uri: &str| seeded(1).on_disk(&disk).stop_with_savepoint_at(40, uri, Drain::No);
     payments().run(simulated(stop("/data")).checkpoints("/first")).unwrap();
-    payments().run(simulated(stop("/data/other")).checkpoints("/second")).unwrap();
+    let anew = simulated(stop("/data/other")).checkpoints("/second").resume(Resume::Nothing);
+    payments().run(anew).unwrap();
     let config = simulated(seeded(2).on_disk(&disk)).checkpoints("/data/mine");
     payments().run(config.start_from("/data", Claim::Yes)).unwrap();
     assert!(!exists(&disk, "/data") && exists(&disk, "/data/other"));

@@ -1,6 +1,6 @@
 //! The project's topologies in the simulator, and the simulator itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -365,6 +365,10 @@ impl TwoPhaseSink for Own {
 
     fn committed_through(&self, _lineage: &str, _fs: &Fs) -> UserResult<Option<u64>> {
         Ok(None)
+    }
+
+    fn lineages(&self, _operator: &str, _fs: &Fs) -> UserResult<BTreeSet<String>> {
+        Ok(BTreeSet::new())
     }
 
     fn visible(&self, _fs: &Fs) -> UserResult<Option<Vec<String>>> {

@@ -1,5 +1,6 @@
 //! Threads that are stuck in code of the user's: nobody waits for them, and when they come back they change nothing.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -299,6 +300,10 @@ impl<S: TwoPhaseSink<In = u64>> TwoPhaseSink for Holed<S> {
 
     fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>> {
         self.sink.committed_through(lineage, fs)
+    }
+
+    fn lineages(&self, operator: &str, fs: &Fs) -> UserResult<BTreeSet<String>> {
+        self.sink.lineages(operator, fs)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Limits that are broadcast to the instances that check payments against them; a source and sinks that remember more than
 //! where they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -223,6 +223,10 @@ impl<S: TwoPhaseSink<In = String>> TwoPhaseSink for Numbered<S> {
 
     fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>> {
         self.sink.committed_through(lineage, fs)
+    }
+
+    fn lineages(&self, operator: &str, fs: &Fs) -> UserResult<BTreeSet<String>> {
+        self.sink.lineages(operator, fs)
     }
 
     fn visible(&self, fs: &Fs) -> UserResult<Option<Vec<String>>> {

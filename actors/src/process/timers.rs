@@ -91,6 +91,12 @@ impl<K: Key> TimerService<K> {
         self.processing.complete(checkpoint);
     }
 
+    /// The next snapshot holds everything.
+    pub(crate) fn save_all(&mut self) {
+        self.event.save_all();
+        self.processing.save_all();
+    }
+
     /// Saves changes however many they are: for tests with few timers.
     pub(crate) fn always_save_changes(&mut self) {
         self.event.always_save_changes();

@@ -143,6 +143,14 @@ impl<T: Data> TwoPhaseSink for CollectorSink<T> {
         Ok(committed.map(|token| token.checkpoint).max())
     }
 
+    fn lineages(&self, operator: &str, _fs: &Fs) -> UserResult<BTreeSet<String>> {
+        let collected = self.0.lock();
+        // What somebody has taken is shown no more.
+        let shown = collected.committed.iter().filter(|_| !collected.records.is_empty());
+        let committed = shown.filter(|token| token.operator == operator);
+        Ok(committed.map(|token| token.lineage.clone()).collect())
+    }
+
     fn visible(&self, _fs: &Fs) -> UserResult<Option<Vec<String>>> {
         let texts = self.0.lock().records.iter().map(serde_json::to_string).collect::<Result<_, _>>();
         // Not every record has JSON.

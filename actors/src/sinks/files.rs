@@ -12,6 +12,7 @@ pub(crate) use error::FilesError;
 pub use part::{FileContent, FilesPart};
 pub use writer::FilesWriter;
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -204,6 +205,16 @@ impl<T: Data> TwoPhaseSink for Files<T> {
         let files = self.list(fs)?;
         let names = files.iter().filter_map(|file| FinishedName::parse(&file.name, self.format.extension));
         Ok(names.filter(|name| name.lineage == lineage).map(|name| name.checkpoint).max())
+    }
+
+    fn lineages(&self, operator: &str, fs: &Fs) -> UserResult<BTreeSet<String>> {
+        let files = self.list(fs)?;
+        let names = files.iter().filter_map(|file| FinishedName::parse(&file.name, self.format.extension));
+        Ok(names.filter(|name| name.operator == operator).map(|name| name.lineage.to_owned()).collect())
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.folder)
     }
 
     fn visible(&self, fs: &Fs) -> UserResult<Option<Vec<String>>> {

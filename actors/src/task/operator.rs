@@ -64,6 +64,9 @@ pub trait Logic: Send {
     /// The checkpoint is complete.
     fn complete(&mut self, checkpoint: u64);
 
+    /// The next snapshot has to hold everything: what it would add to is lost.
+    fn save_all(&mut self);
+
     /// Tells the time: fires timers of processing time, unless a record is only partly through, and flushes what has
     /// waited long enough on channels that have room.
     ///
@@ -321,6 +324,7 @@ impl<L: Logic> Task for OperatorTask<L> {
                 }
             }
             Control::Complete(checkpoint) => self.logic.complete(checkpoint),
+            Control::SaveAll => self.logic.save_all(),
             Control::Trigger(_) | Control::TriggerLast(_) | Control::Drain | Control::Stop => {}
         }
         Ok(())

@@ -484,6 +484,12 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         self.care.complete(checkpoint);
     }
 
+    fn save_all(&mut self) {
+        self.store.save_all();
+        self.collections.save_all();
+        self.timers.save_all();
+    }
+
     fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
         let mut flow = Flow::Continue;
         let mut again_nanos = u64::MAX;

@@ -141,6 +141,9 @@ impl<T: Data> Logic for RelayLogic<T> {
 
     fn abort_snapshot(&mut self) {}
 
+    // It always saves everything.
+    fn save_all(&mut self) {}
+
     fn complete(&mut self, checkpoint: u64) {
         self.aside.care.complete(checkpoint);
     }

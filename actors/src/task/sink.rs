@@ -107,6 +107,9 @@ impl<S: Sink> Logic for SinkLogic<S> {
 
     fn abort_snapshot(&mut self) {}
 
+    // It always saves everything.
+    fn save_all(&mut self) {}
+
     fn complete(&mut self, checkpoint: u64) {
         self.desk.aside.care.complete(checkpoint);
     }
@@ -330,6 +333,9 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
     }
 
     fn abort_snapshot(&mut self) {}
+
+    // It always saves everything.
+    fn save_all(&mut self) {}
 
     fn complete(&mut self, checkpoint: u64) {
         self.desk.aside.care.complete(checkpoint);

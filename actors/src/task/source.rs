@@ -403,7 +403,7 @@ impl<S: Source> Task for SourceTask<S> {
             }
             Control::Drain if self.course == Course::Reading => self.course = Course::Drained,
             Control::Complete(checkpoint) => self.aside.care.complete(checkpoint),
-            Control::Drain | Control::Stop => {}
+            Control::Drain | Control::SaveAll | Control::Stop => {}
         }
         Ok(())
     }

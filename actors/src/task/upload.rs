@@ -233,7 +233,11 @@ impl Shared {
                 },
             };
             let mut opened = self.opened(writer).map_err(|error| chain_of(&error))?;
-            opened.write(&section).map_err(|error| chain_of(&error))?;
+            if let Err(error) = opened.write(&section) {
+                // Where there is no room, what is left of it would take some.
+                opened.discard();
+                return Err(chain_of(&error));
+            }
             writer = Some(opened);
         }
     }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use watershed_actors::{Control, TaskId, nanos_of};
 use watershed_state::bug::{self, Bug};
-use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, hash_canary, shown};
+use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, StoreError, hash_canary, shown};
 
 use crate::attempts::AttemptOutcome;
-use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::job::End;
 use crate::master::ledger::{Acknowledged, Pending, Purpose, Written};
@@ -94,7 +93,7 @@ impl Master {
             return;
         };
         if let Err(error) = self.begin_checkpoint(purpose, &regions, now) {
-            tracing::warn!(%error, "{}", self.then("a checkpoint could not begin; the job goes on"));
+            self.checkpoint_cannot_begin(&error);
             self.ledger.failed_to_begin();
             self.attempt_could_not_begin(purpose, error.to_string());
             self.last_trouble = Some(format!("a checkpoint could not begin: {error}"));
@@ -133,12 +132,13 @@ impl Master {
         self.regions[self.plan.task(source).region].ended_sources.contains(&source)
     }
 
-    fn begin_checkpoint(&mut self, purpose: Purpose, regions: &[usize], now: u64) -> Result<(), Error> {
+    fn begin_checkpoint(&mut self, purpose: Purpose, regions: &[usize], now: u64) -> Result<(), StoreError> {
         let id = self.next_checkpoint + 1;
         if id > self.identity.reserved_checkpoints && !bug::is(Bug::CheckpointIdsNotReserved) {
             // Ids are reserved on disk in blocks: none is ever used twice, not even that of a checkpoint given up.
             let mut identity = self.identity.clone();
             identity.reserved_checkpoints = id + CHECKPOINT_BLOCK;
+            identity.newest = self.newest_here();
             self.store.save_identity(&identity)?;
             self.identity = identity;
         }
@@ -164,7 +164,7 @@ impl Master {
         Ok(())
     }
 
-    fn tell(&self, task: TaskId, control: Control) {
+    pub(super) fn tell(&self, task: TaskId, control: Control) {
         if let Some(handle) = &self.tasks[task.0 as usize].handle {
             (handle.0)(control);
         }
@@ -201,12 +201,18 @@ impl Master {
             let checkpoint = manifest.checkpoint;
             let stored = match store.commit(&manifest) {
                 Ok(()) => Stored::Complete,
+                // What is in that place now is not the job's to remove.
+                Err(error @ StoreError::TakenAway { .. }) => {
+                    Stored::TakenAway(watershed_actors::chain_of(&error))
+                }
                 Err(error) => {
+                    let is_broken = matches!(error, StoreError::Damaged { .. });
+                    let failed = if is_broken { Stored::Broken } else { Stored::Failed };
                     let reason = watershed_actors::chain_of(&error);
                     let keeps = bug::is(Bug::FailedManifestNotRetracted);
                     match if keeps { Ok(()) } else { store.retract(checkpoint) } {
-                        Ok(()) => Stored::Failed(reason),
-                        Err(_) if bug::is(Bug::UnknownManifestTakenForFailed) => Stored::Failed(reason),
+                        Ok(()) => failed(reason),
+                        Err(_) if bug::is(Bug::UnknownManifestTakenForFailed) => failed(reason),
                         Err(_) => Stored::Unknown(reason),
                     }
                 }
@@ -263,9 +269,9 @@ impl Master {
     }
 
     /// The manifest is there, or is not.
-    pub(super) fn stored(&mut self, checkpoint: u64, stored: Stored) {
+    pub(super) fn stored(&mut self, checkpoint: u64, stored: &Stored) {
         let now = self.now();
-        if let Stored::Unknown(reason) = &stored {
+        if let Stored::Unknown(reason) = stored {
             // Neither there for certain nor gone: nothing may build on either, so it is tried again until it is one.
             tracing::warn!(
                 checkpoint,
@@ -280,21 +286,10 @@ impl Master {
             return;
         }
         let manifest = self.unsettled.take();
-        let Some(pending) = self.ledger.stored(checkpoint, stored == Stored::Complete) else { return };
+        let Some(pending) = self.ledger.stored(checkpoint, *stored == Stored::Complete) else { return };
         self.schedule_next(now);
-        if let Stored::Failed(reason) = stored {
-            self.savepoints.checkpoint_failed(checkpoint, &reason);
-            self.rescale_checkpoint_failed(checkpoint, &reason);
-            // What was prepared for it stays prepared, for the next one.
-            tracing::warn!(
-                checkpoint,
-                reason,
-                "{}",
-                self.then("a checkpoint could not be stored; the job goes on")
-            );
-            self.attempt_failed(&reason);
-            self.last_trouble = Some(format!("checkpoint {checkpoint} could not be stored: {reason}"));
-            return;
+        if *stored != Stored::Complete {
+            return self.not_stored(checkpoint, stored);
         }
         tracing::debug!(
             checkpoint,
@@ -355,7 +350,30 @@ impl Master {
         self.collect();
     }
 
-    /// Removes what no checkpoint that is kept refers to.
+    /// The manifest is not there. What was prepared for it stays prepared, for the next one.
+    fn not_stored(&mut self, checkpoint: u64, stored: &Stored) {
+        let (Stored::Failed(reason) | Stored::Broken(reason) | Stored::TakenAway(reason)) = stored else {
+            return;
+        };
+        tracing::warn!(
+            checkpoint,
+            reason,
+            "{}",
+            self.then("a checkpoint could not be stored; the job goes on")
+        );
+        self.last_trouble = Some(format!("checkpoint {checkpoint} could not be stored: {reason}"));
+        self.savepoints.checkpoint_failed(checkpoint, reason);
+        self.rescale_checkpoint_failed(checkpoint, reason);
+        self.attempt_failed(reason);
+        match stored {
+            Stored::Broken(reason) => self.save_all(reason),
+            Stored::TakenAway(_) => self.folder_is_gone(),
+            _ => {}
+        }
+        self.collect();
+    }
+
+    /// Removes what no checkpoint that is kept refers to, and what is left of those that were given up.
     fn collect(&mut self) {
         if std::mem::replace(&mut self.collecting, true) {
             return;
@@ -368,11 +386,11 @@ impl Master {
                 .flat_map(|region| region.parts.iter().flatten())
                 .map(|(_, part)| part.checkpoint),
         );
-        let (store, retain) = (self.store.clone(), self.config.retain);
+        let (store, retain, begun) = (self.store.clone(), self.config.retain, self.next_checkpoint);
         let surroundings = self.host.surroundings().clone();
         let pool = Arc::clone(&surroundings.pool);
         pool.run(Box::new(move || {
-            if let Err(error) = store.collect(retain, &pinned) {
+            if let Err(error) = store.collect(retain, &pinned, begun) {
                 tracing::warn!(error = %shown(error), "old checkpoints could not be collected");
             }
             surroundings.events.event(Event::Collected);
@@ -394,6 +412,7 @@ impl Master {
             self.tell(TaskId(index as u32), Control::Abort(checkpoint));
         }
         self.schedule_next(self.now());
+        self.collect();
     }
 
     fn schedule_next(&mut self, now: u64) {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use watershed_actors::{Restored, TaskId, chain_of};
+use watershed_actors::{Restored, TaskId};
 use watershed_state::{InstancePart, SavedInstance, read_saved};
 
 use crate::host::EventSink;
+use crate::master::healing::Unread;
 use crate::master::{Event, Master};
 use crate::plan::Plan;
 
@@ -23,12 +24,12 @@ struct Progress {
     /// Jobs that are not done yet.
     waiting: usize,
     nodes: Read,
-    failed: Option<String>,
+    failed: Option<Unread>,
     /// Makes the event of it, once all is read.
     done: Option<Done>,
 }
 
-type Done = Box<dyn FnOnce(Result<Read, String>) -> Event + Send>;
+type Done = Box<dyn FnOnce(Result<Read, Unread>) -> Event + Send>;
 
 impl Master {
     /// Reads the parts that a region restarts from.
@@ -38,7 +39,8 @@ impl Master {
             move |instances| Arc::new(Restored { instances, from_this_process: true, process_run });
         self.load(parts, move |read| {
             let nodes = |read: Read| read.into_iter().map(|(node, instances)| (node, restored(instances)));
-            Event::Loaded { region, run, result: read.map(|read| nodes(read).collect()) }
+            let result = read.map(|read| nodes(read).collect()).map_err(|unread| unread.reason);
+            Event::Loaded { region, run, result }
         });
     }
 
@@ -46,7 +48,7 @@ impl Master {
     pub(super) fn load(
         &self,
         parts: &BTreeMap<TaskId, InstancePart>,
-        done: impl FnOnce(Result<Read, String>) -> Event + Send + 'static,
+        done: impl FnOnce(Result<Read, Unread>) -> Event + Send + 'static,
     ) {
         let surroundings = self.host.surroundings();
         let files = parts.iter().filter(|(_, part)| part.file.is_some());
@@ -67,7 +69,7 @@ impl Master {
             let (loading, store) = (Arc::clone(&loading), self.store.clone());
             let planned = self.plan.task(task);
             surroundings.pool.run(Box::new(move || {
-                let read = read_saved(store.objects(), &part).map_err(|error| chain_of(&error));
+                let read = read_saved(store.objects(), &part).map_err(|error| Unread::from(&error));
                 loading.take(planned.node.0, planned.instance, read);
             }));
         }
@@ -82,7 +84,7 @@ fn no_sections(plan: &Plan, parts: &BTreeMap<TaskId, InstancePart>) -> Read {
 
 impl Loading {
     /// A part was read, or could not be.
-    fn take(&self, node: usize, instance: usize, read: Result<SavedInstance, String>) {
+    fn take(&self, node: usize, instance: usize, read: Result<SavedInstance, Unread>) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
             Ok(saved) => {

@@ -175,6 +175,14 @@ impl Poison {
         Ok(())
     }
 
+    /// Writes the list down once more, if there is one: its file is gone.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(super) fn save_again(&self, store: &CheckpointStore) -> Result<(), StoreError> {
+        if self.list.is_empty() { Ok(()) } else { store.save_skips(&self.list) }
+    }
+
     /// Instructions for a run of a task that begins at this checkpoint.
     fn oversight(&self, plan: &Plan, lineage: &str, task: TaskId, checkpoint: u64) -> Oversight {
         let planned = plan.task(task);

@@ -13,6 +13,7 @@ use watershed_state::bug::{self, Bug};
 use watershed_state::{InstancePart, RescaledOperator, SavedInstance, shown};
 
 use crate::error::{Error, ErrorKind};
+use crate::master::healing::Unread;
 use crate::master::loading::Read;
 use crate::master::region::{Phase, Region};
 use crate::master::rollback::budgets;
@@ -141,13 +142,14 @@ impl Master {
         let parts = self.regions.iter().filter_map(|region| region.parts.as_ref()).flatten();
         let parts: BTreeMap<TaskId, InstancePart> = parts.map(|(task, part)| (*task, part.clone())).collect();
         self.load(&parts, move |read| {
-            let saved = read.and_then(|saved| fitting(&plan, saved));
+            let saved = read.and_then(|saved| fitting(&plan, saved).map_err(Unread::other));
             Event::ReadForRescale { checkpoint, saved }
         });
     }
 
     /// What the checkpoint holds was read: from here on there is no way back.
-    pub(super) fn begin_rescale(&mut self, checkpoint: u64, saved: Result<Read, String>) {
+    pub(super) fn begin_rescale(&mut self, checkpoint: u64, saved: Result<Read, Unread>) {
+        self.has_read(saved.as_ref().err());
         let Some(Rescaling { stage: Stage::Reading { checkpoint: id, checkpoint_ms }, rescaled, .. }) =
             &self.rescaling
         else {
@@ -162,11 +164,11 @@ impl Master {
         identity.run = identity.run.max(self.next_run + RUN_BLOCK);
         let saved = saved.and_then(|saved| match self.store.save_identity(&identity) {
             Ok(()) => Ok(saved),
-            Err(error) => Err(chain_of(&error)),
+            Err(error) => Err(Unread::other(chain_of(&error))),
         });
         let saved = match saved {
             Ok(saved) => saved,
-            Err(reason) => return self.call_off_rescale(&reason),
+            Err(unread) => return self.call_off_rescale(&unread.reason),
         };
         self.identity = identity;
         for region in 0..self.regions.len() {

@@ -8,10 +8,12 @@ use watershed_state::{Manifest, SnapshotId, SnapshotPlace, shown, write_savepoin
 
 use crate::error::Error;
 use crate::graph::NodeKind;
+use crate::master::healing::Unread;
 use crate::master::ledger::Purpose;
 use crate::master::region::Phase;
 use crate::master::{Event, Master, Reply};
 use crate::savepoint::Savepoint;
+use crate::startup::check_savepoint;
 
 /// What becomes of the job once a savepoint is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,9 @@ impl Master {
                 "the job is about to end: it makes no savepoint any more",
             )));
         }
+        if let Err(error) = check_savepoint(&wanted.uri, &self.config) {
+            return (wanted.reply)(Err(Error::config(format!("{error}; the job goes on"))));
+        }
         let outputs = &self.host.surroundings().fs;
         let place = match SnapshotPlace::parse_on(&wanted.uri, outputs) {
             Ok(place) => place,
@@ -143,22 +148,23 @@ impl Master {
         let pool = Arc::clone(&surroundings.pool);
         pool.run(Box::new(move || {
             let from = SnapshotPlace::from(Arc::clone(store.objects()));
-            let written = write_savepoint(&manifest, &from, &place).map_err(|error| chain_of(&error));
+            let written = write_savepoint(&manifest, &from, &place).map_err(|error| Unread::from(&error));
             let bytes = written.map(|()| manifest.files().map(|file| file.len).sum());
             surroundings.events.event(Event::Copied { checkpoint, bytes });
         }));
     }
 
     /// The files of a savepoint are copied, or could not be.
-    pub(super) fn copied(&mut self, checkpoint: u64, bytes: Result<u64, String>) {
+    pub(super) fn copied(&mut self, checkpoint: u64, bytes: Result<u64, Unread>) {
         let Some((_, wanted)) = self.savepoints.copying.take_if(|(id, _)| *id == checkpoint) else { return };
         let Wanted { uri, then, reply } = wanted;
+        self.has_read(bytes.as_ref().err());
         reply(match bytes {
             Ok(bytes) => {
                 tracing::info!(uri = %shown(&uri), checkpoint, bytes, "the savepoint is complete");
                 Ok(Savepoint { uri, checkpoint, bytes })
             }
-            Err(reason) => {
+            Err(Unread { reason, .. }) => {
                 tracing::warn!(uri = %shown(&uri), checkpoint, reason, "the savepoint could not be written");
                 let after = match then {
                     Then::GoOn => "the job goes on".to_string(),

@@ -97,7 +97,7 @@ impl Draw<'_> {
     fn fault(&mut self, kind: FaultKind) -> Option<Fault> {
         let (mut span, mut micros) = (1, 0);
         let place = match kind {
-            FaultKind::Panic | FaultKind::Stop | FaultKind::Hang => self.step(),
+            FaultKind::Panic | FaultKind::Stop | FaultKind::Hang | FaultKind::LostFiles => self.step(),
             // A life with faults takes longer than one without, and even more so one with this.
             FaultKind::Rescale => self.among(2 * self.calm.steps).map(FaultPlace::Step),
             FaultKind::Kill | FaultKind::PowerCut if self.dice.below(3) == 0 => self.step(),

@@ -53,6 +53,8 @@ pub enum FaultKind {
     LateReport,
     /// The control plane never hears that a part of a checkpoint is on disk.
     LostAcknowledgement,
+    /// Somebody takes away the files of the newest checkpoint, and puts them back when the process has ended.
+    LostFiles,
     /// A sink returns an error.
     SinkError,
     /// A sink panics.
@@ -61,7 +63,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 17] = [
+    pub const ALL: [FaultKind; 18] = [
         FaultKind::Panic,
         FaultKind::Kill,
         FaultKind::PowerCut,
@@ -79,6 +81,7 @@ impl FaultKind {
         FaultKind::LostAcknowledgement,
         FaultKind::SinkError,
         FaultKind::SinkPanic,
+        FaultKind::LostFiles,
     ];
 
     /// Whether the process ends with it.
@@ -94,6 +97,7 @@ impl FaultKind {
                 | Self::Hang
                 | Self::DiskError
                 | Self::DiskFull
+                | Self::LostFiles
                 | Self::NameTaken
                 | Self::SinkError
                 | Self::SinkPanic
@@ -226,6 +230,7 @@ impl fmt::Display for Fault {
             FaultKind::SlowJob => write!(f, "{span} jobs begin {ms} ms late"),
             FaultKind::LateReport => write!(f, "it comes {ms} ms late"),
             FaultKind::LostAcknowledgement => f.write_str("it never comes"),
+            FaultKind::LostFiles => f.write_str("the files of the newest checkpoint are taken away"),
             FaultKind::SinkError => f.write_str("the sink returns an error"),
             FaultKind::SinkPanic => f.write_str("the sink panics"),
         }

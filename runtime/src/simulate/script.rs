@@ -34,6 +34,8 @@ struct State {
     nanos: u64,
     /// When the newest checkpoint began.
     checkpoint_nanos: u64,
+    /// Files that were taken away, and what was in them.
+    lost: Vec<(PathBuf, Vec<u8>)>,
     history: History,
 }
 
@@ -134,6 +136,7 @@ impl Script {
                 counts: Counts::default(),
                 nanos: 0,
                 checkpoint_nanos: 0,
+                lost: Vec::new(),
                 history,
             }),
         }
@@ -166,8 +169,10 @@ impl Script {
         state.nanos = nanos;
         let step = state.counts.steps;
         state.history.trace(turn.wrapping_add(nanos << 16));
+        self.lose_files(&mut state, step);
         let due = |fault: &Fault| matches!(fault.place, FaultPlace::Step(at) if at <= step);
-        let fault = state.strike(|fault| due(fault) && !fault.kind.is_slowness())?;
+        let is_for_now = |fault: &Fault| !fault.kind.is_slowness() && fault.kind != FaultKind::LostFiles;
+        let fault = state.strike(|fault| due(fault) && is_for_now(fault))?;
         match fault.kind {
             FaultKind::Panic => Some(Instead::Panic),
             FaultKind::Hang => Some(Instead::Hang),
@@ -176,6 +181,28 @@ impl Script {
             FaultKind::Stall => Some(Instead::Stall(fault.micros * 1_000)),
             kind => kind.is_death().then_some(Instead::Die),
         }
+    }
+
+    /// Takes the parts of the newest checkpoint away, once there is one after it is time to.
+    fn lose_files(&self, state: &mut State, step: u64) {
+        let is_due = |armed: &Armed| {
+            armed.fault.kind == FaultKind::LostFiles && !armed.struck && armed.fault.place.number() <= step
+        };
+        let Some(index) = state.armed.iter().position(is_due) else { return };
+        let ids = self.disk.durable_names(&self.checkpoints).into_iter();
+        let ids = ids.filter_map(|name| name.strip_prefix("chk-")?.parse::<u64>().ok());
+        let Some(newest) = ids.filter(|id| self.disk.durable(&self.manifest(*id)).is_some()).max() else {
+            return;
+        };
+        let folder = self.checkpoints.join(format!("chk-{newest}"));
+        let is_part =
+            |name: &String| Path::new(name).extension().is_some_and(|extension| extension == "part");
+        let names = self.disk.durable_names(&folder).into_iter().filter(is_part);
+        for path in names.map(|name| folder.join(name)) {
+            let taken = self.disk.take_away(&path);
+            state.lost.extend(taken.map(|bytes| (path, bytes)));
+        }
+        state.hit(index);
     }
 
     /// So many file operations were made in a step. Returns how long they take.
@@ -265,7 +292,7 @@ impl Script {
                 state.note(Note::ManifestNotStored(*checkpoint));
                 // What follows builds on the one before, so that no process may ever find it.
                 let manifest = self.manifest(*checkpoint);
-                if matches!(stored, Stored::Failed(_)) && self.disk.may_hold(&manifest) {
+                if !matches!(stored, Stored::Unknown(_)) && self.disk.may_hold(&manifest) {
                     let what = format!("checkpoint {checkpoint} is given up, but may be found on the disk");
                     state.history.violate(Violation::Broken(what));
                 }
@@ -302,7 +329,7 @@ impl Script {
                     state.note(Note::CheckpointGivenUp(id));
                 }
             }
-            Control::Start | Control::Complete(_) | Control::Drain | Control::Stop => {}
+            Control::Start | Control::Complete(_) | Control::Drain | Control::SaveAll | Control::Stop => {}
         }
     }
 
@@ -420,6 +447,9 @@ impl Script {
         let mut state = self.lock();
         state.counts.operations = operations;
         state.counts.renames = renames;
+        for (path, bytes) in std::mem::take(&mut state.lost) {
+            self.disk.put_back(&path, &bytes);
+        }
         let excused = state.armed.iter().any(|armed| armed.struck && armed.fault.kind.excuses_error());
         Finished {
             history: std::mem::take(&mut state.history),

@@ -1,5 +1,6 @@
 //! Sinks as a simulated process has them: they fail when the script says so, and what they show is noted.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -84,6 +85,10 @@ impl<S: TwoPhaseSink> TwoPhaseSink for Scripted<S> {
 
     fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>> {
         self.sink.committed_through(lineage, fs)
+    }
+
+    fn lineages(&self, operator: &str, fs: &Fs) -> UserResult<BTreeSet<String>> {
+        self.sink.lineages(operator, fs)
     }
 }
 

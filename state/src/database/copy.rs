@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::part::{checked, failed, plain, read_verified};
-use crate::{FileSystem, LocalFs, Objects, PartFile, StoreError};
+use crate::{Damage, FileSystem, LocalFs, Objects, PartFile, StoreError};
 
 /// The files of a database at one moment, in the store of the checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,29 @@ impl DatabaseCopy {
         folder: &Path,
         before: &DatabaseCopy,
     ) -> Result<Self, StoreError> {
+        Self::store_files((objects, prefix), folder, before, false)
+    }
+
+    /// As [`store`](Self::store), but stores all files, as some that `before` has are lost. What is left of those must be as
+    /// it was: they may be the database's own files under another name, and whatever damaged one has damaged the other.
+    ///
+    /// # Errors
+    /// As [`store`](Self::store), and if a file is not what was stored before.
+    pub fn store_anew(
+        objects: &Objects,
+        prefix: &str,
+        folder: &Path,
+        before: &DatabaseCopy,
+    ) -> Result<Self, StoreError> {
+        Self::store_files((objects, prefix), folder, before, true)
+    }
+
+    fn store_files(
+        (objects, prefix): (&Objects, &str),
+        folder: &Path,
+        before: &DatabaseCopy,
+        anew: bool,
+    ) -> Result<Self, StoreError> {
         let known: BTreeMap<&str, &DatabaseFile> = before
             .files
             .iter()
@@ -65,12 +88,16 @@ impl DatabaseCopy {
         names.sort_unstable();
         let mut files = Vec::new();
         for name in names {
-            if let Some(known) = known.get(name.as_str()) {
+            let known = known.get(name.as_str());
+            if let Some(known) = known.filter(|_| !anew) {
                 files.push((*known).clone());
                 continue;
             }
             let from = folder.join(&name);
             let (len, checksum) = measure(&from).map_err(failed(&from, "read"))?;
+            if let Some(DatabaseFile { file: before, .. }) = known {
+                check_unchanged(&from, before, (len, checksum))?;
+            }
             let file = PartFile { path: format!("{prefix}.{name}"), len, checksum };
             let name_there = checked(&file.path)?;
             objects.import(&from, name_there).map_err(failed(&objects.location(name_there), "write"))?;
@@ -103,6 +130,20 @@ impl DatabaseCopy {
         let new = self.files.iter().filter(|file| !before.files.contains(file));
         new.map(|file| file.file.len).sum()
     }
+}
+
+/// Refuses a file that never changes and has changed all the same.
+fn check_unchanged(path: &Path, before: &PartFile, (len, checksum): (u64, u64)) -> Result<(), StoreError> {
+    let what = match before {
+        PartFile { len: expected, .. } if *expected != len => {
+            Damage::Length { expected: *expected, found: len }
+        }
+        PartFile { checksum: expected, .. } if *expected != checksum => {
+            Damage::Checksum { expected: *expected, found: checksum }
+        }
+        _ => return Ok(()),
+    };
+    Err(StoreError::Damaged { path: path.to_owned(), what })
 }
 
 /// The length and the xxh3 of a file, which may be large: not all of it is in memory at a time.
@@ -141,6 +182,42 @@ mod tests {
     use xxhash_rust::xxh3::xxh3_64;
 
     use super::*;
+
+    /// A database of one file that never changes, and one that does, and where its copies are stored.
+    fn stored_once() -> (tempfile::TempDir, Objects, DatabaseCopy) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("1.sst"), b"never changes").unwrap();
+        fs::write(folder.path().join("CURRENT"), b"changes").unwrap();
+        let objects = crate::MemoryStore::new().shared();
+        let copy =
+            DatabaseCopy::store(&objects, "chk-1/count", folder.path(), &DatabaseCopy::default()).unwrap();
+        (folder, objects, copy)
+    }
+
+    #[test]
+    fn a_copy_after_a_loss_refers_to_nothing_that_was_stored_before() {
+        let (folder, objects, before) = stored_once();
+        let paths =
+            |copy: &DatabaseCopy| copy.files.iter().map(|file| file.file.path.clone()).collect::<Vec<_>>();
+        let next = DatabaseCopy::store(&objects, "chk-2/count", folder.path(), &before).unwrap();
+        assert_eq!(paths(&next), ["chk-1/count.1.sst", "chk-2/count.CURRENT"]);
+        let anew = DatabaseCopy::store_anew(&objects, "chk-3/count", folder.path(), &before).unwrap();
+        assert_eq!(paths(&anew), ["chk-3/count.1.sst", "chk-3/count.CURRENT"]);
+    }
+
+    #[test]
+    fn a_file_of_the_database_that_was_damaged_together_with_its_copy_is_not_stored_as_if_it_were_whole() {
+        let (folder, objects, before) = stored_once();
+        for damaged in [&b"never ch"[..], b"never-changes"] {
+            fs::write(folder.path().join("1.sst"), damaged).unwrap();
+            let refused =
+                DatabaseCopy::store_anew(&objects, "chk-2/count", folder.path(), &before).unwrap_err();
+            assert!(
+                matches!(refused, StoreError::Damaged { .. }) && refused.to_string().contains("1.sst"),
+                "{refused}"
+            );
+        }
+    }
 
     #[test]
     fn a_copy_writes_nothing_outside_of_its_folder_and_through_no_link() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::fs::{FileSystem, LocalFs};
+use crate::fs::{FileSystem, LocalFs, Lock};
 use crate::part::failed;
 use crate::{StoreError, database::remove_folder, shown};
 
@@ -12,7 +12,7 @@ use crate::{StoreError, database::remove_folder, shown};
 pub(crate) struct ScratchFolder {
     path: PathBuf,
     /// Held as long as the folder is in use.
-    _lock: Box<dyn Send + Sync>,
+    _lock: Box<dyn Lock>,
 }
 
 impl fmt::Debug for ScratchFolder {

@@ -7,9 +7,9 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 #[cfg(unix)]
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{FileInfo, FileReader, FileSystem, FileWriter};
+use super::{FileInfo, FileReader, FileSystem, FileWriter, Lock};
 
 /// The file system of the operating system. Folders are synced on Unix; elsewhere that has no equivalent and is
 /// left to the system.
@@ -127,7 +127,7 @@ impl FileSystem for LocalFs {
         }
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         let mut options = OpenOptions::new();
         #[cfg(unix)]
         options.mode(FILE_MODE).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
@@ -139,7 +139,7 @@ impl FileSystem for LocalFs {
             let _ = file.set_permissions(fs::Permissions::from_mode(FILE_MODE));
         }
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(Lock(file)))),
+            Ok(()) => Ok(Some(Box::new(LocalLock { file, path: path.to_owned() }))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -242,12 +242,37 @@ fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
 /// A lock of the operating system. It belongs to the opened file, which lives for as long as anybody has it: also a
 /// process that is being started by another thread, until it begins to run its own program. Closing the file here
 /// would therefore leave it locked for a moment.
-struct Lock(File);
+struct LocalLock {
+    file: File,
+    path: PathBuf,
+}
 
-impl Drop for Lock {
+impl Lock for LocalLock {
+    #[cfg(unix)]
+    fn is_in_place(&self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+
+        match fs::metadata(&self.path) {
+            Ok(found) => {
+                let ours = self.file.metadata()?;
+                Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino()))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Elsewhere a file that is open can be neither removed nor moved.
+    #[cfg(not(unix))]
+    fn is_in_place(&self) -> io::Result<bool> {
+        fs::exists(&self.path)
+    }
+}
+
+impl Drop for LocalLock {
     fn drop(&mut self) {
         // A file system that refuses this still does it when the file is closed.
-        let _ = self.0.unlock();
+        let _ = self.file.unlock();
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::disk::{Disk, Node};
 pub use self::faults::DiskFault;
 use self::faults::{Faults, Refused};
-use super::{FileInfo, FileReader, FileSystem, FileWriter, Fs};
+use super::{FileInfo, FileReader, FileSystem, FileWriter, Fs, Lock};
 
 /// An in-memory disk. A crash takes away what was not synced: of a file's contents some prefix of the unsynced
 /// bytes may survive, and the creation, renaming or removal of a name may or may not have happened. The seed
@@ -110,6 +110,16 @@ impl SimulatedDisk {
     /// The names in a folder that are there for certain after a crash.
     pub fn durable_names(&self, dir: &Path) -> Vec<String> {
         self.lock().disk.durable_names(dir)
+    }
+
+    /// Takes a file away that is there for good, as somebody does who is no part of the job, and returns what was in it.
+    pub fn take_away(&self, path: &Path) -> Option<Vec<u8>> {
+        self.lock().disk.take_away(path)
+    }
+
+    /// Puts back what [`take_away`](Self::take_away) took, if its folder is still there.
+    pub fn put_back(&self, path: &Path, bytes: &[u8]) {
+        self.lock().disk.put_back(path, bytes);
     }
 
     /// A number that depends on everything on the disk: equal disks have equal ones.
@@ -254,10 +264,10 @@ impl FileSystem for SimulatedFs {
         if self.disk.lock().disk.exists(path)? { Ok(false) } else { Err(ErrorKind::NotFound.into()) }
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         let file = self.operate(|disk| disk.lock(path))?;
-        Ok(file.map(|file| -> Box<dyn Send + Sync> {
-            Box::new(SimulatedLock { disk: self.disk.clone(), life: self.life, file })
+        Ok(file.map(|file| -> Box<dyn Lock> {
+            Box::new(SimulatedLock { disk: self.disk.clone(), life: self.life, file, path: path.to_owned() })
         }))
     }
 }
@@ -301,6 +311,14 @@ struct SimulatedLock {
     disk: SimulatedDisk,
     life: u64,
     file: Node,
+    path: PathBuf,
+}
+
+impl Lock for SimulatedLock {
+    fn is_in_place(&self) -> io::Result<bool> {
+        let is_found = |disk: &mut Disk| Ok(disk.find(&self.path).is_ok_and(|found| found == self.file));
+        self.disk.operate(self.life, Needs::Nothing, is_found, |_| {})
+    }
 }
 
 impl Drop for SimulatedLock {

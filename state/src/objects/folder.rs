@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Listing, ObjectInfo, ObjectStore, ObjectWriter, Objects};
 use crate::bug::{self, Bug};
-use crate::{FileWriter, Fs, shown};
+use crate::{FileWriter, Fs, Lock, shown};
 
 /// What the name of a file that is not finished ends in. No object is called so.
 const UNFINISHED: &str = ".tmp";
@@ -66,7 +66,7 @@ impl FolderStore {
 }
 
 impl ObjectStore for FolderStore {
-    fn lock(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+    fn lock(&self) -> io::Result<Option<Box<dyn Lock>>> {
         self.fs.create_dir_all(&self.root)?;
         let Some(lock) = self.fs.lock(&self.root.join("lock"))? else { return Ok(None) };
         let probe = self.root.join("probe.tmp");

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{Listing, ObjectInfo, ObjectStore, ObjectWriter, Objects};
+use crate::fs::Lock;
 use crate::{FileSystem, LocalFs};
 
 /// Objects in memory, gone with the process. Clones are the same store.
@@ -98,9 +99,9 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl ObjectStore for MemoryStore {
-    fn lock(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+    fn lock(&self) -> io::Result<Option<Box<dyn Lock>>> {
         let taken = self.lock_memory().locked.insert(self.prefix.clone());
-        Ok(taken.then(|| -> Box<dyn Send + Sync> { Box::new(Lock(self.clone())) }))
+        Ok(taken.then(|| -> Box<dyn Lock> { Box::new(MemoryLock(self.clone())) }))
     }
 
     fn begin(&self, name: &str) -> io::Result<Box<dyn ObjectWriter>> {
@@ -226,9 +227,15 @@ impl Content {
     }
 }
 
-struct Lock(MemoryStore);
+struct MemoryLock(MemoryStore);
 
-impl Drop for Lock {
+impl Lock for MemoryLock {
+    fn is_in_place(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
+impl Drop for MemoryLock {
     fn drop(&mut self) {
         self.0.lock_memory().locked.remove(&self.0.prefix);
     }

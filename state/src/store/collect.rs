@@ -29,8 +29,9 @@ impl CheckpointStore {
     /// To be pinned are the checkpoints in the making, those restored from, and those whose parts may be used
     /// again: their files are all kept. Parts of older ones stay as long as a kept manifest refers to them.
     ///
-    /// What is newer than the newest manifest is kept too: it may be a checkpoint in the making, begun since the caller
-    /// made up the list of what to pin.
+    /// Checkpoints up to `begun` have begun when the caller makes up the list of what to pin: what is not pinned of them and has
+    /// no manifest was given up, and is removed. What is newer than that and than the newest manifest is kept: it may be a
+    /// checkpoint in the making, begun since.
     ///
     /// A manifest that can't be read might refer to anything older than itself; so its checkpoint and all older
     /// ones are kept.
@@ -38,9 +39,10 @@ impl CheckpointStore {
     /// # Errors
     /// If the disk refuses. Nothing was deleted if something couldn't be listed; a deletion that fails is made up
     /// for by the next collection.
-    pub fn collect(&self, retain: usize, pinned: &[u64]) -> Result<Collected, StoreError> {
+    pub fn collect(&self, retain: usize, pinned: &[u64], begun: u64) -> Result<Collected, StoreError> {
+        self.check_in_place()?;
         let folders = self.folders()?;
-        let garbage = classify(&folders, retain.max(1), pinned);
+        let garbage = classify(&folders, retain.max(1), pinned, begun);
 
         // All manifests go before any part: a crash halfway must not leave one whose parts are gone.
         for (folder, files) in &garbage {
@@ -94,7 +96,7 @@ impl CheckpointStore {
 type Garbage<'f> = (&'f Folder, Vec<&'f String>);
 
 /// The checkpoints of which something can be removed.
-fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64]) -> Vec<Garbage<'f>> {
+fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64], begun: u64) -> Vec<Garbage<'f>> {
     let unreadable = folders.iter().rev().find(|folder| matches!(folder.manifest, Some(Err(_))));
     if let Some(Folder { checkpoint, manifest: Some(Err(error)), .. }) = unreadable {
         tracing::warn!(
@@ -122,7 +124,7 @@ fn classify<'f>(folders: &'f [Folder], retain: usize, pinned: &[u64]) -> Vec<Gar
     let garbage_of = |folder: &'f Folder| {
         let Folder { checkpoint, content, .. } = folder;
         if pinned.contains(checkpoint) && !bug::is(Bug::CollectionRemovesPartsInUse)
-            || newest.is_none_or(|newest| *checkpoint > newest)
+            || *checkpoint > newest.map_or(begun, |newest| newest.max(begun))
             || unreadable.is_some_and(|unreadable| *checkpoint <= unreadable.checkpoint)
         {
             return None;

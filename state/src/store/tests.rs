@@ -110,7 +110,7 @@ fn the_lock_works_on_a_real_disk_and_so_does_a_whole_cycle() {
     let again = open_local(&folder);
     assert!(matches!(again, Err(StoreError::Locked { .. })));
     let made: Vec<Manifest> = (1..=3).map(|id| checkpoint(&store, id).unwrap()).collect();
-    store.collect(2, &[]).unwrap();
+    store.collect(2, &[], 0).unwrap();
     drop(store);
     let store = open_local(&folder).unwrap();
     assert_eq!(readable(&store), [made[2].clone(), made[1].clone()]);
@@ -136,6 +136,8 @@ fn the_identity_survives_and_is_old_or_new_whenever_the_process_dies() {
         began_from: (run > 2).then(|| "file:///savepoints/1".to_string()),
         rescaled: vec![RescaledOperator { operator: "count".into(), wired: 2, parallelism: run }],
         began_with: (run > 2).then(|| manifest(1, Vec::new()).id()),
+        ancestors: (run > 1).then(|| ["before".to_string()].into()),
+        newest: (run > 1).then_some(u64::from(run)),
     };
     for seed in 0..20 {
         for dies_at in 1..8 {
@@ -155,19 +157,24 @@ fn the_identity_survives_and_is_old_or_new_whenever_the_process_dies() {
     }
 }
 
-#[test]
-fn a_damaged_identity_is_an_error_and_not_a_new_job() {
-    let store = open(&SimulatedDisk::new(0));
-    let identity = Identity {
-        lineage: "l".into(),
-        run: 1,
+fn identity(lineage: &str, run: u32) -> Identity {
+    Identity {
+        lineage: lineage.into(),
+        run,
         reserved_checkpoints: 0,
         began_at: None,
         began_from: None,
         rescaled: Vec::new(),
         began_with: None,
-    };
-    store.save_identity(&identity).unwrap();
+        ancestors: None,
+        newest: None,
+    }
+}
+
+#[test]
+fn a_damaged_identity_is_an_error_and_not_a_new_job() {
+    let store = open(&SimulatedDisk::new(0));
+    store.save_identity(&identity("l", 1)).unwrap();
     damage(&store, "job");
     assert!(matches!(store.identity(), Err(StoreError::Damaged { .. })));
 }
@@ -259,7 +266,7 @@ fn collecting_keeps_the_newest_the_pinned_and_what_they_refer_to() {
     store.prepare(7).unwrap();
     write_part(&store, 7, 0).unwrap();
 
-    let collected = store.collect(1, &[1]).unwrap();
+    let collected = store.collect(1, &[1], 0).unwrap();
     assert_eq!(collected, Collected { checkpoints_removed: 3, files_removed: 3 + 2 + 3 + 1 });
     let expected = [
         "chk-1/count-0-r1.part",
@@ -272,7 +279,7 @@ fn collecting_keeps_the_newest_the_pinned_and_what_they_refer_to() {
     ];
     assert_eq!(files(&store), expected.map(String::from).into());
     store.verify(&composed).unwrap();
-    assert_eq!(store.collect(1, &[1]).unwrap(), Collected::default());
+    assert_eq!(store.collect(1, &[1], 0).unwrap(), Collected::default());
 }
 
 #[test]
@@ -281,8 +288,8 @@ fn leftovers_in_a_retained_folder_are_collected() {
     checkpoint(&store, 1).unwrap();
     let stale = PartWriter::create(store.objects(), "chk-1/count-0-r0.part").unwrap();
     drop(stale);
-    assert_eq!(store.collect(1, &[1]).unwrap(), Collected::default());
-    assert_eq!(store.collect(1, &[]).unwrap(), Collected { checkpoints_removed: 0, files_removed: 1 });
+    assert_eq!(store.collect(1, &[1], 0).unwrap(), Collected::default());
+    assert_eq!(store.collect(1, &[], 0).unwrap(), Collected { checkpoints_removed: 0, files_removed: 1 });
 }
 
 #[test]
@@ -291,10 +298,68 @@ fn an_unreadable_manifest_keeps_its_folder_and_all_older_ones() {
     (1..=6).for_each(|id| drop(checkpoint(&store, id).unwrap()));
     damage(&store, "chk-3/manifest");
     let before = files(&store);
-    assert_eq!(store.collect(1, &[]).unwrap().checkpoints_removed, 2);
+    assert_eq!(store.collect(1, &[], 0).unwrap().checkpoints_removed, 2);
     let kept: BTreeSet<String> =
         before.into_iter().filter(|file| !file.starts_with("chk-4") && !file.starts_with("chk-5")).collect();
     assert_eq!(files(&store), kept);
+}
+
+#[test]
+fn what_is_left_of_checkpoints_that_were_given_up_is_collected_without_a_newer_one() {
+    let store = open(&SimulatedDisk::new(0));
+    checkpoint(&store, 1).unwrap();
+    for given_up in 2..5 {
+        write_part(&store, given_up, 0).unwrap();
+        drop(PartWriter::create(store.objects(), &format!("chk-{given_up}/count-1-r1.part")).unwrap());
+    }
+    // 4 is in the making, and 5 has begun since the list was made up.
+    write_part(&store, 5, 0).unwrap();
+    let collected = store.collect(1, &[1, 4], 4).unwrap();
+    assert_eq!(collected, Collected { checkpoints_removed: 2, files_removed: 4 });
+    assert!(
+        files(&store)
+            .iter()
+            .all(|file| ["chk-1/", "chk-4/", "chk-5/"].iter().any(|kept| file.starts_with(kept)))
+    );
+}
+
+#[test]
+fn a_store_whose_folder_was_removed_writes_nothing_before_it_is_taken_again() {
+    let disk = SimulatedDisk::new(0);
+    let store = open(&disk);
+    store.save_identity(&identity("l", 1)).unwrap();
+    let first = checkpoint(&store, 1).unwrap();
+    disk.fs().remove_dir_all(root()).unwrap();
+    for refused in [
+        store.prepare(2),
+        store.save_identity(&identity("l", 2)),
+        store.commit(&first),
+        store.collect(1, &[], 0).map(drop),
+    ] {
+        assert!(matches!(refused, Err(StoreError::TakenAway { .. })), "{refused:?}");
+    }
+    assert!(!disk.fs().exists(root()).unwrap());
+    store.take_again(&identity("l", 1)).unwrap();
+    assert_eq!(store.identity().unwrap(), Some(identity("l", 1)));
+    checkpoint(&store, 2).unwrap();
+    assert!(matches!(CheckpointStore::open(objects(&disk)), Err(StoreError::Locked { .. })));
+}
+
+#[test]
+fn a_store_in_which_another_job_has_begun_is_not_taken_again() {
+    let disk = SimulatedDisk::new(0);
+    let store = open(&disk);
+    disk.fs().remove_dir_all(root()).unwrap();
+    let other = open(&disk);
+    let refused = store.take_again(&identity("l", 1)).unwrap_err();
+    assert!(matches!(refused, StoreError::TakenOver { .. }), "{refused}");
+    // Nor when that one is over.
+    other.save_identity(&identity("other", 1)).unwrap();
+    drop(other);
+    let refused = store.take_again(&identity("l", 1)).unwrap_err();
+    assert!(matches!(refused, StoreError::TakenOver { .. }), "{refused}");
+    assert!(matches!(store.prepare(2), Err(StoreError::TakenAway { .. })));
+    assert_eq!(open(&disk).identity().unwrap(), Some(identity("other", 1)));
 }
 
 #[test]
@@ -302,7 +367,7 @@ fn at_least_one_checkpoint_is_kept() {
     let store = open(&SimulatedDisk::new(0));
     checkpoint(&store, 1).unwrap();
     checkpoint(&store, 2).unwrap();
-    store.collect(0, &[]).unwrap();
+    store.collect(0, &[], 0).unwrap();
     assert_eq!(ids(&store), [2]);
 }
 

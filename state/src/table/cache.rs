@@ -255,6 +255,12 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         }
     }
 
+    pub(super) fn save_all_below(&mut self) {
+        if let Some(cache) = &mut self.below {
+            cache.buffer.lock().save_all();
+        }
+    }
+
     pub(super) fn complete_below(&mut self, checkpoint: u64) {
         if let Some(cache) = &mut self.below {
             cache.buffer.lock().complete(checkpoint);

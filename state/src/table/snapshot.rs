@@ -140,6 +140,12 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.saving.abort(self.running.take().is_some());
     }
 
+    /// The next snapshot holds everything, as what it would add to is lost.
+    pub fn save_all(&mut self) {
+        self.saving.save_all();
+        self.save_all_below();
+    }
+
     /// Saves changes however many they are, rather than everything when that is cheaper: for tests with little state.
     #[doc(hidden)]
     pub fn always_save_changes(&mut self) {

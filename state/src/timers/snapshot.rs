@@ -101,6 +101,11 @@ impl<K: Key> TimerQueue<K> {
         self.saving.complete(checkpoint);
     }
 
+    /// The next snapshot holds everything, as what it would add to is lost.
+    pub fn save_all(&mut self) {
+        self.saving.save_all();
+    }
+
     /// Saves changes however many they are, rather than everything when that is cheaper: for tests with few timers.
     #[doc(hidden)]
     pub fn always_save_changes(&mut self) {

@@ -139,7 +139,7 @@ fn checkpoints_whose_history_is_lost_are_refused_unless_one_is_named() {
     let newest = checkpoints(&disk)[0];
     disk.fs().remove_file("/checkpoints/job".as_ref()).unwrap();
     let named = format!("Resume::From({newest})");
-    let says = ["/checkpoints", "the file `job`", "put it back", &named];
+    let says = ["/checkpoints", "the file `job`", "Put back the file", &named];
     refused(sums().run(on(&disk, None)), ErrorKind::State, &says);
 
     let outcome = sums().run(on(&disk, None).resume(Resume::From(newest))).unwrap();
@@ -152,7 +152,7 @@ fn checkpoints_whose_history_is_lost_are_refused_unless_one_is_named() {
 fn a_damaged_file_job_is_refused() {
     let disk = killed(&sums());
     edit(&disk, "/checkpoints/job".as_ref(), |bytes| bytes[30] ^= 1);
-    let says = ["/checkpoints/job is damaged", "checksum", "restore the file", "`Resume::From`"];
+    let says = ["/checkpoints/job is damaged", "checksum", "Put back the file", "`Resume::From("];
     refused(sums().run(on(&disk, None)), ErrorKind::State, &says);
 }
 

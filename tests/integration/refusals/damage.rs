@@ -113,7 +113,7 @@ fn a_damaged_checkpoint_is_refused_if_output_past_the_older_one_is_visible() {
         let says = [
             "`out`",
             &format!("shown output up to checkpoint {newest}"),
-            &format!("newest that can be read is {older}"),
+            &format!("newest that can be read in /checkpoints is {older}"),
             &format!("Restore checkpoint {newest}"),
             "Config::accept_duplicates",
             path.to_str().unwrap(),

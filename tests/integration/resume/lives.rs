@@ -105,7 +105,8 @@ fn what_dead_processes_have_left_is_removed() {
         let left: Vec<String> = folders(&disk).into_iter().filter(|name| !needed.contains(name)).collect();
         assert!(left.is_empty(), "{left:?} are left");
     }
-    assert!((5..30).contains(&most), "up to {most} folders were there");
+    // What a process leaves, the next one removes.
+    assert!((4..8).contains(&most), "up to {most} folders were there");
 }
 
 /// The visible files of an output folder, each with the checkpoint in its name.

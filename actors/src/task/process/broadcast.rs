@@ -212,6 +212,10 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> Logic for BroadcastLogic<B, S>
         self.inner.complete(checkpoint);
     }
 
+    fn save_all(&mut self) {
+        self.inner.save_all();
+    }
+
     fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure> {
         self.inner.tick(now_nanos, starved)
     }

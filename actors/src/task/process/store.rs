@@ -81,6 +81,8 @@ pub trait Store<P: Process>: Send {
     fn abort_snapshot(&mut self);
     /// The checkpoint is complete.
     fn complete(&mut self, checkpoint: u64);
+    /// The next snapshot has to hold everything.
+    fn save_all(&mut self);
     /// Goes on with work that has time. To be called between batches.
     fn work_on(&mut self, slots: usize);
 }
@@ -283,6 +285,10 @@ where
 
     fn complete(&mut self, checkpoint: u64) {
         self.table.complete(checkpoint);
+    }
+
+    fn save_all(&mut self) {
+        self.table.save_all();
     }
 
     fn work_on(&mut self, slots: usize) {
@@ -499,6 +505,8 @@ impl<P: Process<Key = ()>> Store<P> for InstanceStore<P> {
     fn abort_snapshot(&mut self) {}
 
     fn complete(&mut self, _checkpoint: u64) {}
+
+    fn save_all(&mut self) {}
 
     fn work_on(&mut self, _slots: usize) {}
 }

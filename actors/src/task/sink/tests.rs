@@ -3,6 +3,7 @@
 mod once;
 mod two_phase;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use watershed_state::Fs;

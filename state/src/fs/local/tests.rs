@@ -57,13 +57,33 @@ fn a_lock_is_exclusive_until_it_is_dropped() {
 }
 
 #[test]
+fn a_lock_is_out_of_place_once_its_file_or_folder_is_removed_moved_or_replaced() {
+    let temp = tempdir().unwrap();
+    let (folder, elsewhere) = (temp.path().join("folder"), temp.path().join("elsewhere"));
+    let path = folder.join("lock");
+    fs::create_dir(&folder).unwrap();
+    let lock = LocalFs.lock(&path).unwrap().unwrap();
+    assert!(lock.is_in_place().unwrap());
+    fs::rename(&folder, &elsewhere).unwrap();
+    assert!(!lock.is_in_place().unwrap());
+    fs::create_dir(&folder).unwrap();
+    let other = LocalFs.lock(&path).unwrap().expect("nobody has this one");
+    assert!(!lock.is_in_place().unwrap() && other.is_in_place().unwrap());
+    fs::remove_dir_all(&folder).unwrap();
+    fs::rename(&elsewhere, &folder).unwrap();
+    assert!(lock.is_in_place().unwrap() && !other.is_in_place().unwrap());
+    fs::remove_file(&path).unwrap();
+    assert!(!lock.is_in_place().unwrap());
+}
+
+#[test]
 fn a_dropped_lock_is_free_while_a_process_that_is_being_started_still_has_its_file() {
     let temp = tempdir().unwrap();
     let path = temp.path().join("lock");
     let file = File::create(&path).unwrap();
     file.try_lock().unwrap();
     let inherited = file.try_clone().unwrap();
-    drop(Lock(file));
+    drop(LocalLock { file, path: path.clone() });
     assert!(LocalFs.lock(&path).unwrap().is_some());
     drop(inherited);
 }

@@ -299,6 +299,29 @@ impl Disk {
         Ok(self.locked.insert(file).then_some(file))
     }
 
+    /// Removes a file that is there for good, for good.
+    pub(super) fn take_away(&mut self, path: &Path) -> Option<Vec<u8>> {
+        let bytes = self.durable(path)?;
+        let (parent, name) = self.parent_and_name(path).ok()??;
+        let (now, synced) = self.names_mut(parent).ok()?;
+        synced.remove(name);
+        now.remove(name).map(|_| bytes)
+    }
+
+    /// Makes a file durably, if its folder is there and has none of that name.
+    pub(super) fn put_back(&mut self, path: &Path, bytes: &[u8]) {
+        let Ok(Some((parent, name))) = self.parent_and_name(path) else { return };
+        if self.names(parent).is_err() || self.exists(path).unwrap_or(true) {
+            return;
+        }
+        let content = Bytes { now: bytes.to_vec(), synced: bytes.to_vec(), ..Bytes::default() };
+        let node = self.add(Content::File(content));
+        if let Ok((now, synced)) = self.names_mut(parent) {
+            now.insert(name.to_owned(), node);
+            synced.insert(name.to_owned(), node);
+        }
+    }
+
     pub(super) fn unlock(&mut self, file: Node) {
         self.locked.remove(&file);
     }
@@ -398,7 +421,7 @@ impl Disk {
         Ok(())
     }
 
-    fn find(&self, path: &Path) -> io::Result<Node> {
+    pub(super) fn find(&self, path: &Path) -> io::Result<Node> {
         match self.parent_and_name(path)? {
             Some((parent, name)) => Ok(*self.names(parent)?.get(name).ok_or(ErrorKind::NotFound)?),
             None => Ok(ROOT),

@@ -65,7 +65,7 @@ impl Remote {
 }
 
 impl ObjectStore for Remote {
-    fn lock(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+    fn lock(&self) -> io::Result<Option<Box<dyn Lock>>> {
         self.request(MemoryStore::lock)
     }
     fn begin(&self, name: &str) -> io::Result<Box<dyn ObjectWriter>> {
@@ -187,7 +187,7 @@ fn a_checkpoint_is_there_whole_or_not_at_all_at_whichever_request_the_process_di
         store.commit(&checkpoint(&store, 1).unwrap()).unwrap();
         remote.fail_at(request, u64::MAX, fault);
         let second = checkpoint(&store, 2).and_then(|manifest| store.commit(&manifest));
-        let collected = store.collect(1, &[]);
+        let collected = store.collect(1, &[], 0);
         drop(store);
         remote.mend();
 
@@ -199,7 +199,7 @@ fn a_checkpoint_is_there_whole_or_not_at_all_at_whichever_request_the_process_di
         seen.insert((second.is_ok(), has_collected, found));
         // Whoever goes on uses a new id, and what is left behind is collected.
         store.commit(&checkpoint(&store, 3).unwrap()).unwrap();
-        store.collect(1, &[]).unwrap();
+        store.collect(1, &[], 0).unwrap();
         assert_eq!(store.objects().list("").unwrap().prefixes, ["chk-3/"], "{fault:?} at {request}");
     }
     assert!(seen.len() >= 4, "{seen:?}");

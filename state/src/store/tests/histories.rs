@@ -89,14 +89,14 @@ proptest! {
                 }
                 Step::Collect(retain) => {
                     let expected = reachable(&store, retain, &pinned);
-                    store.collect(retain, &pinned).unwrap();
+                    store.collect(retain, &pinned, 0).unwrap();
                     prop_assert_eq!(files(&store), expected);
-                    prop_assert_eq!(store.collect(retain, &pinned).unwrap(), Collected::default());
+                    prop_assert_eq!(store.collect(retain, &pinned, 0).unwrap(), Collected::default());
                 }
                 Step::DieCollecting(at) => {
                     let expected = reachable(&store, 2, &pinned);
                     disk.die_at_operation(at);
-                    let _ = store.collect(2, &pinned);
+                    let _ = store.collect(2, &pinned, 0);
                     drop(store);
                     disk.crash();
                     store = open(&disk);
@@ -123,7 +123,7 @@ fn a_checkpoint_is_there_whole_or_not_at_all_wherever_the_process_dies() {
             checkpoint(&store, 1).unwrap();
             disk.die_at_operation(dies_at);
             let second = checkpoint(&store, 2);
-            let collected = store.collect(1, &[]);
+            let collected = store.collect(1, &[], 0);
             disk.crash();
             drop(store);
 

@@ -36,6 +36,25 @@ fn before_a_checkpoint_is_complete_each_snapshot_holds_everything() {
 }
 
 #[test]
+fn after_a_loss_the_next_snapshot_holds_everything_and_later_ones_add_to_it() {
+    let mut table = table(4);
+    table.always_save_changes();
+    (0..100).for_each(|key| set(&mut table, key, 1));
+    for (checkpoint, base) in [(1, None), (2, Some(1)), (3, Some(2))] {
+        set(&mut table, 7, checkpoint);
+        assert_eq!(table.begin_snapshot(checkpoint).base, base);
+        finish(&mut table, 16);
+        table.complete(checkpoint);
+    }
+    set(&mut table, 8, 4);
+    table.save_all();
+    assert_eq!(table.begin_snapshot(4).base, None);
+    assert_eq!(contents(&restored(4, &finish(&mut table, 16))), contents(&table));
+    table.complete(4);
+    assert_eq!(table.begin_snapshot(5).base, Some(4));
+}
+
+#[test]
 fn an_aborted_snapshot_does_not_hide_entries_from_the_next_one() {
     let mut table = table(4);
     (0..500).for_each(|key| set(&mut table, key, 1));

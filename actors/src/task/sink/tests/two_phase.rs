@@ -74,6 +74,10 @@ impl TwoPhaseSink for Exact {
     fn committed_through(&self, _lineage: &str, _fs: &Fs) -> UserResult<Option<u64>> {
         Ok(None)
     }
+
+    fn lineages(&self, _operator: &str, _fs: &Fs) -> UserResult<BTreeSet<String>> {
+        Ok(BTreeSet::new())
+    }
 }
 
 impl TwoPhaseWriter for ExactWriter {

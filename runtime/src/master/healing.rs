@@ -1,0 +1,119 @@
+//! What is done when files of checkpoints, or all of them, are taken away while the job runs: what it has in memory is saved
+//! anew.
+
+use std::sync::Arc;
+
+use watershed_actors::{Control, TaskId, chain_of};
+use watershed_state::bug::{self, Bug};
+use watershed_state::{StateBackend, StoreError, shown};
+
+use crate::error::Error;
+use crate::master::Master;
+
+/// Why what a checkpoint holds could not be read.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(super) reason: String,
+    /// A file is gone, or is not what was written.
+    is_damaged: bool,
+}
+
+impl Unread {
+    /// Something else is wrong.
+    pub(super) fn other(reason: String) -> Self {
+        Self { reason, is_damaged: false }
+    }
+}
+
+impl From<&StoreError> for Unread {
+    fn from(error: &StoreError) -> Self {
+        Self { reason: chain_of(error), is_damaged: matches!(error, StoreError::Damaged { .. }) }
+    }
+}
+
+impl Master {
+    /// Files of the newest checkpoint were read while the job runs, or could not be.
+    pub(super) fn has_read(&self, unread: Option<&Unread>) {
+        if let Some(Unread { reason, is_damaged: true }) = unread {
+            self.save_all(reason);
+        }
+    }
+
+    /// The newest complete checkpoint that is the job's own: what it began with may be a savepoint.
+    pub(super) fn newest_here(&self) -> Option<u64> {
+        if self.ledger.completed() > 0 { self.newest } else { self.identity.newest }
+    }
+
+    /// The next checkpoint holds everything, as what it would add to is lost.
+    pub(super) fn save_all(&self, reason: &str) {
+        if bug::is(Bug::LostFilesNotForgotten) {
+            return;
+        }
+        tracing::warn!(reason = %shown(reason), "files of a checkpoint are lost; the next checkpoint holds everything");
+        for index in 0..self.tasks.len() {
+            self.tell(TaskId(index as u32), Control::SaveAll);
+        }
+    }
+
+    /// A checkpoint cannot begin. If the folder was taken away, it is made again for the next try.
+    pub(super) fn checkpoint_cannot_begin(&mut self, error: &StoreError) {
+        if !matches!(error, StoreError::TakenAway { .. }) {
+            let what = self.then("a checkpoint could not begin; the job goes on");
+            tracing::warn!(error = %shown(error), "{what}");
+            return;
+        }
+        self.folder_is_gone();
+    }
+
+    /// The checkpoint folder was removed or moved. If nobody has begun in its place, the job takes it again and saves all that
+    /// it has; else it ends, and writes nothing any more.
+    pub(super) fn folder_is_gone(&mut self) {
+        let folder = self.store.objects().location("");
+        let folder = folder.display();
+        if self.has_lost_databases() {
+            return self.give_up(Error::state(format!(
+                "the checkpoint folder {folder} was removed or moved while the job was using it, and with it the databases \
+                 that hold its state: put it back and start the job again, or start from a savepoint in another folder"
+            )));
+        }
+        tracing::error!(
+            folder = %shown(&folder),
+            "the checkpoint folder was removed or moved while the job was using it; it is made again, and the next checkpoint \
+             holds everything. Until that is complete the job cannot be restored, and who wants to ask it needs another \
+             control socket"
+        );
+        let mut identity = self.identity.clone();
+        identity.newest = self.newest_here();
+        let taken = self.store.take_again(&identity).and_then(|()| self.poison.save_again(&self.store));
+        match taken {
+            Ok(()) => {
+                self.identity = identity;
+                self.make_dead_letter_folder();
+                self.save_all("the checkpoint folder is new");
+            }
+            Err(error @ StoreError::TakenOver { .. }) => {
+                // What is there is another job's.
+                self.scratch.leave_behind();
+                self.give_up(error.into());
+            }
+            Err(error) => {
+                tracing::warn!(error = %shown(error), "the checkpoint folder cannot be made again yet; the job goes on");
+            }
+        }
+    }
+
+    /// Whether some of the state is in databases whose folder is gone.
+    fn has_lost_databases(&self) -> bool {
+        let in_database = |backend: &StateBackend| !matches!(backend, StateBackend::Memory);
+        self.plan.nodes.iter().any(|node| in_database(&node.state)) && !self.scratch.folder().exists()
+    }
+
+    /// The sinks of dead letters found theirs when they were opened.
+    fn make_dead_letter_folder(&self) {
+        let Some(folder) = self.config.dead_letter_folder() else { return };
+        let outputs = Arc::clone(&self.host.surroundings().fs);
+        if let Err(error) = outputs.create_dir_all(&folder) {
+            tracing::warn!(folder = %shown(folder.display()), error = %shown(error), "the folder for dead letters cannot be made again");
+        }
+    }
+}

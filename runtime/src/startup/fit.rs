@@ -1,0 +1,153 @@
+//! Whether what a snapshot holds fits the topology, and reading it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use watershed_actors::{Restored, saved_splits};
+use watershed_state::{Manifest, SnapshotPlace, StoreError, hash_canary, read_saved, shown};
+
+use super::{Splits, named};
+use crate::config::Config;
+use crate::error::Error;
+use crate::plan::{LETTER_SINK, Plan};
+
+/// The error with the file that it is about: the manifest of this checkpoint, or of the savepoint if it is none.
+pub(super) fn in_snapshot(place: &SnapshotPlace, checkpoint: Option<&Manifest>, error: &Error) -> Error {
+    let name =
+        checkpoint.map_or("manifest".to_string(), |chosen| format!("chk-{}/manifest", chosen.checkpoint));
+    let path = place.objects.location(&name);
+    Error::new(error.kind, format!("{error} (it is about {})", path.display()))
+}
+
+/// What to do if an operator has a sink for dead letters in the checkpoint and none now.
+fn no_quarantine(operator: &str) -> String {
+    let sink = format!("{operator}{LETTER_SINK}");
+    format!(
+        "the checkpoint has dead letters of `{operator}`, which puts no records into quarantine now. If the process before \
+         was killed, its last letters may be prepared and not visible yet. To keep them, start once more with the \
+         supervision that `{operator}` had, and stop the job; then, or if letters that are not visible may be lost, give \
+         the sink up with `Config::drop_state_of(\"{sink}\")`. Letters that are visible stay where they are"
+    )
+}
+
+/// Refuses a checkpoint that belongs to another topology or another way of dividing keys.
+pub(super) fn check_manifest(plan: &Plan, config: &Config, manifest: &Manifest) -> Result<(), Error> {
+    if manifest.hash_canary != hash_canary() {
+        return Err(Error::state(
+            "the checkpoint was made with another hash of keys (another compiler may hash a standard type differently): \
+             its state cannot be divided among instances",
+        ));
+    }
+    if !plan.is_of(&manifest.topology) {
+        return Err(Error::config(format!(
+            "the checkpoint belongs to topology `{}`, this is `{}`: use another checkpoint folder, say that it was called so \
+             with `Topology::formerly`, or begin anew with `Resume::Nothing`",
+            manifest.topology, plan.topology
+        )));
+    }
+    for operator in &manifest.operators {
+        let Some(node) = plan.called(&operator.name).map(|index| &plan.nodes[index]) else {
+            if config.dropped.contains(&operator.name) {
+                tracing::warn!(operator = %shown(&operator.name), "its state is dropped, as asked");
+                continue;
+            }
+            if let Some(quarantined) = operator.name.strip_suffix(LETTER_SINK) {
+                return Err(Error::config(no_quarantine(quarantined)));
+            }
+            return Err(Error::config(format!(
+                "the checkpoint holds state of `{}`, which the topology does not have: put it back, say which actor was \
+                 called so with `formerly(\"{}\")`, or drop its state with `Config::drop_state_of(\"{}\")`",
+                operator.name, operator.name, operator.name
+            )));
+        };
+        if node.kind.name() != operator.kind {
+            return Err(Error::config(format!(
+                "the checkpoint has `{}` as {}, but now it is of kind {}: give it another name",
+                operator.name,
+                operator.kind,
+                node.kind.name()
+            )));
+        }
+        let was_keyed = operator.key_groups > 0;
+        if was_keyed != node.keyed {
+            let by = |keyed| if keyed { "key" } else { "instance" };
+            return Err(Error::config(format!(
+                "`{}` has its state by {} in the checkpoint and by {} now: give it another name",
+                operator.name,
+                by(was_keyed),
+                by(node.keyed)
+            )));
+        }
+        let groups = config.key_groups.count();
+        if was_keyed && operator.key_groups != groups {
+            return Err(Error::config(format!(
+                "`{}` has {} key groups in the checkpoint and {groups} now, which cannot be changed: set \
+                 `Config::key_groups({})`",
+                operator.name, operator.key_groups, operator.key_groups
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Reads all parts.
+pub(super) fn load(
+    plan: &Plan,
+    place: &SnapshotPlace,
+    is_savepoint: bool,
+    manifest: &Manifest,
+    process_run: u32,
+) -> Result<BTreeMap<usize, Arc<Restored>>, Error> {
+    let mut restored = BTreeMap::new();
+    for operator in &manifest.operators {
+        let Some(index) = plan.called(&operator.name) else { continue };
+        if restored.contains_key(&index) {
+            return Err(Error::config(format!(
+                "the snapshot holds state of `{}` and of another operator that is called `{}` now: one actor cannot have both",
+                operator.name, plan.nodes[index].name
+            )));
+        }
+        let parts = operator.instances.iter();
+        let read = |part| {
+            let mut saved = read_saved(&place.objects, part)?;
+            if let Some(database) = &mut saved.database {
+                database.can_be_shared = !is_savepoint;
+            }
+            Ok(saved)
+        };
+        let instances = parts.map(read).collect::<Result<_, StoreError>>()?;
+        let saved = Restored { instances, from_this_process: false, process_run };
+        let node = &plan.nodes[index];
+        let fits = node.build.check_restored(&saved, node.parallelism);
+        fits.map_err(|error| named(&node.name, &error))?;
+        restored.insert(index, Arc::new(saved));
+    }
+    Ok(restored)
+}
+
+/// Whether a source has splits that the checkpoint does not know, or may always have more. Refuses to start if one is gone
+/// that had not been read to its end.
+pub(super) fn compare_splits(
+    plan: &Plan,
+    splits: &Splits,
+    restored: &BTreeMap<usize, Arc<Restored>>,
+) -> Result<bool, Error> {
+    let mut any_new = false;
+    for (node, splits) in splits {
+        let listed: BTreeSet<&str> = splits.iter().map(String::as_str).collect();
+        let saved = restored.get(node).map_or(Ok(Vec::new()), |restored| saved_splits(restored));
+        let saved = saved.map_err(|error| Error::state(watershed_actors::chain_of(&error)))?;
+        if let Some((gone, _)) =
+            saved.iter().find(|(id, finished)| !finished && !listed.contains(id.as_str()))
+        {
+            return Err(Error::config(format!(
+                "`{}`: `{gone}` had not been read to its end at the checkpoint and is not among its input now: put it back, \
+                 cut the input into splits as before, or start with `Resume::Nothing`",
+                plan.nodes[*node].name
+            )));
+        }
+        let known: BTreeSet<&str> = saved.iter().map(|(id, _)| id.as_str()).collect();
+        any_new |= !listed.is_subset(&known) || !plan.nodes[*node].build.is_bounded();
+    }
+    Ok(any_new)
+}

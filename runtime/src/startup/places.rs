@@ -1,0 +1,118 @@
+//! Whether the folders of a job leave each other alone.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use watershed_state::SnapshotPlace;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::plan::{LETTER_SINK, Plan};
+use crate::scratch::databases_in;
+
+/// Refuses folders that lie where the job removes or adds files of its own: output in the checkpoint folder, anything where
+/// databases are.
+pub(crate) fn check_places(plan: &Plan, config: &Config) -> Result<(), Error> {
+    if let Some(scratch) = &config.scratch
+        && config.simulation.is_none()
+        && scratch.exists()
+        && !scratch.is_dir()
+    {
+        return Err(Error::config(format!(
+            "the scratch folder {} is no folder; name another one with `Config::scratch`",
+            scratch.display()
+        )));
+    }
+    if let Some(checkpoints) = &config.checkpoints {
+        check_databases(config, checkpoints, "checkpoints")?;
+    }
+    for node in plan.nodes.iter().filter(|node| !node.name.ends_with(LETTER_SINK)) {
+        let Some(output) = node.build.folder() else { continue };
+        let what = format!("the output of `{}`", node.name);
+        check_checkpoints(config, &output, &what)?;
+        check_databases(config, &output, &what)?;
+    }
+    Ok(())
+}
+
+/// Refuses a savepoint where the job removes files of its own.
+pub(crate) fn check_savepoint(uri: &str, config: &Config) -> Result<(), Error> {
+    // What is no place at all is told by whoever parses it.
+    let Ok(Some(folder)) = SnapshotPlace::local_folder(uri) else { return Ok(()) };
+    check_checkpoints(config, &folder, "a savepoint")?;
+    check_databases(config, &folder, "a savepoint")
+}
+
+fn check_checkpoints(config: &Config, folder: &Path, what: &str) -> Result<(), Error> {
+    let Some(checkpoints) = config.checkpoints.as_ref().filter(|place| is_within(config, folder, place))
+    else {
+        return Ok(());
+    };
+    Err(Error::config(format!(
+        "{what} cannot be in {}: {} is the checkpoint folder of a job, which removes what it does not need there; name a \
+         folder outside of it",
+        folder.display(),
+        checkpoints.display()
+    )))
+}
+
+fn check_databases(config: &Config, folder: &Path, what: &str) -> Result<(), Error> {
+    let databases = config.scratch.as_ref().map(|scratch| databases_in(scratch));
+    let Some(databases) = databases.filter(|place| is_within(config, folder, place)) else { return Ok(()) };
+    Err(Error::config(format!(
+        "{what} cannot be in {}: the job empties {}, where its databases are, at each start; name another folder, or another \
+         one with `Config::scratch`",
+        folder.display(),
+        databases.display()
+    )))
+}
+
+/// Whether a path names a folder, or something below it.
+fn is_within(config: &Config, path: &Path, folder: &Path) -> bool {
+    let is_real = config.simulation.is_none();
+    resolved(path, is_real).starts_with(resolved(folder, is_real))
+}
+
+/// The path without links, as far as it exists, and without dots.
+fn resolved(path: &Path, is_real: bool) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = path.ancestors().filter(|_| is_real).find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        Some((fs::canonicalize(above).ok()?, rest))
+    });
+    let (mut resolved, rest) = found.unwrap_or_else(|| (PathBuf::from("/"), &path));
+    for component in rest.components() {
+        match component {
+            Component::Normal(name) => resolved.push(name),
+            Component::ParentDir => drop(resolved.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_found_in_another_one_however_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        fs::create_dir(&state).unwrap();
+        std::os::unix::fs::symlink(&state, folder.path().join("link")).unwrap();
+        let config = Config::local().checkpoints(&state);
+        let refused = |path: &str| {
+            let uri = format!("file://{}", folder.path().join(path).display());
+            check_savepoint(&uri, &config).is_err()
+        };
+        for inside in ["state", "state/scratch", "state/x/y", "link/x", "./state/../state/x", "no/../state/x"]
+        {
+            assert!(refused(inside), "{inside}");
+        }
+        for outside in ["states", "savepoints/1", "state/../savepoints", "link/../x"] {
+            assert!(!refused(outside), "{outside}");
+        }
+        assert!(check_savepoint("memory://state", &config).is_ok());
+    }
+}
