@@ -149,6 +149,7 @@ check_readme() {
         echo "fresh: make $target as $1"
         inside "$folder" "$1" "make $target" || fail "make $target as $1 failed after $((SECONDS - began)) s"
         times+=("fresh: make $target as $1: $((SECONDS - began)) s")
+        echo "${times[-1]}"
     done
     rm -rf --one-file-system "$folder"
 }
