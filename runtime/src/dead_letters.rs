@@ -338,7 +338,8 @@ fn names(folder: &Path) -> Result<Vec<String>, DeadLetterError> {
 }
 
 fn read(path: &Path) -> Result<String, DeadLetterError> {
-    fs::read_to_string(path).map_err(|source| DeadLetterError::Io { path: path.to_path_buf(), source })
+    let text = LocalFs.read(path).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    text.map_err(|source| DeadLetterError::Io { path: path.to_path_buf(), source })
 }
 
 fn read_letters(path: &Path, letters: &mut Vec<DeadLetter>) -> Result<(), DeadLetterError> {
