@@ -258,3 +258,26 @@ impl<K: Key, A: Aggregate> Process for Running<K, A> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use watershed_actors::MAX_WATERMARK;
+    use watershed_actors::harness::{Harness, record, watermark};
+
+    use super::*;
+
+    #[test]
+    fn a_fold_gives_one_value_for_each_key_when_the_input_has_ended() {
+        let add = |(count, sum): (u64, u64), n: u64| (count + 1, sum + n);
+        let fold = Fold { init: (0, 100), add, types: PhantomData::<fn() -> (u64, u64)> };
+        Harness::keyed(fold, |n| n % 2)
+            .input([
+                record(1).at(5),
+                record(3).at(7),
+                watermark(6),
+                record(5).at(9),
+                watermark(MAX_WATERMARK),
+            ])
+            .expect_output([watermark(6), record((1, (3, 109))), watermark(MAX_WATERMARK)]);
+    }
+}
