@@ -14,8 +14,8 @@ use crate::screen::note;
 /// The job that is meant.
 #[derive(Args)]
 pub(crate) struct Place {
-    /// Checkpoint folder of the job, or the socket that it listens on [default: the current folder, or the only running job of
-    /// this user]
+    /// Checkpoint folder of the job, or the socket that it listens on [default: the current folder, or the only running
+    /// job of this user]
     dir: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
@@ -68,7 +68,8 @@ impl Reach {
         Ok(Client::connect(&socket)?.with_timeout(Duration::from_millis(self.timeout_ms))?)
     }
 
-    /// The words of a command that has `count` of them, behind the folder of the job if that is given, too: the folder and those.
+    /// The words of a command that has `count` of them, behind the folder of the job if that is given, too: the folder
+    /// and those.
     pub(crate) fn words<'a>(words: &'a [String], count: usize) -> (Option<&'a Path>, &'a [String]) {
         let (dir, words) = words.split_at(words.len().saturating_sub(count));
         (dir.first().map(Path::new), words)
@@ -95,8 +96,8 @@ fn found() -> Result<PathBuf, PlaceError> {
     }
 }
 
-/// A folder with checkpoints, dead letters or a savepoint: the one that is named, the current one if it is one, or that of the only
-/// running job of this user.
+/// A folder with checkpoints, dead letters or a savepoint: the one that is named, the current one if it is one, or that
+/// of the only running job of this user.
 pub(crate) fn folder(named: Option<&str>) -> Result<String, PlaceError> {
     let here = Path::new(".");
     if let Some(named) = named {

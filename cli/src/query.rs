@@ -19,8 +19,8 @@ use crate::screen::{note, say};
 pub(crate) struct Options {
     #[command(flatten)]
     reach: Reach,
-    /// Checkpoint folder of the job, or the socket that it listens on [default: the current folder, or the only running job of
-    /// this user]; name of the operator; the key, as JSON, where the quotes of a text may be left out
+    /// Checkpoint folder of the job, or the socket that it listens on [default: the current folder, or the only running
+    /// job of this user]; name of the operator; the key, as JSON, where the quotes of a text may be left out
     #[arg(allow_hyphen_values = true, required = true, num_args = 2..=3, value_names = ["DIR", "OPERATOR", "KEY"])]
     words: Vec<String>,
 }

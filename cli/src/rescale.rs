@@ -19,8 +19,8 @@ use crate::screen::say;
 pub(crate) struct Options {
     #[command(flatten)]
     reach: Reach,
-    /// Checkpoint folder of the job, or the socket that it listens on [default: the current folder, or the only running job of
-    /// this user]; name of the operator; how many instances it is to have
+    /// Checkpoint folder of the job, or the socket that it listens on [default: the current folder, or the only running
+    /// job of this user]; name of the operator; how many instances it is to have
     #[arg(required = true, num_args = 2..=3, value_names = ["DIR", "OPERATOR", "N"])]
     words: Vec<String>,
     /// One line of JSON

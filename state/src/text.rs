@@ -55,8 +55,8 @@ impl Write for Escaping<'_, '_> {
     }
 }
 
-/// A moment, given in milliseconds since 1970, as ISO 8601 writes it: `2026-11-26T21:14:03.250Z`. One that is no date of the
-/// years 0 to 9999, as event time may be, stays a number.
+/// A moment, given in milliseconds since 1970, as ISO 8601 writes it: `2026-11-26T21:14:03.250Z`. One that is no date
+/// of the years 0 to 9999, as event time may be, stays a number.
 pub fn iso_time(ms: i64) -> String {
     const DAY: i64 = 24 * 60 * 60;
     const YEARS: std::ops::Range<i64> = -62_167_219_200_000..253_402_300_800_000;

@@ -68,8 +68,8 @@ impl Master {
         tracing::info!(job, checkpoint, checkpoints, restarts, "{}", what_it_means(*end));
     }
 
-    /// Writes to the log what a restart has changed: its region, and the instances of it that have failed since the tree was
-    /// written last.
+    /// Writes to the log what a restart has changed: its region, and the instances of it that have failed since the
+    /// tree was written last.
     pub(super) fn log_changes(&mut self, region: usize) {
         let mut tree = self.tree();
         tree.regions.retain(|node| node.region == region);

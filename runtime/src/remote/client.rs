@@ -88,7 +88,8 @@ impl Client {
         Ok(Self { stream: connected(&socket, timeout)?, socket, timeout })
     }
 
-    /// Waits so long for a job that says nothing (30 s). One that is at work on what was asked says so, and is waited for.
+    /// Waits so long for a job that says nothing (30 s). One that is at work on what was asked says so, and is waited
+    /// for.
     ///
     /// # Errors
     /// If the connection broke.
@@ -114,8 +115,8 @@ impl Client {
         }
     }
 
-    /// Lets the job look for dead letters that are to be replayed. Returns the operators with such letters that it does not
-    /// have: theirs wait.
+    /// Lets the job look for dead letters that are to be replayed. Returns the operators with such letters that it does
+    /// not have: theirs wait.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -126,8 +127,8 @@ impl Client {
         }
     }
 
-    /// The state that an operator has for a key, which is given as JSON; `None` if it has none. It is that of the run at
-    /// hand: a failure may take it back to the last checkpoint.
+    /// The state that an operator has for a key, which is given as JSON; `None` if it has none. It is that of the run
+    /// at hand: a failure may take it back to the last checkpoint.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -161,8 +162,8 @@ impl Client {
         }
     }
 
-    /// Makes a savepoint, and waits until it is complete, as [`Job::savepoint`](crate::Job::savepoint) does. A relative path is
-    /// taken as the process of the job sees it.
+    /// Makes a savepoint, and waits until it is complete, as [`Job::savepoint`](crate::Job::savepoint) does. A relative
+    /// path is taken as the process of the job sees it.
     ///
     /// # Errors
     /// Why it cannot be made, or why there is no answer.
@@ -173,8 +174,8 @@ impl Client {
         }
     }
 
-    /// Ends the job with a last checkpoint, of which a savepoint is made if there is a place for it, after draining it or not.
-    /// Waits until the job is over: returns the savepoint, and how it has ended.
+    /// Ends the job with a last checkpoint, of which a savepoint is made if there is a place for it, after draining it
+    /// or not. Waits until the job is over: returns the savepoint, and how it has ended.
     ///
     /// # Errors
     /// Why it does not stop, or why there is no answer.
@@ -191,8 +192,8 @@ impl Client {
         }
     }
 
-    /// Ends the job without a checkpoint: what came after the last one is dropped. Waits until it is over, and returns how it has
-    /// ended.
+    /// Ends the job without a checkpoint: what came after the last one is dropped. Waits until it is over, and returns
+    /// how it has ended.
     ///
     /// # Errors
     /// Why there is no answer.

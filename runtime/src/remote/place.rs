@@ -40,8 +40,8 @@ impl Socket {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let path = folder.join(name);
         check_free(&path)?;
-        // In a folder that nobody else can look into until the rights of the socket are set; the rename replaces a socket
-        // that was left behind.
+        // In a folder that nobody else can look into until the rights of the socket are set; the rename replaces a
+        // socket that was left behind.
         let private = folder.join(format!(".{}", unique_name()));
         DirBuilder::new().mode(0o700).create(&private)?;
         let bound = bind_in(&private, &path);
@@ -89,8 +89,8 @@ fn check_free(path: &Path) -> io::Result<()> {
     }
 }
 
-/// How long a connection may take to come about. One that is not taken up has no limit else: the process may be suspended, and
-/// those who wait to be let in so many that the system lets nobody wait any more.
+/// How long a connection may take to come about. One that is not taken up has no limit else: the process may be
+/// suspended, and those who wait to be let in so many that the system lets nobody wait any more.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Connects to whoever listens there.

@@ -30,8 +30,8 @@ pub enum Ask {
     Tree,
     /// To look for dead letters that are to be replayed: answered with [`Answer::Replaying`].
     ReplayDeadLetters,
-    /// Some of the records that an operator takes in, or that a source has read: answered with [`Answer::Sample`]s, until
-    /// there were as many as wanted, the asker hangs up, or the job ends.
+    /// Some of the records that an operator takes in, or that a source has read: answered with [`Answer::Sample`]s,
+    /// until there were as many as wanted, the asker hangs up, or the job ends.
     Tap {
         /// Name of the operator.
         operator: String,
@@ -60,8 +60,8 @@ pub enum Ask {
         /// Where. A relative path is taken as the process of the job sees it.
         uri: String,
     },
-    /// To end with a last checkpoint: answered with [`Answer::Stopping`], or with [`Answer::Savepoint`] if there is to be one,
-    /// and then with [`Answer::Ended`] when the job is over.
+    /// To end with a last checkpoint: answered with [`Answer::Stopping`], or with [`Answer::Savepoint`] if there is to
+    /// be one, and then with [`Answer::Ended`] when the job is over.
     Stop {
         /// Where a savepoint is to be made of the last checkpoint, if it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,8 +101,8 @@ pub enum Answer {
     Savepoint(Savepoint),
     /// The job is about to end.
     Stopping,
-    /// What was asked for takes its time: said every few seconds, so that a job that is suspended can be told from one that is at
-    /// work. Another answer follows.
+    /// What was asked for takes its time: said every few seconds, so that a job that is suspended can be told from one
+    /// that is at work. Another answer follows.
     Working,
     /// The last of several answers has been given.
     Done,

@@ -1,8 +1,8 @@
 //! Where the running jobs of a user are found without knowing their folders.
 //!
-//! A job that listens leaves a link to its socket, `<process>-<number>`, in a folder that is its user's alone: `watershed` in
-//! `$XDG_RUNTIME_DIR`, or else `watershed-<user id>` in the system's temporary folder. The link goes with the job; those of dead
-//! processes are swept away by the next one that starts.
+//! A job that listens leaves a link to its socket, `<process>-<number>`, in a folder that is its user's alone:
+//! `watershed` in `$XDG_RUNTIME_DIR`, or else `watershed-<user id>` in the system's temporary folder. The link goes
+//! with the job; those of dead processes are swept away by the next one that starts.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -17,8 +17,8 @@ use crate::remote::place;
 pub(super) struct Listing(PathBuf);
 
 impl Listing {
-    /// Lists the job that listens on this socket, which is an absolute path. Without a folder for it the job is not found by
-    /// itself, and nothing else.
+    /// Lists the job that listens on this socket, which is an absolute path. Without a folder for it the job is not
+    /// found by itself, and nothing else.
     pub(super) fn of(socket: &Path) -> Option<Self> {
         folders().iter().find_map(|folder| Self::in_folder(folder, socket).ok())
     }

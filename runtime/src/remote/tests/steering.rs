@@ -1,4 +1,5 @@
-//! What a client can have a job do, and what it is told of its checkpoints; and clients that hold up others, or are held up.
+//! What a client can have a job do, and what it is told of its checkpoints; and clients that hold up others, or are
+//! held up.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
