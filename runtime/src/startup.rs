@@ -112,7 +112,7 @@ pub(crate) fn start(
     let new_splits = compare_splits(&plan, splits, &restored).map_err(of_chosen)?;
     let lineage = match &before {
         Some(identity) if same_history => identity.lineage.clone(),
-        _ => new_lineage(clock, run, config.simulation.is_some(), &ancestors),
+        _ => new_lineage(clock, (run, &store), config.simulation.is_some(), &ancestors),
     };
     ancestors.remove(&lineage);
     let before = before.filter(|_| same_history);
@@ -242,9 +242,16 @@ fn named(operator: &str, error: &Error) -> Error {
 }
 
 /// A name for a history that no other one has: in a simulation clocks and processes are all alike.
-fn new_lineage(clock: &dyn Clock, run: u32, simulated: bool, others: &BTreeSet<String>) -> String {
+fn new_lineage(
+    clock: &dyn Clock,
+    (run, store): (u32, &CheckpointStore),
+    simulated: bool,
+    others: &BTreeSet<String>,
+) -> String {
     let process = if simulated { 0 } else { std::process::id() };
-    let mut drawn = hash_key(&(clock.wall_ms(), clock.nanos(), process, run));
+    // So are the runs of two jobs, which have a folder each.
+    let place = store.objects().location("").display().to_string();
+    let mut drawn = hash_key(&(clock.wall_ms(), clock.nanos(), process, run, place));
     loop {
         let lineage = format!("{drawn:016x}");
         if !others.contains(&lineage) {
