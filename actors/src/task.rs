@@ -147,6 +147,8 @@ pub enum TaskEvent {
         checkpoint: u64,
         /// Why.
         reason: String,
+        /// Whether it is so as long as what was to be saved stays as it is: it could not be read back.
+        lasts: bool,
     },
     /// A dead letter does not fit what it is to be given back to. It has not been replayed, and will not be.
     CannotReplay {

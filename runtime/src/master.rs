@@ -369,9 +369,8 @@ impl Master {
                 }
                 self.acknowledged(task, checkpoint, part);
             }
-            TaskEvent::Declined { checkpoint, reason } => {
-                let reason = format!("`{}` declined it: {reason}", self.plan.name_of(task));
-                self.abort_checkpoint(checkpoint, &reason);
+            TaskEvent::Declined { checkpoint, reason, lasts } => {
+                self.declined(task, checkpoint, &reason, lasts);
             }
             TaskEvent::Replayed { checkpoint, letters } => {
                 self.poison.letters.replayed(task, checkpoint, letters);

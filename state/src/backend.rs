@@ -186,6 +186,10 @@ impl OpenBackend {
     }
 
     /// All tables that begin with something have been made. What they read it from can go.
+    #[cfg_attr(
+        not(feature = "rocksdb"),
+        expect(clippy::unused_self, reason = "there is nothing to read without a database")
+    )]
     pub(crate) fn has_been_read(&mut self) {
         #[cfg(feature = "rocksdb")]
         if matches!(self.below, Some(Below::ToRead(_))) {

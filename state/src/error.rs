@@ -135,6 +135,13 @@ pub enum CodecError {
     },
 }
 
+impl CodecError {
+    /// Whether a checkpoint fails of it as long as what is to be saved stays as it is, rather than perhaps once.
+    pub fn lasts(&self) -> bool {
+        matches!(self, Self::Unreadable { .. } | Self::Changed { .. } | Self::UnstableKey { .. })
+    }
+}
+
 /// State that is on disk could not be reached in the middle of the work. It is the payload of an unwinding, as the way of
 /// a record to its state has no place for an error: no code of the user's may go on with a state that is not the real one.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use watershed::prelude::*;
-use watershed::{Collector, End, SimulatedDisk};
+use watershed::{Collector, End, ErrorKind, SimulatedDisk};
 
 use crate::fixture::{seeded, simulated};
 
@@ -124,4 +124,36 @@ fn a_key_whose_hash_is_another_one_each_time_ends_the_job_and_says_so() {
     let error = topology.run(simulated(seeded(1))).unwrap_err().to_string();
     assert!(error.contains("equal keys have to hash equally"), "{error}");
     assert!(error.contains("(here it is 0)"), "{error}");
+}
+
+#[test]
+fn a_last_checkpoint_that_could_not_be_read_back_ends_the_job_with_the_reason() {
+    struct Wide;
+    impl Process for Wide {
+        type Key = u64;
+        type In = u64;
+        type Out = u64;
+        type State = Balance;
+
+        fn on_record(&self, n: u64, balance: &mut Balance, context: &mut Context<'_, Self>) -> UserResult {
+            *balance = Balance::Wide { sum: n.into() };
+            context.emit(n);
+            Ok(())
+        }
+    }
+    let shown = Collector::new();
+    let topology = Topology::new("wide");
+    topology
+        .source("numbers", Generator::bounded(1_000, |n| n))
+        .key_by(|n| n % 5)
+        .actor("wide", Wide)
+        .sink_exactly_once("shown", shown.sink());
+    let error = topology.run(simulated(seeded(1))).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::State);
+    for part in
+        ["`wide[", "Balance", "not be read back", "the last checkpoint cannot be made", "text or as two u64"]
+    {
+        assert!(error.to_string().contains(part), "there is no {part:?} in: {error}");
+    }
+    assert!(shown.take().is_empty(), "nothing is shown that no checkpoint covers");
 }

@@ -3,10 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use watershed_state::{Data, SliceProgress};
+use watershed_state::{CodecError, Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};
-use crate::error::{Blame, Failure};
+use crate::error::{Blame, Failure, chain_of};
 use crate::inbox::{Inbox, Input, ValveChange};
 use crate::link::Permit;
 use crate::message::Envelope;
@@ -56,7 +56,7 @@ pub trait Logic: Send {
     ///
     /// # Errors
     /// What could not be encoded.
-    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String>;
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), CodecError>;
 
     /// Gives a running snapshot up.
     fn abort_snapshot(&mut self);
@@ -274,12 +274,16 @@ impl<L: Logic> OperatorTask<L> {
                     self.snapshot = None;
                 }
             }
-            Err(reason) => {
+            Err(error) => {
                 let checkpoint = upload.checkpoint();
                 upload.cancel();
                 self.snapshot = None;
                 self.logic.abort_snapshot();
-                self.env.report(crate::task::TaskEvent::Declined { checkpoint, reason });
+                self.env.report(crate::task::TaskEvent::Declined {
+                    checkpoint,
+                    reason: chain_of(&error),
+                    lasts: error.lasts(),
+                });
             }
         }
     }

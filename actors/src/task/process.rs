@@ -456,14 +456,14 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         Ok(items)
     }
 
-    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
-        let (slots, text) = (self.env.slice_slots, |error: CodecError| chain_of(&error));
-        let mut progress = self.store.snapshot_slice(slots).map_err(text)?;
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), CodecError> {
+        let slots = self.env.slice_slots;
+        let mut progress = self.store.snapshot_slice(slots)?;
         if progress == SliceProgress::Done {
-            progress = self.collections.snapshot_slice(slots).map_err(text)?;
+            progress = self.collections.snapshot_slice(slots)?;
         }
         if progress == SliceProgress::Done {
-            progress = self.timers.snapshot_slice(slots).map_err(text)?;
+            progress = self.timers.snapshot_slice(slots)?;
         }
         let mut sections = self.store.take_sections();
         sections.extend(self.collections.take_sections());

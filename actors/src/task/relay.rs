@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use watershed_state::{Data, SliceProgress};
+use watershed_state::{CodecError, Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{Push, Tee};
@@ -135,7 +135,7 @@ impl<T: Data> Logic for RelayLogic<T> {
         Ok(items)
     }
 
-    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), CodecError> {
         Ok((Vec::new(), SliceProgress::Done))
     }
 

@@ -101,7 +101,7 @@ impl<S: Sink> Logic for SinkLogic<S> {
         Ok(items)
     }
 
-    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), CodecError> {
         Ok((Vec::new(), SliceProgress::Done))
     }
 
@@ -328,7 +328,7 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
         Ok(items)
     }
 
-    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), CodecError> {
         Ok((Vec::new(), SliceProgress::Done))
     }
 

@@ -51,6 +51,18 @@ impl std::fmt::Debug for SnapshotItem {
     }
 }
 
+/// Why a part is not made, as [`TaskEvent::Declined`] has it.
+struct Declined {
+    reason: String,
+    lasts: bool,
+}
+
+impl From<StoreError> for Declined {
+    fn from(error: StoreError) -> Self {
+        Self { reason: chain_of(&error), lasts: false }
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     env: Env,
@@ -164,7 +176,7 @@ impl Shared {
                 let (checkpoint, unfinished) = (self.checkpoint, self.unfinished);
                 self.env.report(TaskEvent::Acknowledged { checkpoint, part, unfinished });
             }
-            Err(reason) => {
+            Err(Declined { reason, lasts }) => {
                 let mut progress = self.lock();
                 progress.cancelled = true;
                 progress.queue.clear();
@@ -174,13 +186,13 @@ impl Shared {
                 if let Some(writer) = writer {
                     writer.discard();
                 }
-                self.env.report(TaskEvent::Declined { checkpoint: self.checkpoint, reason });
+                self.env.report(TaskEvent::Declined { checkpoint: self.checkpoint, reason, lasts });
             }
         }
     }
 
     /// Writes what is queued; returns the file when it is finished.
-    fn write_all(&self) -> Result<Option<SavedPart>, String> {
+    fn write_all(&self) -> Result<Option<SavedPart>, Declined> {
         let mut writer = self.lock().writer.take();
         loop {
             let mut progress = self.lock();
@@ -201,8 +213,8 @@ impl Shared {
                 }
                 let (base, database) = (progress.base.take(), progress.database.take());
                 drop(progress);
-                let writer = self.opened(writer).map_err(|error| chain_of(&error))?;
-                let file = writer.finish().map_err(|error| chain_of(&error))?;
+                let writer = self.opened(writer)?;
+                let file = writer.finish()?;
                 return Ok(Some(SavedPart { file, base, database }));
             };
             if let SnapshotItem::Section(section) = &item {
@@ -220,23 +232,24 @@ impl Shared {
                     continue;
                 }
                 SnapshotItem::Database(link) => {
-                    let stored = link
-                        .store(&self.env.checkpoints, &self.prefix())
-                        .map_err(|error| chain_of(&error))?;
+                    let stored = link.store(&self.env.checkpoints, &self.prefix())?;
                     self.lock().database = Some(stored);
                     continue;
                 }
                 SnapshotItem::Deferred(finish) => match guard(finish) {
                     Ok(Ok(section)) => section,
-                    Ok(Err(error)) => return Err(chain_of(&*error)),
-                    Err(failure) => return Err(failure.to_string()),
+                    Ok(Err(error)) => {
+                        let lasts = error.downcast_ref().is_some_and(CodecError::lasts);
+                        return Err(Declined { reason: chain_of(&*error), lasts });
+                    }
+                    Err(failure) => return Err(Declined { reason: failure.to_string(), lasts: false }),
                 },
             };
-            let mut opened = self.opened(writer).map_err(|error| chain_of(&error))?;
+            let mut opened = self.opened(writer)?;
             if let Err(error) = opened.write(&section) {
                 // Where there is no room, what is left of it would take some.
                 opened.discard();
-                return Err(chain_of(&error));
+                return Err(error.into());
             }
             writer = Some(opened);
         }

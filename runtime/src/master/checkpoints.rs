@@ -8,6 +8,7 @@ use watershed_state::bug::{self, Bug};
 use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, StoreError, hash_canary, shown};
 
 use crate::attempts::AttemptOutcome;
+use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::job::End;
 use crate::master::ledger::{Acknowledged, Pending, Purpose, Written};
@@ -395,6 +396,21 @@ impl Master {
             }
             surroundings.events.event(Event::Collected);
         }));
+    }
+
+    /// A task cannot make its part. The checkpoint at the end of all input is not tried again if nothing changes any more that
+    /// could help.
+    pub(super) fn declined(&mut self, task: TaskId, checkpoint: u64, reason: &str, lasts: bool) {
+        let pending = self.ledger.collecting().filter(|pending| pending.id == checkpoint);
+        let is_last = pending.is_some_and(|pending| pending.purpose == Purpose::Final);
+        let reason = format!("`{}` declined it: {reason}", self.plan.name_of(task));
+        self.abort_checkpoint(checkpoint, &reason);
+        if lasts && is_last {
+            self.give_up(Error::state(format!(
+                "the last checkpoint cannot be made, and trying again would not change that: {reason}; what was processed since the \
+                 checkpoint before is processed again by the next start"
+            )));
+        }
     }
 
     /// Gives up the checkpoint that is being made.

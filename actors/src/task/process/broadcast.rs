@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Redistribution, SavedState, SliceProgress};
+use watershed_state::{CodecError, Redistribution, SavedState, SliceProgress};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::Tee;
@@ -200,7 +200,7 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> Logic for BroadcastLogic<B, S>
         Ok(items)
     }
 
-    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), String> {
+    fn snapshot_slice(&mut self) -> Result<(Vec<SnapshotItem>, SliceProgress), CodecError> {
         self.inner.snapshot_slice()
     }
 

@@ -161,7 +161,9 @@ fn a_disk_that_refuses_declines_the_checkpoint() {
     upload.complete();
     rig.pool.run_all();
     let events = rig.events();
-    let [TaskEvent::Declined { checkpoint: 1, reason }] = &events[..] else { panic!("{events:?}") };
+    let [TaskEvent::Declined { checkpoint: 1, reason, lasts: false }] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert!(reason.contains("/checkpoints/chk-1/count-0-r1.part"), "{reason}");
     assert!(reason.contains("no storage space"), "{reason}");
 }
@@ -178,7 +180,7 @@ fn a_step_that_fails_declines_the_checkpoint_and_leaves_no_file() {
         upload.push([item]);
         upload.complete();
         rig.pool.run_all();
-        let declined = TaskEvent::Declined { checkpoint: 1, reason: reason.to_string() };
+        let declined = TaskEvent::Declined { checkpoint: 1, reason: reason.to_string(), lasts: false };
         assert_eq!((rig.events(), rig.files()), (vec![declined], vec![]));
     }
 }

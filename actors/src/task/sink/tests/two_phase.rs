@@ -212,7 +212,9 @@ fn a_committable_that_could_not_be_read_back_gives_up_the_checkpoint_and_nothing
     rig.send_barrier(0, 2).unwrap();
     rig.settle().unwrap();
     let events = world.reports.of(TaskId(0));
-    let Some(TaskEvent::Declined { checkpoint: 2, reason }) = events.last() else { panic!("{events:?}") };
+    let Some(TaskEvent::Declined { checkpoint: 2, reason, lasts: true }) = events.last() else {
+        panic!("{events:?}")
+    };
     for part in ["Handle", "not be read back", "[666]@2 is no handle"] {
         assert!(reason.contains(part), "there is no {part:?} in: {reason}");
     }
