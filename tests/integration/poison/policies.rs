@@ -48,7 +48,7 @@ fn too_large_a_share_left_out_ends_the_job() {
 
 #[test]
 fn a_place_for_dead_letters_is_asked_for_before_anything_starts() {
-    let error = threes(10, Supervision::quarantine()).run(Config::simulated(1)).unwrap_err();
+    let error = threes(10, Supervision::quarantine()).run(Config::local()).unwrap_err();
     assert!(error.to_string().contains("`Config::checkpoints` or `Config::dead_letters`"), "{error}");
 }
 
