@@ -44,7 +44,8 @@ fn folder_of(id: u64) -> PathBuf {
 fn parts(disk: &SimulatedDisk) -> Vec<PathBuf> {
     let parts = |id: u64| {
         let files = disk.fs().list(&folder_of(id)).unwrap().into_iter();
-        files.filter(|file| file.name.ends_with(".part")).map(move |file| folder_of(id).join(file.name))
+        let paths = files.map(move |file| folder_of(id).join(file.name));
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "part"))
     };
     checkpoints(disk).into_iter().flat_map(parts).collect()
 }
@@ -55,15 +56,32 @@ fn cut(disk: &SimulatedDisk, path: &Path) {
     file.write_all(&bytes[..bytes.len() / 2]).and_then(|()| file.sync()).unwrap();
 }
 
+fn remove_parts(disk: &SimulatedDisk) {
+    for part in parts(disk) {
+        disk.fs().remove_file(&part).unwrap();
+    }
+}
+
+fn cut_parts(disk: &SimulatedDisk) {
+    for part in parts(disk) {
+        cut(disk, &part);
+    }
+}
+
+fn remove_checkpoints(disk: &SimulatedDisk) {
+    for id in checkpoints(disk) {
+        disk.fs().remove_dir_all(&folder_of(id)).unwrap();
+    }
+}
+
+/// Its name, and how it is done.
+type Loss = (&'static str, fn(&SimulatedDisk));
+
 /// What can happen to the checkpoints of a running job.
-const LOSSES: [(&str, fn(&SimulatedDisk)); 5] = [
-    ("all parts are removed", |disk| {
-        parts(disk).iter().for_each(|part| disk.fs().remove_file(part).unwrap());
-    }),
-    ("all parts are cut", |disk| parts(disk).iter().for_each(|part| cut(disk, part))),
-    ("all checkpoints are removed", |disk| {
-        checkpoints(disk).into_iter().for_each(|id| disk.fs().remove_dir_all(&folder_of(id)).unwrap());
-    }),
+const LOSSES: [Loss; 5] = [
+    ("all parts are removed", remove_parts),
+    ("all parts are cut", cut_parts),
+    ("all checkpoints are removed", remove_checkpoints),
     ("the newest manifest is removed", |disk| {
         disk.fs().remove_file(&folder_of(checkpoints(disk)[0]).join("manifest")).unwrap();
     }),
@@ -97,7 +115,7 @@ fn a_job_whose_checkpoints_are_lost_saves_all_that_it_has_and_goes_on() {
 fn a_region_that_fails_before_all_is_saved_anew_ends_the_job_with_the_name_of_the_file() {
     let disk = SimulatedDisk::new(1);
     let topology = sums(&disk, |disk| {
-        parts(disk).iter().for_each(|part| disk.fs().remove_file(part).unwrap());
+        remove_parts(disk);
         panic!("and that, too");
     });
     let error = topology.run(simulated(seeded(1).on_disk(&disk))).unwrap_err();
