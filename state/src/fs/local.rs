@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, DirEntry, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 #[cfg(unix)]
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -85,21 +85,7 @@ impl FileSystem for LocalFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<FileInfo>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            let name = entry.file_name().into_string().map_err(|name| {
-                io::Error::new(
-                    ErrorKind::InvalidData,
-                    format!("the file name {} is not UTF-8", name.display()),
-                )
-            })?;
-            let is_dir = metadata.is_dir();
-            files.push(FileInfo { name, len: if is_dir { 0 } else { metadata.len() }, is_dir });
-        }
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(files)
+        listed(fs::read_dir(dir)?)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -182,6 +168,25 @@ fn create_in_place(path: &Path) -> io::Result<File> {
         }
     }
     Err(ErrorKind::AlreadyExists.into())
+}
+
+/// What entries of a folder are, in the order of their names. One that is removed meanwhile is left out: the folder is there.
+fn listed(entries: impl Iterator<Item = io::Result<DirEntry>>) -> io::Result<Vec<FileInfo>> {
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let metadata = match entry.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        let name = entry.file_name().into_string().map_err(|name| {
+            io::Error::new(ErrorKind::InvalidData, format!("the file name {} is not UTF-8", name.display()))
+        })?;
+        let is_dir = metadata.is_dir();
+        files.push(FileInfo { name, len: if is_dir { 0 } else { metadata.len() }, is_dir });
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
 }
 
 /// Opens a file and looks what it is, without waiting for whoever writes to a pipe.

@@ -46,6 +46,20 @@ fn a_file_is_written_renamed_listed_read_and_removed() {
 }
 
 #[test]
+fn an_entry_that_is_removed_while_its_folder_is_listed_is_left_out() {
+    let temp = tempdir().unwrap();
+    for name in ["first", "second", "third"] {
+        write(&temp.path().join(name), b"");
+    }
+    let entries: Vec<_> = fs::read_dir(temp.path()).unwrap().collect();
+    LocalFs.remove_file(&temp.path().join("second")).unwrap();
+    let names: Vec<String> = listed(entries.into_iter()).unwrap().into_iter().map(|file| file.name).collect();
+    assert_eq!(names, ["first", "third"]);
+    let missing = LocalFs.list(&temp.path().join("missing"));
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound, "a folder that is not there");
+}
+
+#[test]
 fn a_lock_is_exclusive_until_it_is_dropped() {
     let temp = tempdir().unwrap();
     let path = temp.path().join("lock");
