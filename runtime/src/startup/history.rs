@@ -152,7 +152,9 @@ impl<'a> Past<'a> {
             }
     }
 
-    /// Refuses to go on where exactly-once sinks show what a history wrote of which the folder knows nothing.
+    /// Refuses to begin at the start where exactly-once sinks show what a history wrote of which the folder knows
+    /// nothing. A job that goes on from a checkpoint of its own is warned: another job of the same program may have
+    /// written there since.
     fn refuse_unknown_output(
         &self,
         plan: &Plan,
@@ -167,16 +169,25 @@ impl<'a> Past<'a> {
             return Ok(());
         }
         for node in &plan.nodes {
-            let shown = self.shown_by(node)?;
-            let known = |lineage: &String| self.lineages.contains(lineage);
-            let Some(unknown) = shown.iter().find(|lineage| !known(lineage)) else { continue };
+            let histories = self.shown_by(node)?;
+            let Some(unknown) = histories.difference(&self.lineages).next() else { continue };
             let (name, folder) = (&node.name, self.path(""));
-            let begin = chosen
-                .map_or("at the start".to_string(), |chosen| format!("at checkpoint {}", chosen.checkpoint));
+            if let Some(chosen) = chosen {
+                tracing::warn!(
+                    sink = %shown(name),
+                    history = %shown(unknown),
+                    checkpoint = chosen.checkpoint,
+                    checkpoints = %shown(&folder),
+                    "there is output of a history that the checkpoint folder does not know: the job goes on from its own \
+                     checkpoint. If that is not another job's output, the folder may be an older one that was put back, and \
+                     records are shown twice"
+                );
+                continue;
+            }
             return Err(Error::state(format!(
                 "`{name}` shows output of the history {unknown}, of which the checkpoint folder {folder} knows nothing: to begin \
-                 {begin} would be to show records twice. If the checkpoints of that history are elsewhere, put them back or name \
-                 their folder, with the file `job` as it was last. To begin anew, empty the output folder, or keep what is in it \
+                 at the start would be to show records twice. If the checkpoints of that history are elsewhere, put them \
+                 back or name their folder, with the file `job` as it was last. To begin anew, empty the output folder, or keep what is in it \
                  and say so with `Resume::Nothing`; to go on all the same, accept duplicates with `Config::accept_duplicates`. If \
                  it is the output of another job, give `{name}` another name or folder"
             )));

@@ -178,6 +178,17 @@ fn another_operator_may_have_written_into_the_folder() {
 }
 
 #[test]
+fn a_job_goes_on_after_another_one_of_its_program_has_written_into_the_folder() {
+    let disk = SimulatedDisk::new(1);
+    kill(&disk, 1, 300);
+    assert!(!checkpoints(&disk).is_empty());
+    let other = on(&disk, 2).checkpoints("/elsewhere").resume(Resume::Nothing);
+    assert_eq!(sums().run(other).unwrap().end, End::Finished);
+    assert_eq!(finish(&sums(), 3, &disk).end, End::Finished);
+    assert_eq!(lines_in(&disk, "/out").len(), 2 * RECORDS as usize);
+}
+
+#[test]
 fn a_job_whose_checkpoints_are_all_gone_does_not_begin_at_the_start_unasked() {
     let (disk, seen) = (SimulatedDisk::new(1), Arc::new(Mutex::new(0)));
     let topology = Topology::new("at least once");
