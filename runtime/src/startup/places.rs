@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::plan::{LETTER_SINK, Plan};
 use crate::scratch::databases_in;
 
-/// Refuses folders that lie where the job removes or adds files of its own: output in the checkpoint folder, anything where
-/// databases are.
+/// Refuses folders that lie where the job removes or adds files of its own: output in the checkpoint folder or in what the
+/// job keeps there, anything where databases are.
 pub(crate) fn check_places(plan: &Plan, config: &Config) -> Result<(), Error> {
     if let Some(scratch) = &config.scratch
         && config.simulation.is_none()
@@ -44,13 +44,13 @@ pub(crate) fn check_savepoint(uri: &str, config: &Config) -> Result<(), Error> {
 }
 
 fn check_checkpoints(config: &Config, folder: &Path, what: &str) -> Result<(), Error> {
-    let Some(checkpoints) = config.checkpoints.as_ref().filter(|place| is_within(config, folder, place))
+    let Some(checkpoints) = config.checkpoints.as_ref().filter(|place| is_in_use(config, folder, place))
     else {
         return Ok(());
     };
     Err(Error::config(format!(
-        "{what} cannot be in {}: {} is the checkpoint folder of a job, which removes what it does not need there; name a \
-         folder outside of it",
+        "{what} cannot be in {}: {} is the checkpoint folder of a job, which writes and removes files of its own in it and in \
+         `chk-…`, `scratch` and `dead-letters` below it; name another folder",
         folder.display(),
         checkpoints.display()
     )))
@@ -65,6 +65,18 @@ fn check_databases(config: &Config, folder: &Path, what: &str) -> Result<(), Err
         folder.display(),
         databases.display()
     )))
+}
+
+/// Whether a path names the checkpoint folder, or something in a folder of the job's own in it. Other folders in it
+/// are left alone.
+fn is_in_use(config: &Config, path: &Path, checkpoints: &Path) -> bool {
+    let is_real = config.simulation.is_none();
+    let (path, checkpoints) = (resolved(path, is_real), resolved(checkpoints, is_real));
+    let Ok(below) = path.strip_prefix(checkpoints) else { return false };
+    below.components().next().is_none_or(|first| {
+        let first = first.as_os_str().to_string_lossy();
+        first.starts_with("chk-") || ["scratch", "dead-letters"].contains(&&*first)
+    })
 }
 
 /// Whether a path names a folder, or something below it.
@@ -106,11 +118,26 @@ mod tests {
             let uri = format!("file://{}", folder.path().join(path).display());
             check_savepoint(&uri, &config).is_err()
         };
-        for inside in ["state", "state/scratch", "state/x/y", "link/x", "./state/../state/x", "no/../state/x"]
-        {
+        for inside in [
+            "state",
+            "state/scratch",
+            "state/chk-7",
+            "state/chk-7/y",
+            "state/dead-letters/out",
+            "link/scratch/x",
+            "./state/../state/scratch",
+            "no/../state",
+        ] {
             assert!(refused(inside), "{inside}");
         }
-        for outside in ["states", "savepoints/1", "state/../savepoints", "link/../x"] {
+        for outside in [
+            "states",
+            "savepoints/1",
+            "state/../savepoints",
+            "link/../x",
+            "state/out",
+            "link/savepoints/scratch",
+        ] {
             assert!(!refused(outside), "{outside}");
         }
         assert!(check_savepoint("memory://state", &config).is_ok());

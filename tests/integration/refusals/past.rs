@@ -210,7 +210,9 @@ fn a_job_whose_checkpoints_are_all_gone_does_not_begin_at_the_start_unasked() {
 
 #[test]
 fn output_and_savepoints_are_not_put_where_the_job_removes_files() {
-    for output in ["/checkpoints", "/checkpoints/scratch/out"] {
+    for output in
+        ["/checkpoints", "/checkpoints/scratch/out", "/checkpoints/chk-7", "/checkpoints/dead-letters"]
+    {
         let topology = Topology::new("sums");
         topology
             .source("numbers", Generator::bounded(9, |n| n))
@@ -218,13 +220,23 @@ fn output_and_savepoints_are_not_put_where_the_job_removes_files() {
         let says = ["the output of `out`", output, "/checkpoints is the checkpoint folder"];
         refused(topology.run(on(&SimulatedDisk::new(1), 1)), ErrorKind::Config, &says);
     }
-    for uri in ["/checkpoints", "file:///checkpoints/scratch", "/checkpoints/friday"] {
+    for uri in ["/checkpoints", "file:///checkpoints/scratch", "/checkpoints/chk-7/friday"] {
         let disk = SimulatedDisk::new(1);
         let stops = seeded(1).on_disk(&disk).stop_with_savepoint_at(100, uri, watershed::Drain::No);
         let outcome = sums().run(simulated(stops)).unwrap();
         assert_eq!(outcome.end, End::Finished, "a savepoint to {uri} was made");
         assert!(!disk.fs().exists(Path::new("/checkpoints/manifest")).unwrap());
     }
+}
+
+#[test]
+fn output_beside_the_checkpoints_in_their_folder_stays() {
+    let (disk, topology) = (SimulatedDisk::new(1), Topology::new("sums"));
+    topology
+        .source("numbers", Generator::bounded(9, |n| n))
+        .sink_exactly_once("out", Files::lines("/checkpoints/out"));
+    assert_eq!(topology.run(on(&disk, 1)).unwrap().end, End::Finished);
+    assert_eq!(lines_in(&disk, "/checkpoints/out").len(), 9);
 }
 
 #[test]
