@@ -41,17 +41,26 @@ impl FolderClaim {
         if owner.checkpoints.as_deref().is_some_and(|checkpoints| folder == Path::new(checkpoints)) {
             return Err(FilesError::InCheckpoints { folder: folder.to_owned() });
         }
+        let (folder, owner, fs) = (folder.to_owned(), owner.clone(), Arc::clone(fs));
+        let mut claim = Self { folder, owner, fs, earlier: Vec::new(), own: None };
+        claim.lock_others()?;
+        Ok(claim)
+    }
+
+    /// Locks the files of other processes of this history, which are earlier ones.
+    fn lock_others(&mut self) -> Result<(), FilesError> {
+        let Self { folder, owner, fs, earlier, own } = self;
         let listed = match fs.list(folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             listed => listed.map_err(|source| FilesError::io("list", folder, source))?,
         };
         let names = listed.iter().filter_map(|file| Some((&file.name, MarkName::parse(&file.name)?)));
-        let mut earlier = Vec::new();
         for (file, name) in names {
-            if name.operator != owner.operator || name.lineage != owner.lineage {
+            let path = folder.join(file);
+            let is_locked = earlier.iter().chain(&*own).any(|mark| mark.path == path);
+            if name.operator != owner.operator || name.lineage != owner.lineage || is_locked {
                 continue;
             }
-            let path = folder.join(file);
             let held = || Described::read(fs, &path, name.run);
             let mark = Mark::lock(fs, &path)?.ok_or_else(|| FilesError::held(folder, held(), owner))?;
             if name.run >= owner.run {
@@ -59,7 +68,7 @@ impl FolderClaim {
             }
             earlier.push(mark);
         }
-        Ok(Self { folder: folder.to_owned(), owner: owner.clone(), fs: Arc::clone(fs), earlier, own: None })
+        Ok(())
     }
 
     /// Puts this process's file, and removes those of earlier ones.
@@ -77,6 +86,13 @@ impl FolderClaim {
         }
         self.own = Some(Mark::lock(&self.fs, &path)?.ok_or_else(held)?);
         super::sync_folder(&self.fs, &self.folder)?;
+        // Another process may have looked at the same time. Of two, the one that looks last sees the file of the other.
+        if let Err(error) = self.lock_others() {
+            // Nothing was written, and the one that goes on must not find a higher number.
+            remove(&self.fs, &path);
+            self.own = None;
+            return Err(error);
+        }
         for Mark { path, lock } in self.earlier.drain(..) {
             remove(&self.fs, &path);
             drop(lock);

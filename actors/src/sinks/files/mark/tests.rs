@@ -84,6 +84,34 @@ fn of_two_that_start_at_once_one_is_refused() {
 }
 
 #[test]
+fn of_two_with_different_runs_that_start_at_once_the_second_is_refused_and_leaves_no_file() {
+    for [earlier, later] in [[1, 65], [65, 1]] {
+        let (_, fs) = disk();
+        let (mut first, mut second) =
+            (find(&owner(earlier), &fs).unwrap(), find(&copied(later), &fs).unwrap());
+        first.put().unwrap();
+        let said = second.put().unwrap_err().to_string();
+        assert!(said.contains(&format!("run {earlier}")) && said.contains("/copy"), "{said}");
+        assert!(said.contains("is writing to /out"), "{said}");
+        drop(second);
+        assert_eq!(names(&fs), [format!(".owner-my-out-abc-r{earlier}")]);
+    }
+}
+
+#[test]
+fn a_process_that_came_and_went_after_the_first_look_counts_by_its_run() {
+    let (_, fs) = disk();
+    let mut before_it = find(&copied(1), &fs).unwrap();
+    let mut after_it = find(&copied(129), &fs).unwrap();
+    drop(take(&owner(65), &fs));
+    let said = before_it.put().unwrap_err().to_string();
+    assert!(said.contains("run 65") && said.contains("has written to /out"), "{said}");
+    drop(before_it);
+    after_it.put().unwrap();
+    assert_eq!(names(&fs), [".owner-my-out-abc-r129"]);
+}
+
+#[test]
 fn the_next_process_of_a_history_takes_over_and_leaves_one_file() {
     let (disk, fs) = disk();
     let first = take(&owner(1), &fs);
