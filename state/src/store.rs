@@ -244,8 +244,10 @@ impl CheckpointStore {
     /// crash brings it back.
     ///
     /// # Errors
-    /// If the disk refuses; then it is still not known.
+    /// [`StoreError::TakenAway`] if the store is not this holder's any more, when nothing is removed, or if the disk
+    /// refuses; then it is still not known.
     pub fn retract(&self, checkpoint: u64) -> Result<(), StoreError> {
+        self.check_in_place()?;
         let name = found::manifest_of(checkpoint);
         let path = self.objects().location(&name);
         self.objects().delete(&[name]).map_err(failed(&path, "remove"))

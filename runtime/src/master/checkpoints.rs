@@ -213,6 +213,9 @@ impl Master {
                     let keeps = bug::is(Bug::FailedManifestNotRetracted);
                     match if keeps { Ok(()) } else { store.retract(checkpoint) } {
                         Ok(()) => failed(reason),
+                        Err(error @ StoreError::TakenAway { .. }) => {
+                            Stored::TakenAway(watershed_actors::chain_of(&error))
+                        }
                         Err(_) if bug::is(Bug::UnknownManifestTakenForFailed) => failed(reason),
                         Err(_) => Stored::Unknown(reason),
                     }

@@ -359,6 +359,11 @@ fn a_store_in_which_another_job_has_begun_is_not_taken_again() {
     let refused = store.take_again(&identity("l", 1)).unwrap_err();
     assert!(matches!(refused, StoreError::TakenOver { .. }), "{refused}");
     assert!(matches!(store.prepare(2), Err(StoreError::TakenAway { .. })));
+    let other = open(&disk);
+    checkpoint(&other, 2).unwrap();
+    assert!(matches!(store.retract(2), Err(StoreError::TakenAway { .. })));
+    assert_eq!(ids(&other), [2], "what is there is the other job's");
+    drop(other);
     assert_eq!(open(&disk).identity().unwrap(), Some(identity("other", 1)));
 }
 
