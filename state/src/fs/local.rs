@@ -257,14 +257,8 @@ impl Lock for LocalLock {
     fn is_in_place(&self) -> io::Result<bool> {
         use std::os::unix::fs::MetadataExt;
 
-        match fs::metadata(&self.path) {
-            Ok(found) => {
-                let ours = self.file.metadata()?;
-                Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino()))
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let number = |file: Metadata| (file.dev(), file.ino());
+        is_same(fs::metadata(&self.path).map(number), self.file.metadata().map(number))
     }
 
     /// Elsewhere a file that is open can be neither removed nor moved.
@@ -272,6 +266,18 @@ impl Lock for LocalLock {
     fn is_in_place(&self) -> io::Result<bool> {
         fs::exists(&self.path)
     }
+}
+
+/// Whether the file that is found is ours, by device and number.
+#[cfg(unix)]
+fn is_same(found: io::Result<(u64, u64)>, ours: io::Result<(u64, u64)>) -> io::Result<bool> {
+    use ErrorKind::{NotADirectory, NotFound, StaleNetworkFileHandle};
+    let is_gone = |file: &io::Result<_>| {
+        // The last is said of a file that another machine has removed from a folder of the network.
+        let gone = [NotFound, NotADirectory, StaleNetworkFileHandle];
+        file.as_ref().is_err_and(|error| gone.contains(&error.kind()))
+    };
+    if is_gone(&found) || is_gone(&ours) { Ok(false) } else { Ok(found? == ours?) }
 }
 
 impl Drop for LocalLock {

@@ -223,6 +223,21 @@ mod on_unix {
     }
 
     #[test]
+    fn a_file_that_another_machine_has_removed_is_out_of_place() {
+        let error = |number| Err(io::Error::from_raw_os_error(number));
+        assert!(is_same(Ok((1, 2)), Ok((1, 2))).unwrap());
+        assert!(!is_same(Ok((1, 2)), Ok((1, 3))).unwrap());
+        for gone in [libc::ESTALE, libc::ENOENT, libc::ENOTDIR] {
+            assert!(!is_same(Ok((1, 2)), error(gone)).unwrap(), "{gone}");
+            assert!(!is_same(error(gone), Ok((1, 2))).unwrap(), "{gone}");
+        }
+        // The disk does not say whether it is there.
+        assert!(
+            is_same(Ok((1, 2)), error(libc::EIO)).is_err() && is_same(error(libc::EIO), Ok((1, 2))).is_err()
+        );
+    }
+
+    #[test]
     fn a_pipe_is_refused_and_not_waited_for() {
         let temp = tempdir().unwrap();
         let pipe = temp.path().join("pipe");
