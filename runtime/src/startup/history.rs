@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::iter;
 
+use tracing::field::display;
 use watershed_actors::chain_of;
 use watershed_state::{CheckpointStore, Fs, Identity, Manifest, Scanned, SnapshotPlace, StoreError, shown};
 
@@ -173,8 +174,10 @@ impl<'a> Past<'a> {
             let Some(unknown) = histories.difference(&self.lineages).next() else { continue };
             let (name, folder) = (&node.name, self.path(""));
             if let Some(chosen) = chosen {
+                let output = node.build.folder().map(|folder| display(shown(folder.display().to_string())));
                 tracing::warn!(
                     sink = %shown(name),
+                    output,
                     history = %shown(unknown),
                     checkpoint = chosen.checkpoint,
                     checkpoints = %shown(&folder),
@@ -185,11 +188,12 @@ impl<'a> Past<'a> {
                 continue;
             }
             return Err(Error::state(format!(
-                "`{name}` shows output of the history {unknown}, of which the checkpoint folder {folder} knows nothing: to begin \
-                 at the start would be to show records twice. If the checkpoints of that history are elsewhere, put them \
-                 back or name their folder, with the file `job` as it was last. To begin anew, empty the output folder, or keep what is in it \
+                "`{name}` shows output{} of the history {unknown}, of which the checkpoint folder {folder} knows nothing: \
+                 to begin at the start would be to show records twice. If the checkpoints of that history are elsewhere, \
+                 put them back or name their folder, with the file `job` as it was last. To begin anew, empty the output folder, or keep what is in it \
                  and say so with `Resume::Nothing`; to go on all the same, accept duplicates with `Config::accept_duplicates`. If \
-                 it is the output of another job, give `{name}` another name or folder"
+                 it is the output of another job, give `{name}` another name or folder",
+                place_of(node)
             )));
         }
         Ok(())
@@ -288,10 +292,11 @@ impl<'a> Past<'a> {
             };
             let why = damaged.map_or_else(gone, |(_, error)| chain_of(error));
             return Err(Error::state(format!(
-                "`{}` has shown output up to checkpoint {committed}, but the newest that can be read in {} is {}: going on \
+                "`{}` has shown output up to checkpoint {committed}{}, but the newest that can be read in {} is {}: going on \
                  from there would show records twice. Restore checkpoint {committed}, or accept duplicates with \
                  `Config::accept_duplicates`. What is wrong: {why}",
                 node.name,
+                place_of(node),
                 self.path(""),
                 chosen.map_or("none".to_string(), |manifest| manifest.checkpoint.to_string())
             )));
@@ -308,6 +313,11 @@ impl<'a> Past<'a> {
             error => error.into(),
         }
     }
+}
+
+/// Where the output of a sink is, as it is told to people, if that is a folder.
+fn place_of(node: &PlannedNode) -> String {
+    node.build.folder().map_or(String::new(), |folder| format!(" in {}", folder.display()))
 }
 
 /// Whether what the folder holds is of the history that the configuration speaks of: the one that began at its savepoint, if

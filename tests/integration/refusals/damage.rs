@@ -112,7 +112,7 @@ fn a_damaged_checkpoint_is_refused_if_output_past_the_older_one_is_visible() {
         let (disk, newest, older, path) = damaged(&to_files(), accident);
         let says = [
             "`out`",
-            &format!("shown output up to checkpoint {newest}"),
+            &format!("shown output up to checkpoint {newest} in /out, but"),
             &format!("newest that can be read in /checkpoints is {older}"),
             &format!("Restore checkpoint {newest}"),
             "Config::accept_duplicates",

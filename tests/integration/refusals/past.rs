@@ -119,6 +119,7 @@ fn output_of_a_history_that_is_lost_is_not_shown_again_unasked() {
     let disk = without_checkpoints();
     let says = [
         "`out`",
+        " in /out of the history ",
         "knows nothing",
         "/checkpoints",
         "Resume::Nothing",
