@@ -128,9 +128,9 @@ impl Config {
         self
     }
 
-    /// Keeps checkpoints in this folder; a job that is started again goes on from the newest. It is this job's alone, and so is
-    /// everything below it: no output and no savepoints go there. If it is removed or moved while the job runs, the job makes it
-    /// again, unless another one has begun there.
+    /// Keeps checkpoints in this folder; a job that is started again goes on from the newest. It is this job's alone, and so
+    /// are `chk-…`, `scratch` and `dead-letters` in it: no output and no savepoints go there. If it is removed or moved
+    /// while the job runs, the job makes it again, unless another one has begun there.
     pub fn checkpoints(mut self, folder: impl AsRef<Path>) -> Self {
         self.checkpoints = Some(folder.as_ref().to_path_buf());
         self.checkpoints_at = None;
