@@ -58,12 +58,6 @@ pub(crate) enum FilesError {
         folder.display()
     )]
     Later { folder: PathBuf, later: Described, wanted: Described },
-    #[error(
-        "the output folder {} is where the job has its checkpoints, which it lists, locks and removes by itself; give the \
-         output a folder of its own",
-        folder.display()
-    )]
-    InCheckpoints { folder: PathBuf },
     #[error(transparent)]
     Json(#[from] JsonError),
     #[error(

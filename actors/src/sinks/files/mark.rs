@@ -38,9 +38,6 @@ struct Mark {
 impl FolderClaim {
     /// Finds out whether another process writes for this history, or a later one has.
     pub(super) fn find(folder: &Path, owner: &Owner, fs: &Fs) -> Result<Self, FilesError> {
-        if owner.checkpoints.as_deref().is_some_and(|checkpoints| folder == Path::new(checkpoints)) {
-            return Err(FilesError::InCheckpoints { folder: folder.to_owned() });
-        }
         let (folder, owner, fs) = (folder.to_owned(), owner.clone(), Arc::clone(fs));
         let mut claim = Self { folder, owner, fs, earlier: Vec::new(), own: None };
         claim.lock_others()?;

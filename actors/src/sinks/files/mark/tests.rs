@@ -144,13 +144,6 @@ fn other_sinks_and_other_histories_share_the_folder() {
 }
 
 #[test]
-fn the_folder_of_the_checkpoints_is_no_folder_for_output() {
-    let (_, fs) = disk();
-    let said = refused(find(&Owner { checkpoints: Some(FOLDER.into()), ..owner(1) }, &fs));
-    assert!(said.contains("/out is where the job has its checkpoints"), "{said}");
-}
-
-#[test]
 fn a_history_that_is_gone_with_its_process_leaves_no_file() {
     let (_, fs) = disk();
     drop(take(&Owner { checkpoints: None, ..owner(1) }, &fs));
