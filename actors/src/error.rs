@@ -52,8 +52,9 @@ pub enum FailureKind {
     Panic,
     /// User code returned an error.
     Error,
-    /// Input or output of a source or a sink failed: no record's fault, and nothing in the job can help it. It is tried again
-    /// until it works.
+    /// Input or output of a source or a sink failed: no record's fault, and nothing in the job can help it. It is tried
+    /// again until it works. An [`io::Error`] of the kinds `InvalidData`, `InvalidInput` and `Unsupported` is none of
+    /// these but an [`Error`](Self::Error): it speaks of what was read or is to be written, and would come again.
     Io,
     /// There is no room on a disk. It takes somebody outside to change that, so it is tried again until there is.
     NoSpace,
@@ -199,9 +200,12 @@ pub fn is_no_space(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// Whether an error came from input or output of the machine.
+/// Whether an error came from input or output of the machine, and not from the data that it was to take.
 pub(crate) fn is_io(error: &(dyn Error + 'static)) -> bool {
-    io_error(error).is_some()
+    use io::ErrorKind::{InvalidData, InvalidInput, Unsupported};
+    let of_data = |error: &io::Error| matches!(error.kind(), InvalidData | InvalidInput | Unsupported);
+    // Of files it is what lies in the folder that is invalid, or what the file system can do: no record's fault.
+    io_error(error).is_some_and(|io| !of_data(io) || find::<FilesError>(error).is_some())
 }
 
 fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
@@ -248,6 +252,17 @@ mod tests {
         assert_eq!(Failure::connector(&"no number".into()).kind, FailureKind::Error);
         let full: UserError = Box::new(io::Error::from(io::ErrorKind::StorageFull));
         assert_eq!(Failure::connector(&full).kind, FailureKind::NoSpace);
+    }
+
+    #[test]
+    fn invalid_data_is_no_input_or_output_that_works_another_time() {
+        use io::ErrorKind::{InvalidData, InvalidInput, Unsupported};
+        for kind in [InvalidData, InvalidInput, Unsupported] {
+            let error: UserError = Box::new(io::Error::new(kind, "stream did not contain valid UTF-8"));
+            assert_eq!(Failure::connector(&error).kind, FailureKind::Error, "{kind:?}");
+            let of_folder = FilesError::Io { doing: "open", path: "/out".into(), source: kind.into() };
+            assert!(is_io(&of_folder), "{kind:?}");
+        }
     }
 
     #[test]
