@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use watershed_state::{FileReader, Fs};
+use watershed_state::{FileReader, Fs, shown};
 
 use super::error::FilesError;
 use super::names::MarkName;
@@ -120,7 +120,7 @@ impl Mark {
             Ok(lock) => Ok(lock.map(|lock| Self { path: path.to_owned(), lock: Some(lock) })),
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 tracing::warn!(
-                    file = %path.display(),
+                    file = %shown(path.display()),
                     "this file system has no locks: two processes that write the same output at once are found out later, \
                      by the files that they would replace"
                 );
@@ -135,7 +135,7 @@ fn remove(fs: &Fs, path: &Path) {
     if let Err(error) = fs.remove_file(path)
         && error.kind() != ErrorKind::NotFound
     {
-        tracing::debug!(file = %path.display(), %error, "a file that says who wrote stays until the next start");
+        tracing::debug!(file = %shown(path.display()), error = %shown(error), "a file that says who wrote stays until the next start");
     }
 }
 

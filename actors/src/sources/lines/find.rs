@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
+use watershed_state::shown;
+
 use super::error::LinesError;
 use super::kind;
 
@@ -59,7 +61,7 @@ pub(super) fn files_in(folder: &Path) -> Result<Vec<FoundFile>, LinesError> {
             }
             let metadata = match metadata(&path) {
                 Err(LinesError::Dangling { path, target }) => {
-                    let (path, target) = (path.display(), target.display());
+                    let (path, target) = (shown(path.display()), shown(target.display()));
                     tracing::warn!(%path, %target, "a link in the input of a source leads to nothing, and is left out");
                     continue;
                 }
@@ -69,7 +71,8 @@ pub(super) fn files_in(folder: &Path) -> Result<Vec<FoundFile>, LinesError> {
                 continue;
             }
             if let Some(kind) = irregular(&metadata) {
-                tracing::warn!(path = %path.display(), kind, "something in the input of a source is no file, and is left out");
+                let path = shown(path.display());
+                tracing::warn!(%path, kind, "something in the input of a source is no file, and is left out");
                 continue;
             }
             found.push(readable(&path, metadata.len())?);

@@ -312,6 +312,19 @@ fn an_input_without_a_byte_is_said() {
 }
 
 #[test]
+fn the_name_of_something_in_the_input_makes_no_lines_of_the_log() {
+    let (folder, _path) = file("text");
+    let name = "no\nERROR the disk is on fire";
+    std::os::unix::fs::symlink(format!("target {name}"), folder.path().join(name)).unwrap();
+    let _socket = UnixListener::bind(folder.path().join("a\nsocket")).unwrap();
+    let log = crate::sources::testing::log_of(|| {
+        assert_eq!(Lines::from_folder(folder.path()).splits().unwrap().len(), 1);
+    });
+    assert!(log.contains("leads to nothing") && log.contains("is no file"), "{log}");
+    assert_eq!(log.lines().count(), 2, "{log}");
+}
+
+#[test]
 fn an_input_of_too_many_splits_is_refused() {
     let (_folder, path) = file("x".repeat(10_000_001));
     let error = Lines::from_file(path).split_bytes(1).splits().unwrap_err().to_string();
