@@ -235,8 +235,11 @@ fn input_and_output_that_fail_end_the_job_where_restarts_are_counted_for_them_or
     let counted = patient().restart(Restart::from_snapshot().count_io());
     let error = through_outages(counted, None).0.unwrap_err();
     assert!(error.to_string().contains("its restart budget is spent"), "{error}");
-    let error = through_outages(patient(), Some(Supervision::stop())).0.unwrap_err();
+    let (result, log) = through_outages(patient(), Some(Supervision::stop()));
+    let error = result.unwrap_err();
     assert!(error.to_string().contains("its policy is to stop the job then"), "{error}");
+    let failed = once(&log, "the job has failed. ");
+    assert!(failed.contains("There is no checkpoint: the next start begins anew"), "{failed}");
 }
 
 #[test]

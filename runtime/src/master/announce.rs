@@ -55,17 +55,14 @@ impl Master {
     /// Says how the job has ended.
     pub(super) fn announce_end(&self, result: &Result<Outcome, Error>) {
         let job = &*self.plan.topology;
+        let kept = self.kept();
         let Ok(outcome) = result else {
             // What was wrong has been said.
-            tracing::error!(
-                job,
-                checkpoint = self.newest,
-                "the job has failed; started again, it resumes from its newest checkpoint"
-            );
+            tracing::error!(job, checkpoint = self.newest, "the job has failed. {kept}");
             return;
         };
         let Outcome { end, checkpoint, checkpoints, restarts, .. } = outcome;
-        tracing::info!(job, checkpoint, checkpoints, restarts, "{}", what_it_means(*end));
+        tracing::info!(job, checkpoint, checkpoints, restarts, "{}", what_it_means(*end, &kept));
     }
 
     /// Writes to the log what a restart has changed: its region, and the instances of it that have failed since the
@@ -101,18 +98,17 @@ impl Master {
     }
 }
 
-/// How a job has ended, and what follows from it.
-fn what_it_means(end: End) -> &'static str {
-    match end {
+/// How a job has ended, and what follows from it; `kept` says what the next start goes on from.
+fn what_it_means(end: End, kept: &str) -> String {
+    let means = match end {
         End::Finished => "the job has finished: all input is read, and all output is there",
         End::AlreadyFinished => {
             "the job had finished before, and there is nothing new to read: files that were read to their end are not looked at \
              again, so that lines added to them are not read; new files are"
         }
-        End::Stopped => "the job has stopped; started again, it goes on from its last checkpoint",
-        End::Cancelled => {
-            "the job was cancelled; started again, it goes on from its newest checkpoint and reads again what came after it"
-        }
+        End::Stopped => return format!("the job has stopped. {kept}"),
+        End::Cancelled => return format!("the job was cancelled, without a last checkpoint. {kept}"),
         End::Died => "the process of the job dies, as the simulation wants it",
-    }
+    };
+    means.to_string()
 }
