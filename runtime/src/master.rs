@@ -445,9 +445,11 @@ impl Master {
         }
     }
 
-    /// Brings everything down; `result` is how the job has ended then.
+    /// Brings everything down; `result` is how the job has ended then. If that is under way, it only takes no longer than this.
     fn end(&mut self, result: Result<End, Error>, grace: Duration) {
-        if self.ending.is_some() {
+        let deadline = self.now().saturating_add(nanos_of(self.within_grace(grace)));
+        if let Some(ending) = &mut self.ending {
+            ending.deadline = ending.deadline.min(deadline);
             return;
         }
         self.drop_savepoints();
@@ -461,7 +463,6 @@ impl Master {
                 waiting.insert(TaskId(index as u32));
             }
         }
-        let deadline = self.now().saturating_add(nanos_of(self.within_grace(grace)));
         self.ending = Some(Ending { waiting, deadline, result });
     }
 

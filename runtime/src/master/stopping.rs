@@ -6,6 +6,7 @@ use watershed_actors::{TaskId, nanos_of};
 
 use crate::error::{Error, ErrorKind};
 use crate::graph::NodeKind;
+use crate::job::End;
 use crate::master::region::Phase;
 use crate::master::{CANCEL_GRACE, Command, Master};
 
@@ -28,6 +29,9 @@ impl Stopping {
 impl Master {
     /// Ends with a last checkpoint, if it can be made in time.
     pub(super) fn wants_stop(&mut self) {
+        if self.ending.is_some() {
+            return;
+        }
         let within = grace_of(self.config.stop_grace);
         tracing::info!("the job is asked to stop: it makes a last checkpoint, {within}");
         self.begin_grace();
@@ -35,6 +39,9 @@ impl Master {
 
     /// The first signal stops the job, the second one ends it at once.
     pub(super) fn signalled(&mut self, signal: &str) {
+        if self.ending.is_some() {
+            return self.signalled_on_the_way_down(signal);
+        }
         if self.stopping.by_signal {
             let kept = self.kept();
             tracing::warn!(signal, "it came again: the job ends at once, without a last checkpoint. {kept}");
@@ -47,6 +54,22 @@ impl Master {
             "the job is asked to stop: it makes a last checkpoint, {within}. A second signal ends it at once, without one"
         );
         self.begin_grace();
+    }
+
+    /// The job ends already, and waits for its tasks to stop: the second signal lets it wait less.
+    fn signalled_on_the_way_down(&mut self, signal: &str) {
+        if self.stopping.by_signal {
+            tracing::warn!(
+                signal,
+                "it came again: the job waits {CANCEL_GRACE:?} more at most for its tasks to stop"
+            );
+            return self.end(Ok(End::Cancelled), CANCEL_GRACE);
+        }
+        self.stopping.by_signal = true;
+        tracing::info!(
+            signal,
+            "the job ends already: it waits for its tasks to stop. A second signal lets it wait less"
+        );
     }
 
     fn begin_grace(&mut self) {
@@ -166,5 +189,34 @@ fn grace_of(grace: Duration) -> String {
     match nanos_of(grace) {
         u64::MAX => "however long that takes".to_string(),
         _ => format!("for {grace:?} at most (`Config::stop_grace`)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use watershed_actors::sources::Generator;
+
+    use super::*;
+    use crate::host::simulated;
+    use crate::master::{Event, STOP_GRACE};
+    use crate::{Config, Simulation, Topology};
+
+    #[test]
+    fn a_second_signal_shortens_an_end_that_is_under_way_and_the_first_does_not() {
+        let topology = Topology::new("numbers");
+        topology.source("numbers", Generator::bounded(9, |n| n)).for_each(|_: u64| {});
+        let simulation = Simulation::seeded(1);
+        let config = Config::local().with_simulation(simulation.clone()).checkpoints("/checkpoints");
+        let plan = topology.plan(&config).unwrap();
+        let (mut master, _world) = simulated::start(plan, config, &simulation).unwrap();
+        master.launch_all();
+        master.give_up(Error::internal("nothing works"));
+        let now = master.now();
+        assert_eq!(master.next_alarm(), now + nanos_of(STOP_GRACE));
+        for grace in [STOP_GRACE, CANCEL_GRACE] {
+            master.handle(Event::Command(Command::Signal("SIGTERM")));
+            assert_eq!(master.next_alarm(), now + nanos_of(grace));
+        }
+        assert!(master.take_result().is_none(), "it still waits for its tasks");
     }
 }
