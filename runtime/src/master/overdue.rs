@@ -24,6 +24,8 @@ const NAMED: usize = 5;
 pub(super) struct Overdue {
     /// The checkpoint, or 0 for one that does not begin.
     about: u64,
+    /// Since when it is late, which tells apart checkpoints that do not begin.
+    since: u64,
     warnings: u32,
 }
 
@@ -39,8 +41,12 @@ struct Late {
 impl Overdue {
     /// When to warn about it, in clock nanoseconds: each time after twice as long.
     fn at(&self, late: Late) -> u64 {
-        let warnings = if self.about == late.about { self.warnings } else { 0 };
+        let warnings = if self.is_about(late) { self.warnings } else { 0 };
         late.since.saturating_add(late.patience.saturating_mul(1 << warnings.min(30)))
+    }
+
+    fn is_about(&self, late: Late) -> bool {
+        (self.about, self.since) == (late.about, late.since)
     }
 
     /// Whether to warn now.
@@ -48,8 +54,8 @@ impl Overdue {
         if now < self.at(late) {
             return false;
         }
-        if self.about != late.about {
-            (self.about, self.warnings) = (late.about, 0);
+        if !self.is_about(late) {
+            *self = Self { about: late.about, since: late.since, warnings: 0 };
         }
         while self.at(late) <= now && self.warnings < 30 {
             self.warnings += 1;
@@ -228,5 +234,16 @@ mod tests {
         assert_eq!(overdue.at(next), 310);
         assert!(overdue.is_due(next, 500), "who looks late warns once");
         assert!(!overdue.is_due(next, 501));
+    }
+
+    #[test]
+    fn a_later_outage_is_warned_of_as_soon_as_the_first_one() {
+        let mut overdue = Overdue::default();
+        for since in [100, 10_000] {
+            let cannot_begin = Late { about: 0, since, patience: 10 };
+            let warned: Vec<u64> =
+                (since..since + 50).filter(|now| overdue.is_due(cannot_begin, *now)).collect();
+            assert_eq!(warned, [since + 10, since + 20, since + 40]);
+        }
     }
 }
