@@ -324,6 +324,7 @@ where
     }
 
     fn load(&mut self, saved: i64) {
+        self.bound.warn_of_restored(saved);
         self.restored = saved;
     }
 }

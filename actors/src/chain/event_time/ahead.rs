@@ -78,6 +78,21 @@ impl Bound {
         at <= self.limit_ms
     }
 
+    /// Says in the log that the watermark of a checkpoint is too far ahead.
+    pub(super) fn warn_of_restored(&mut self, watermark: i64) {
+        if self.allows(watermark) {
+            return;
+        }
+        let now_ms = self.clock.as_ref().map_or(0, |clock| clock.wall_ms());
+        let ahead = Duration::from_millis(watermark.saturating_sub(now_ms).unsigned_abs());
+        tracing::warn!(
+            watermark_ms = watermark,
+            ahead = days(ahead),
+            "a restored watermark is too far ahead of processing time: records up to it are late. Is the clock of this machine right? \
+             `Config::reset_event_time` lets event time begin anew"
+        );
+    }
+
     /// What says what becomes of a record that is too far ahead; `None` if it goes on.
     pub(super) fn rejecter(&self) -> Option<&Rejecter> {
         matches!(self.far_ahead, FarAhead::Reject(_)).then_some(&self.rejecter)

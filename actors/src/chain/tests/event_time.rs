@@ -376,6 +376,21 @@ fn a_record_that_is_too_far_ahead_passes_on_where_the_strategy_says_so() {
 }
 
 #[test]
+fn a_restored_watermark_that_is_too_far_ahead_is_said_with_the_way_out() {
+    let restored = |strategy: Lateness, watermark: i64| {
+        log_of(|| load(&mut held(strategy, &End::with_room(usize::MAX)).0, &[watermark]))
+    };
+    let (good, year_9999) = (11 * DAY_MS, 253_370_764_800_000);
+    let log = restored(Lateness::none(), year_9999);
+    let says =
+        ["WARN", "a restored watermark is too far ahead", "253370764800000", "Config::reset_event_time"];
+    assert!(says.iter().all(|text| log.contains(text)), "{log}");
+    assert_eq!(restored(Lateness::none(), good), "");
+    assert_eq!(restored(Lateness::none(), i64::MIN), "");
+    assert_eq!(restored(Lateness::none().far_ahead(FarAhead::Allow), year_9999), "");
+}
+
+#[test]
 fn no_event_time_says_that_the_input_has_ended() {
     let end = End::with_room(usize::MAX);
     let (mut chain, _) = held(Lateness::none().far_ahead(FarAhead::Allow), &end);
