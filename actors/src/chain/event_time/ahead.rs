@@ -124,8 +124,8 @@ impl Bound {
         }
         format!(
             "the event time of a record, {at} ms since 1970, is {} ahead of processing time, and more than {} would make the records \
-             behind it late: mend what tells the time (is it in milliseconds?), leave such records out with \
-             `Supervision::quarantine`, or set another bound with `Lateness::far_ahead`",
+             behind it late: mend what tells the time (is it in milliseconds? is the clock of this machine right?), leave such records \
+             out with `Supervision::quarantine`, or set another bound with `Lateness::far_ahead`",
             days(ahead),
             days(most)
         )
