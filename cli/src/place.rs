@@ -70,7 +70,7 @@ impl Reach {
 
     /// The words of a command that has `count` of them, behind the folder of the job if that is given, too: the folder
     /// and those.
-    pub(crate) fn words<'a>(words: &'a [String], count: usize) -> (Option<&'a Path>, &'a [String]) {
+    pub(crate) fn words(words: &[String], count: usize) -> (Option<&Path>, &[String]) {
         let (dir, words) = words.split_at(words.len().saturating_sub(count));
         (dir.first().map(Path::new), words)
     }
