@@ -218,19 +218,9 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             let (mut fired, begin) = (0, self.env.clock.nanos());
             while let Some((at, hash, key)) = self.timers.event.pop_due(self.watermark) {
                 let flow = self.fire(Timer { at, kind: TimerKind::EventTime }, hash, key)?;
-                if flow == Flow::Blocked {
-                    return Ok(flow);
-                }
                 fired += 1;
-                if self.has_fired_enough(fired, begin) {
-                    if let Some(ending) = &mut self.ending {
-                        ending.note(fired, self.timers.event.next_at(), &self.env);
-                        // Whoever comes in between finds nothing half done.
-                        if ending.is_endless() && self.flush()? == Flow::Blocked {
-                            return Ok(Flow::Blocked);
-                        }
-                    }
-                    self.paused = true;
+                if flow == Flow::Blocked || self.has_fired_enough(fired, begin) {
+                    self.paused = self.pauses(fired, flow)?;
                     return Ok(Flow::Blocked);
                 }
             }
@@ -248,6 +238,23 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
             self.signal(Signal::Watermark(at));
         }
         Ok(Flow::Continue)
+    }
+
+    /// After so many timers of event time: whether it goes on without waiting for room.
+    fn pauses(&mut self, fired: usize, flow: Flow) -> Result<bool, Failure> {
+        if let Some(ending) = &mut self.ending {
+            ending.note(fired, self.timers.event.next_at(), &self.env);
+        }
+        if flow == Flow::Continue && self.is_endless() {
+            // Whoever comes in between finds nothing half done.
+            return Ok(self.flush()? == Flow::Continue);
+        }
+        Ok(flow == Flow::Continue)
+    }
+
+    /// Whether timers set timers for so long that barriers have to be let in.
+    fn is_endless(&self) -> bool {
+        self.ending.as_ref().is_some_and(Ending::is_endless)
     }
 
     fn fire_processing_time(&mut self, now_ms: i64) -> Result<Flow, Failure> {
@@ -360,12 +367,17 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     }
 
     fn resume(&mut self) -> Result<Flow, Failure> {
-        self.paused = false;
+        let was_paused = std::mem::take(&mut self.paused);
         let flow = self.outlet.resume().and(self.emitted.side.resume());
         if flow == Flow::Blocked || self.flush()? == Flow::Blocked {
             return Ok(Flow::Blocked);
         }
         self.care.done();
+        if !was_paused && self.firing.is_some() && self.is_endless() {
+            // Timers that fill a slow output would leave no other gap for a barrier.
+            self.paused = true;
+            return Ok(Flow::Blocked);
+        }
         self.go_on_firing()
     }
 
@@ -382,7 +394,7 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
 
     fn lets_barriers_in(&self) -> bool {
         let outputs = self.outlet.interrupted() || self.emitted.side.interrupted() || self.emitted.len() > 0;
-        self.paused && !outputs && self.ending.as_ref().is_some_and(Ending::is_endless)
+        self.paused && !outputs && self.is_endless()
     }
 
     fn change(&mut self, change: ValveChange) -> Result<Flow, Failure> {

@@ -7,7 +7,7 @@ use watershed_state::{Section, hash_key};
 use super::*;
 use crate::error::Failure;
 use crate::harness::driver::Driver;
-use crate::harness::probe::{Heard, Probe};
+use crate::harness::probe::{Credits, Heard, Probe};
 use crate::harness::world::World;
 use crate::inbox::Inbox;
 use crate::message::Message;
@@ -68,6 +68,11 @@ impl<P: Process, S: Store<P> + 'static> Rig<P, S> {
     /// All that has come out since the last call, without letting the actor work.
     pub(super) fn heard_so_far(&mut self) -> Vec<Heard<P::Out>> {
         self.output.take()
+    }
+
+    /// The output has room again, without letting the actor work.
+    pub(super) fn make_room(&mut self) {
+        self.output.release();
     }
 
     /// The watermarks that have come out since the last call.

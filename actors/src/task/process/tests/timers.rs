@@ -254,9 +254,17 @@ impl Process for Clockwork {
 
 /// An instance of it at the end of its input, with the first timer set.
 fn at_the_end(world: &World, until: i64) -> Rig<Clockwork, InstanceStore<Clockwork>> {
+    at_the_end_with_credits(1_000_000, world, until)
+}
+
+fn at_the_end_with_credits(
+    credits: u32,
+    world: &World,
+    until: i64,
+) -> Rig<Clockwork, InstanceStore<Clockwork>> {
     let env = world.env("clockwork", 0, 1);
     let parts = (Clockwork { until }, InstanceStore::new());
-    let mut rig = Rig::start(world, env, parts, &[], 1_000_000).unwrap();
+    let mut rig = Rig::start(world, env, parts, &[], credits).unwrap();
     let mut batch = Batch::default();
     batch.push(0, 0);
     rig.driver.send(0, Message::Batch(batch)).unwrap();
@@ -366,4 +374,35 @@ fn the_end_waits_for_timers_also_where_a_barrier_has_come_between() {
     let records = heard.iter().filter(|heard| matches!(heard, Heard::Record(..))).count();
     let end = [Heard::Watermark(MAX_WATERMARK), Heard::End, Heard::Barrier(2)];
     assert_eq!((records, &heard[heard.len() - 3..]), (20_001, &end[..]));
+}
+
+#[test]
+fn timers_that_set_themselves_for_ever_are_said_and_let_barriers_in_also_where_they_fill_the_output() {
+    let world = World::new();
+    let mut rig = at_the_end_with_credits(600, &world, i64::MAX);
+    rig.driver.send(0, Message::End).unwrap();
+    world.prepare(1);
+    rig.driver.send_barrier(0, 1).unwrap();
+    let mut heard = Vec::new();
+    let log = log_of(|| {
+        for _ in 0..40 {
+            rig.driver.step().unwrap();
+            // There is room again, and it is full again at once.
+            rig.make_room();
+            heard.extend(rig.heard_so_far());
+            world.clock.advance(ms(100));
+        }
+    });
+    assert_eq!(log.matches(SAID).count(), 1, "{log}");
+    assert!(heard.contains(&Heard::Barrier(1)), "no barrier comes through");
+    let records = || heard.iter().filter(|heard| matches!(heard, Heard::Record(..)));
+    let barrier = heard.iter().position(|heard| *heard == Heard::Barrier(1)).unwrap();
+    assert!(heard[barrier..].iter().any(|heard| matches!(heard, Heard::Record(..))), "and they go on");
+    let values = records().map(|heard| if let Heard::Record(at, _) = heard { *at } else { -1 });
+    assert!(values.eq(0..records().count() as i64));
+    let unfinished = world.reports.of(TaskId(0)).into_iter().find_map(|event| match event {
+        TaskEvent::Acknowledged { checkpoint: 1, unfinished, .. } => Some(unfinished),
+        _ => None,
+    });
+    assert_eq!(unfinished, Some(true));
 }
