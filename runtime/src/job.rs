@@ -172,7 +172,7 @@ impl Job {
     }
 
     /// Ends the job with a last checkpoint, after everything that waits for event time has come: for one that does not come back.
-    /// Returns at once.
+    /// Returns at once. A job whose timers set timers without end goes on until it is stopped ([`Job::stop`]) or cancelled.
     ///
     /// # Errors
     /// If the job has ended.

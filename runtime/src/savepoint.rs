@@ -20,6 +20,8 @@ pub enum Drain {
     #[default]
     No,
     /// Event time goes to its end first, so that everything that waits for it comes: for a job that does not come back.
+    /// It takes as long as timers set timers. Where they do so without end, the job goes on until it is stopped, by
+    /// [`Job::stop`](crate::Job::stop) or a signal, or cancelled; the savepoint is not made then.
     Yes,
 }
 

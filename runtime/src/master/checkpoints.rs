@@ -346,7 +346,7 @@ impl Master {
             // One that failed meanwhile has not committed: it comes back, and then there is another last checkpoint.
             Purpose::Final | Purpose::Stop if !all_running => {}
             // It was not the last: timers that fire at the end of the input set new ones.
-            Purpose::Final if unfinished && !self.savepoints.draining => {}
+            Purpose::Final if unfinished => {}
             Purpose::Final if self.savepoints.draining => self.closing = Some((checkpoint, End::Stopped)),
             Purpose::Final => self.closing = Some((checkpoint, End::Finished)),
             Purpose::Stop => self.closing = Some((checkpoint, End::Stopped)),

@@ -88,6 +88,22 @@ impl Savepoints {
             self.waiting.push_front((wanted, place));
         }
     }
+
+    /// Whose savepoint a checkpoint becomes that was made for `first`. One that is to be drained waits on if timers have still
+    /// to fire at the end of the input, and leaves the checkpoint to another one.
+    fn suited(
+        &mut self,
+        unfinished: bool,
+        first: (Wanted, SnapshotPlace),
+    ) -> Option<(Wanted, SnapshotPlace)> {
+        if !unfinished || first.0.then != Then::Drain {
+            return Some(first);
+        }
+        let other = self.waiting.iter().position(|(wanted, _)| wanted.then != Then::Drain);
+        let other = other.and_then(|index| self.waiting.remove(index));
+        self.waiting.push_front(first);
+        other
+    }
 }
 
 impl Master {
@@ -142,6 +158,8 @@ impl Master {
         let Some((_, wanted, place)) = self.savepoints.making.take_if(|(id, ..)| *id == checkpoint) else {
             return;
         };
+        let unfinished = self.unfinished == Some(checkpoint);
+        let Some((wanted, place)) = self.savepoints.suited(unfinished, (wanted, place)) else { return };
         self.savepoints.copying = Some((checkpoint, wanted));
         let (store, manifest) = (self.store.clone(), Arc::clone(manifest));
         let surroundings = self.host.surroundings().clone();
