@@ -91,15 +91,15 @@ impl Supervision {
         self
     }
 
-    /// The job stops when an instance has skipped a larger share of its records of the last hour than this (0.01, and from 0 to 1);
-    /// looked at from a thousand records on.
+    /// The job stops when an instance has skipped a larger share of its records than this (0.01, and from 0 to 1), of this hour and
+    /// the one before, so that a few bad records at the start of an hour do not stop it; looked at from a thousand records on.
     pub fn at_most_fraction(mut self, fraction: f64) -> Self {
         self.policy.cap = SkipCap { fraction, ..self.policy.cap };
         self
     }
 
-    /// In what time skipped records are counted (an hour); then counting begins anew. `Duration::MAX` counts all that there ever
-    /// were.
+    /// In what time skipped records are counted (an hour), above 0; then counting begins anew. `Duration::MAX` counts all that
+    /// there ever were.
     pub fn count_skipped_within(mut self, within: Duration) -> Self {
         self.policy.cap = SkipCap { within, ..self.policy.cap };
         self

@@ -83,7 +83,8 @@ impl Directive {
 pub struct SkipCap {
     /// So many of one instance.
     pub records: u64,
-    /// Such a share of what an instance has taken in, looked at from [`SkipCap::FRACTION_FROM`] records on.
+    /// Such a share of what an instance has taken in, in this while and the one before, looked at from
+    /// [`SkipCap::FRACTION_FROM`] records on.
     pub fraction: f64,
     /// The while. Counting begins anew each time it is over.
     pub within: Duration,
@@ -93,9 +94,11 @@ impl SkipCap {
     /// Records that an instance must have seen before the share of those left out says anything.
     pub const FRACTION_FROM: u64 = 1_000;
 
-    /// Whether so many left out of so many are too many.
-    pub fn is_exceeded(self, skipped: u64, seen: u64) -> bool {
-        skipped > self.records || seen >= Self::FRACTION_FROM && skipped as f64 > self.fraction * seen as f64
+    /// Whether so many left out are too many: in the while, and of so many records `lately`, in it and the one before. A share of
+    /// those that have come since counting began anew would be too great by chance sooner or later.
+    pub fn is_exceeded(self, skipped: u64, lately: (u64, u64)) -> bool {
+        let (left_out, seen) = lately;
+        skipped > self.records || seen >= Self::FRACTION_FROM && left_out as f64 > self.fraction * seen as f64
     }
 }
 
@@ -170,10 +173,11 @@ mod tests {
     #[test]
     fn a_share_of_records_counts_only_when_there_are_enough_of_them() {
         let cap = SkipCap { records: 50, fraction: 0.01, ..SkipCap::default() };
-        assert!(!cap.is_exceeded(50, 60));
-        assert!(cap.is_exceeded(51, 1_000_000));
-        assert!(!cap.is_exceeded(10, 1_000));
-        assert!(cap.is_exceeded(11, 1_000));
+        assert!(!cap.is_exceeded(50, (50, 60)));
+        assert!(cap.is_exceeded(51, (51, 1_000_000)));
+        assert!(!cap.is_exceeded(10, (10, 1_000)));
+        assert!(cap.is_exceeded(11, (11, 1_000)));
+        assert!(!cap.is_exceeded(11, (11, 2_000)));
     }
 
     #[test]

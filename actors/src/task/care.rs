@@ -20,7 +20,7 @@ use crate::supervision::{
 };
 use crate::task::process::small_section;
 use crate::task::{Env, Restored, SnapshotItem, TaskEvent};
-use window::Window;
+use window::{Counted, Window};
 
 /// Watches over the records of an instance.
 ///
@@ -423,14 +423,14 @@ impl Care {
         self.env.counters.set_skipped(self.skipped);
         let policy = &self.env.oversight.policy;
         let stage = evidence.stage;
-        let (skipped, seen) = self.window.since((self.skipped, self.seen()));
-        if policy.cap.is_exceeded(skipped, seen) {
+        let Counted { skipped, lately } = self.window.since((self.skipped, self.seen()));
+        if policy.cap.is_exceeded(skipped, lately) {
             let within = policy.cap.within;
             let cause = format!(
-                "{skipped} records of {seen} were skipped within {within:?}, more than its policy allows \
+                "{skipped} records were skipped within {within:?}, {} of {} in it and the time before, more than its policy allows \
                  (`Supervision::at_most` and `at_most_fraction` say how many, `count_skipped_within` in what time); the last \
                  one: {}",
-                attempt.cause
+                lately.0, lately.1, attempt.cause
             );
             return Err(Failure { key: evidence.key, ..Failure::stop(stage, cause) });
         }
