@@ -204,7 +204,7 @@ fn budgets_of_restarts_take_any_number() {
 fn settings_of_the_wiring_are_in_their_range_or_are_refused_by_name() {
     type Change = fn(Settings) -> Settings;
     let skip = Supervision::skip;
-    let supervised: [(Supervision, Is); 9] = [
+    let supervised: [(Supervision, Is); 11] = [
         (skip().attempts(0), Refused("`numbers`: `Supervision::attempts(0)`")),
         (skip().attempts(u32::MAX), Right),
         (skip().at_most(0), Right),
@@ -213,6 +213,11 @@ fn settings_of_the_wiring_are_in_their_range_or_are_refused_by_name() {
         (skip().at_most_fraction(-0.1), Refused("which is from 0 to 1")),
         (skip().at_most_fraction(f64::INFINITY), Refused("`Supervision::at_most_fraction(inf)`")),
         (skip().at_most_fraction(0.0), Right),
+        (
+            skip().count_skipped_within(millis(0)),
+            Refused("`numbers`: `Supervision::count_skipped_within` is 0ns: it must be above 0"),
+        ),
+        (skip().count_skipped_within(MAX), Right),
         (skip().park_keys().park_at_most(usize::MAX), Right),
     ];
     for (supervision, is) in &supervised {

@@ -72,6 +72,7 @@ impl Supervision {
     pub(crate) fn check(&self, place: &str) -> Result<(), Error> {
         let in_place = |error: Error| Error::config(format!("{place}: {error}"));
         within("Supervision::attempts", self.policy.attempts, &(1..=u32::MAX)).map_err(in_place)?;
+        above_zero("Supervision::count_skipped_within", self.policy.cap.within).map_err(in_place)?;
         within("Supervision::at_most_fraction", self.policy.cap.fraction, &(0.0..=1.0)).map_err(in_place)
     }
 }
