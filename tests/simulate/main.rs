@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod fixture;
 #[path = "../topologies/all.rs"]
+#[expect(dead_code, reason = "the integration tests use the rest")]
 mod topologies;
 
 use std::process::ExitCode;
