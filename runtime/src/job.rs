@@ -54,9 +54,10 @@ pub struct Outcome {
 
 /// A running job.
 ///
-/// Dropped without [`Job::wait`] it is cancelled, and dropping waits until it is over and its threads, files and locks are given
-/// back: ten seconds at most, after which threads that are stuck in code of the user's are left behind. What was in no checkpoint is processed
-/// again when the job is started again. [`Job::detach`] lets it go on without anybody who waits for it.
+/// Dropped without [`Job::wait`] it is cancelled, and dropping waits until it is over and its threads, files and locks are
+/// given back: 16 seconds at most, after which threads that are stuck in code of the user's are left behind. What was in
+/// no checkpoint is processed again when the job is started again. [`Job::detach`] lets it go on without anybody who
+/// waits for it.
 #[derive(Debug)]
 #[must_use = "a job that is dropped is cancelled: wait for it, or detach it"]
 pub struct Job(Inner);
