@@ -18,8 +18,8 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     fn nanos(&self) -> u64;
 }
 
-/// A duration in nanoseconds, as clocks count them. One that is too long for that is `u64::MAX`, which is never: add it to a time with
-/// `saturating_add`.
+/// A duration in nanoseconds, as clocks count them. One that is too long for that is `u64::MAX`, which is never: add it
+/// to a time with `saturating_add`.
 pub fn nanos_of(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,6 @@
-//! Whatever serde can express: each type of a table is a state, an element of operator state, an item of a collection, a
-//! record in a dead letter and a committable, and each that can be is a key, also of a timer. A value is refused when it is
-//! written, or read back equal.
+//! Whatever serde can express: each type of a table is a state, an element of operator state, an item of a collection,
+//! a record in a dead letter and a committable, and each that can be is a key, also of a timer. A value is refused when
+//! it is written, or read back equal.
 
 mod attributes;
 mod crates;

@@ -40,9 +40,9 @@ pub trait SinkWriter: Send {
     /// Writes a record.
     ///
     /// # Errors
-    /// What went wrong. Input and output that failed (an [`io::Error`](std::io::Error) or what has one as its source) is
-    /// nobody's fault: the region restarts and the record comes again. Any other error is about the record, which the
-    /// operator's policy may leave out: nothing of it may have been written then, nor remembered.
+    /// What went wrong. Input and output that failed (an [`io::Error`](std::io::Error) or what has one as its source)
+    /// is nobody's fault: the region restarts and the record comes again. Any other error is about the record, which
+    /// the operator's policy may leave out: nothing of it may have been written then, nor remembered.
     fn write(&mut self, record: Self::In) -> UserResult;
 
     /// Brings everything written so far to its place. Called at every checkpoint, when the input runs empty and at the
@@ -74,9 +74,9 @@ pub trait TwoPhaseSink: Send + Sync + 'static {
     /// What is wrong and what to do.
     fn check(&self, fs: &Fs) -> UserResult;
 
-    /// Takes the output for this process, before anything of it is written or read: two processes that go on with one history,
-    /// as with a checkpoint folder and a copy of it, would give different output the same names. A sink whose output they
-    /// cannot replace for each other returns [`NoClaim`].
+    /// Takes the output for this process, before anything of it is written or read: two processes that go on with one
+    /// history, as with a checkpoint folder and a copy of it, would give different output the same names. A sink whose
+    /// output they cannot replace for each other returns [`NoClaim`].
     ///
     /// # Errors
     /// Who has it and who wants it, and what to do.
@@ -114,8 +114,8 @@ pub trait TwoPhaseSink: Send + Sync + 'static {
     /// What could not be read.
     fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>>;
 
-    /// The histories of the job of which something has been made visible that an operator of this name wrote. A start that
-    /// would not go on from one of them is refused, as it would show records twice.
+    /// The histories of the job of which something has been made visible that an operator of this name wrote. A start
+    /// that would not go on from one of them is refused, as it would show records twice.
     ///
     /// # Errors
     /// What could not be read.
@@ -126,8 +126,8 @@ pub trait TwoPhaseSink: Send + Sync + 'static {
         None
     }
 
-    /// What can be seen of it, one text for each record, for the simulator to compare; `None` if it cannot tell, and then
-    /// the simulator compares what was committed.
+    /// What can be seen of it, one text for each record, for the simulator to compare; `None` if it cannot tell, and
+    /// then the simulator compares what was committed.
     ///
     /// # Errors
     /// What could not be read.
@@ -135,8 +135,8 @@ pub trait TwoPhaseSink: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Forgets what it shows in the memory of this process: another simulated run begins. There is nothing to do for a sink
-    /// that shows its output on the disk.
+    /// Forgets what it shows in the memory of this process: another simulated run begins. There is nothing to do for a
+    /// sink that shows its output on the disk.
     fn forget(&self) {}
 }
 
@@ -164,8 +164,8 @@ pub trait TwoPhaseWriter: Send {
 /// The slow half of preparing: makes durable what was written and returns its name.
 pub type Prepare<C> = Box<dyn FnOnce() -> UserResult<C> + Send>;
 
-/// An error of a sink whose output nobody reads any more, as when the program behind a pipe has ended: the job ends at once, as
-/// if it were cancelled, and without an error.
+/// An error of a sink whose output nobody reads any more, as when the program behind a pipe has ended: the job ends at
+/// once, as if it were cancelled, and without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("nobody reads the output any more")]
 pub struct OutputClosed;
@@ -191,8 +191,8 @@ pub struct Owner {
 
 /// Output that belongs to this process. It is released when this is dropped.
 pub trait OutputClaim: Send + Sync {
-    /// Makes known that the output is taken. Called once, when the number of the run cannot be given again; and not at all if
-    /// the process does not come so far, which must leave no trace then.
+    /// Makes known that the output is taken. Called once, when the number of the run cannot be given again; and not at
+    /// all if the process does not come so far, which must leave no trace then.
     ///
     /// # Errors
     /// What could not be written, or who was quicker.
@@ -225,9 +225,10 @@ pub struct SinkContext {
 }
 
 impl SinkContext {
-    /// A list that the instance remembers. What is in it when [`SinkWriter::flush`] or [`TwoPhaseWriter::prepare`] returns at a
-    /// barrier belongs to that checkpoint, and a writer that is opened after a restart finds it again. With another parallelism
-    /// the elements are dealt out in turn. It is for `open`: nothing is remembered where something is committed or discarded.
+    /// A list that the instance remembers. What is in it when [`SinkWriter::flush`] or [`TwoPhaseWriter::prepare`]
+    /// returns at a barrier belongs to that checkpoint, and a writer that is opened after a restart finds it again.
+    /// With another parallelism the elements are dealt out in turn. It is for `open`: nothing is remembered where
+    /// something is committed or discarded.
     ///
     /// # Errors
     /// If the name is in use for another list, or what was saved does not fit `T`; the job ends with it.
@@ -235,11 +236,12 @@ impl SinkContext {
         self.states.open(name, Redistribution::List)
     }
 
-    /// As [`list_state`](Self::list_state), but at a restart each instance gets the elements of all instances, and should keep
-    /// those that are its own. Whoever asks for it must expect to find an element more than once, and keep one of each: what
-    /// an instance got belongs to it as well, as long as it keeps it, and where only some of the instances ask, those save all
-    /// elements and the others save their share of them again. (If the operator's instances are not connected and one is rolled back alone, it gets what it
-    /// had itself: the others go on with theirs.)
+    /// As [`list_state`](Self::list_state), but at a restart each instance gets the elements of all instances, and
+    /// should keep those that are its own. Whoever asks for it must expect to find an element more than once, and keep
+    /// one of each: what an instance got belongs to it as well, as long as it keeps it, and where only some of the
+    /// instances ask, those save all elements and the others save their share of them again. (If the operator's
+    /// instances are not connected and one is rolled back alone, it gets what it had itself: the others go on with
+    /// theirs.)
     ///
     /// # Errors
     /// As of [`list_state`](Self::list_state).

@@ -1,8 +1,8 @@
 //! A thread that runs actors, and on which user code may block like on any other thread.
 //!
-//! An arbiter of actix runs its actors inside of a tokio runtime, in which nobody may block on a future: a client that does so
-//! behind the scenes panics. So the actors of a slot are polled outside of any runtime. They need none: mailboxes wake them,
-//! and time wakes them through [`Alarm`].
+//! An arbiter of actix runs its actors inside of a tokio runtime, in which nobody may block on a future: a client that
+//! does so behind the scenes panics. So the actors of a slot are polled outside of any runtime. They need none:
+//! mailboxes wake them, and time wakes them through [`Alarm`].
 
 #[cfg(test)]
 mod tests;

@@ -138,7 +138,8 @@ pub enum TaskEvent {
         checkpoint: u64,
         /// What it has written.
         part: SavedPart,
-        /// Whether its input has ended and it still has work to do, so that this cannot be the last checkpoint of the job.
+        /// Whether its input has ended and it still has work to do, so that this cannot be the last checkpoint of the
+        /// job.
         unfinished: bool,
     },
     /// Its part of a checkpoint could not be made.
@@ -211,7 +212,8 @@ impl Fence {
     }
 }
 
-/// What an instance counts, readable from outside. It alone writes, now and then: per step or per batch, never per record.
+/// What an instance counts, readable from outside. It alone writes, now and then: per step or per batch, never per
+/// record.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Records taken in; for a source, records read.
@@ -261,8 +263,8 @@ impl Counters {
         self.record_bytes.store(size_of::<T>() as u64, Ordering::Relaxed);
     }
 
-    /// What the next attempt of the same instance goes on counting with. They are other ones, as a thread that is stuck in
-    /// an old attempt may still write to the old ones.
+    /// What the next attempt of the same instance goes on counting with. They are other ones, as a thread that is stuck
+    /// in an old attempt may still write to the old ones.
     pub fn carry_on(&self, now_nanos: u64) -> Self {
         Self {
             records: metrics::copy(&self.records),

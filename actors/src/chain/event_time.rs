@@ -38,7 +38,8 @@ pub trait WatermarkStrategy: Send + Sync + 'static {
     /// After how long without a record an instance stops holding back the watermark of the others.
     fn idle_after(&self) -> Option<Duration>;
 
-    /// Whether a watermark goes behind each record that moves it, rather than now and then. See [`Lateness::per_record`].
+    /// Whether a watermark goes behind each record that moves it, rather than now and then. See
+    /// [`Lateness::per_record`].
     fn per_record(&self) -> bool {
         false
     }
@@ -59,8 +60,8 @@ pub struct Lateness {
 }
 
 impl Lateness {
-    /// A record may come after another whose event time is later by up to this. With `Duration::MAX` event time stands still
-    /// until the input ends.
+    /// A record may come after another whose event time is later by up to this. With `Duration::MAX` event time stands
+    /// still until the input ends.
     pub fn up_to(lateness: Duration) -> Self {
         Self {
             bound_ms: i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX),
@@ -75,24 +76,25 @@ impl Lateness {
         Self::up_to(Duration::ZERO)
     }
 
-    /// After so long without a record, an instance no longer holds back the watermark of the others (never; so it is with
-    /// `Duration::MAX`).
+    /// After so long without a record, an instance no longer holds back the watermark of the others (never; so it is
+    /// with `Duration::MAX`).
     pub fn idle_after(mut self, idle: Duration) -> Self {
         self.idle_after = Some(idle);
         self
     }
 
-    /// Sends a watermark behind each record that moves it. Else watermarks go out now and then (`Config::watermark_interval`)
-    /// and when the input runs empty, so that it is a matter of wall time which records are late.
+    /// Sends a watermark behind each record that moves it. Else watermarks go out now and then
+    /// (`Config::watermark_interval`) and when the input runs empty, so that it is a matter of wall time which records
+    /// are late.
     ///
-    /// With it, which records are late follows from the input alone, in each run and after each restart, if the actor that looks
-    /// has one sender: the actor with this `event_time` has parallelism 1, reads one split or several one after the other, and
-    /// nothing but fused closures lies between the two. With several senders the watermark is the least of theirs, so how far they
-    /// are apart still counts: a record that is in time among those of its own sender is never late (unless the sender was
-    /// idle), and one that is not may be in time.
+    /// With it, which records are late follows from the input alone, in each run and after each restart, if the actor
+    /// that looks has one sender: the actor with this `event_time` has parallelism 1, reads one split or several one
+    /// after the other, and nothing but fused closures lies between the two. With several senders the watermark is the
+    /// least of theirs, so how far they are apart still counts: a record that is in time among those of its own sender
+    /// is never late (unless the sender was idle), and one that is not may be in time.
     ///
-    /// It costs throughput: a watermark closes the batch, so that where event times rise, records travel one by one, and each
-    /// instance of the next actor gets a message for every one of them.
+    /// It costs throughput: a watermark closes the batch, so that where event times rise, records travel one by one,
+    /// and each instance of the next actor gets a message for every one of them.
     pub fn per_record(mut self) -> Self {
         self.per_record = true;
         self
@@ -145,7 +147,8 @@ impl WatermarkGenerator for BoundedLateness {
     }
 }
 
-/// Gives each record its event time and sends watermarks: now and then and when the input runs empty, or behind each record.
+/// Gives each record its event time and sends watermarks: now and then and when the input runs empty, or behind each
+/// record.
 #[derive(Debug)]
 pub struct EventTime<F, G> {
     time_of: Arc<F>,

@@ -1,8 +1,8 @@
 //! Records as JSON that can be read back.
 //!
-//! JSON has no NaN and no infinities, and `serde_json` writes `null` for them, which is no number when it is read. So they are
-//! refused, with the place of the value in the record. Nothing is added to the way of a record that has none but a look at
-//! each float.
+//! JSON has no NaN and no infinities, and `serde_json` writes `null` for them, which is no number when it is read. So
+//! they are refused, with the place of the value in the record. Nothing is added to the way of a record that has none
+//! but a look at each float.
 
 #[cfg(test)]
 mod tests;

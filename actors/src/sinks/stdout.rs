@@ -13,8 +13,8 @@ use crate::sink::{OutputClosed, Sink, SinkContext, SinkWriter};
 use crate::sinks::json::json_into;
 use crate::sinks::text::display_into;
 
-/// Prints each record on a line of standard output: **at least once**. Lines of several instances never mix. When the program
-/// that reads them ends, as `head` does, the job ends at once, as if it were cancelled, and without an error.
+/// Prints each record on a line of standard output: **at least once**. Lines of several instances never mix. When the
+/// program that reads them ends, as `head` does, the job ends at once, as if it were cancelled, and without an error.
 pub struct Stdout<T> {
     encode: Encode<T>,
 }

@@ -20,8 +20,8 @@ pub(super) fn display_into(bytes: &mut Vec<u8>, record: &impl Display) -> fmt::R
     write!(Bytes(bytes), "{record}").inspect_err(|_| bytes.truncate(before))
 }
 
-/// Whether what was written of a record would be read back as something else than one line. Readers take a `\r` before the
-/// end of a line for a part of that end.
+/// Whether what was written of a record would be read back as something else than one line. Readers take a `\r` before
+/// the end of a line for a part of that end.
 pub(super) fn ends_inside(record: &[u8]) -> bool {
     memchr::memchr(b'\n', record).is_some() || record.last() == Some(&b'\r')
 }

@@ -99,8 +99,8 @@ fn head_of(line: &[u8]) -> &[u8] {
 }
 
 impl Cutter {
-    /// A cutter that adds the lines it leaves out to `skipped_in_all` and gives out lines of more than `longest` bytes as
-    /// [`Line::TooLong`].
+    /// A cutter that adds the lines it leaves out to `skipped_in_all` and gives out lines of more than `longest` bytes
+    /// as [`Line::TooLong`].
     pub(super) fn new(invalid: InvalidUtf8, skipped_in_all: &Arc<AtomicU64>, longest: usize) -> Self {
         Self { invalid, longest, skipped: 0, skipped_in_all: Arc::clone(skipped_in_all), ends: Vec::new() }
     }

@@ -49,8 +49,8 @@ impl<F> Generator<F> {
         Self::new(None, make)
     }
 
-    /// Sets the number of splits, up to a million: 1 if nothing is said. Of `n` splits, split `s` makes the records whose number is
-    /// `s` modulo `n`. It must stay the same for a job that goes on from a snapshot.
+    /// Sets the number of splits, up to a million: 1 if nothing is said. Of `n` splits, split `s` makes the records
+    /// whose number is `s` modulo `n`. It must stay the same for a job that goes on from a snapshot.
     pub fn splits(mut self, splits: usize) -> Self {
         self.splits = splits as u64;
         self
@@ -146,8 +146,8 @@ where
         let left = self.count.saturating_sub(self.next).div_ceil(self.step);
         let records_now = left.min(limit as u64);
         let (make, next, step) = (&*self.make, self.next, self.step);
-        // A mapped range has a known length, so that no record costs a check; with consecutive numbers the compiler makes
-        // vector instructions of simple functions.
+        // A mapped range has a known length, so that no record costs a check; with consecutive numbers the compiler
+        // makes vector instructions of simple functions.
         if step == 1 {
             records.extend((next..next + records_now).map(make));
         } else {

@@ -45,7 +45,8 @@ pub struct Rejecter {
 
 /// No letter names a closure behind the letters.
 const FIRST_BEHIND_LETTERS: u32 = 1 << 31;
-/// Closures that tell event times have numbers of their own: letters of others were numbered before these could reject anything.
+/// Closures that tell event times have numbers of their own: letters of others were numbered before these could reject
+/// anything.
 const FIRST_EVENT_TIME: u32 = 1 << 30;
 
 impl Rejects {
@@ -54,8 +55,8 @@ impl Rejects {
         Self(Arc::new(Gathered { directive, ..Gathered::default() }))
     }
 
-    /// For closures that take the dead letters of an instance: what they reject would be a dead letter of the same instance,
-    /// and come to them again. So their errors fail the instance, whatever its policy.
+    /// For closures that take the dead letters of an instance: what they reject would be a dead letter of the same
+    /// instance, and come to them again. So their errors fail the instance, whatever its policy.
     pub fn behind_letters() -> Self {
         let closures = AtomicU32::new(FIRST_BEHIND_LETTERS);
         Self(Arc::new(Gathered { directive: Directive::Restart, closures, ..Gathered::default() }))
@@ -67,8 +68,8 @@ impl Rejects {
         Rejecter { number, name, keeps: self.0.directive.leaves_out(), rejects: self.clone() }
     }
 
-    /// The next closure of the instance that tells event times. A source does not take its records one by one for it: what is
-    /// rejected here has no position in its letter.
+    /// The next closure of the instance that tells event times. A source does not take its records one by one for it:
+    /// what is rejected here has no position in its letter.
     pub fn event_time(&self) -> Rejecter {
         let number = FIRST_EVENT_TIME + self.0.event_times.fetch_add(1, Ordering::Relaxed);
         Rejecter { number, name: "event_time", keeps: self.0.directive.leaves_out(), rejects: self.clone() }

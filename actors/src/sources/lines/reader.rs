@@ -139,8 +139,8 @@ impl LinesReader {
     }
 }
 
-/// Opens the file of a split at a byte, or behind its byte order mark, which is no part of the first line. Returns also before
-/// which byte lines begin that are of the split.
+/// Opens the file of a split at a byte, or behind its byte order mark, which is no part of the first line. Returns also
+/// before which byte lines begin that are of the split.
 fn stand_at(split: &LinesSplit, mut at: u64) -> io::Result<(File, u64, u64)> {
     let (mut file, mut end) = (File::open(&split.path)?, split.end);
     if split.start == 0 {
