@@ -28,7 +28,10 @@ fn one_record_too_many_left_out_ends_the_job_and_says_so() {
     let error = threes(100, supervision).run(config).unwrap_err();
     assert_eq!(error.kind, ErrorKind::User);
     let text = error.to_string();
-    assert!(text.contains("5 records of") && text.contains("more than its policy allows"), "{text}");
+    assert!(
+        text.contains("5 records were skipped") && text.contains("more than its policy allows"),
+        "{text}"
+    );
     assert!(text.contains("a multiple of three"), "{text}");
 }
 

@@ -1,7 +1,7 @@
 //! What cannot be done, and that the job goes on all the same.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -90,6 +90,7 @@ impl Gated {
         let folder = TempDir::new().unwrap();
         let (gate, closed): (Sender<()>, Receiver<()>) = channel();
         let closed = Arc::new(Mutex::new(closed));
+        let (arrived, first) = sync_channel(1);
         let topology = Topology::new("gated");
         topology
             .source("numbers", Generator::unbounded(|n| n))
@@ -98,8 +99,9 @@ impl Gated {
             .sink(
                 "gate",
                 SinkFn::new(move |_| {
-                    let closed = Arc::clone(&closed);
+                    let (closed, arrived) = (Arc::clone(&closed), arrived.clone());
                     move |_: u64| {
+                        let _ = arrived.try_send(());
                         // Once the other end is gone nothing waits any more.
                         let _ = closed.lock().unwrap().recv();
                         Ok(())
@@ -108,6 +110,8 @@ impl Gated {
             );
         let config = config.slots(2).parallelism(1).checkpoints(folder.path().join("state")).ignore_signals();
         let job = topology.start(config.checkpoint_interval(minutes(60))).unwrap();
+        // From here on no barrier can overtake what stands at the gate.
+        first.recv().unwrap();
         Self { folder, job, gate: Some(gate) }
     }
 
