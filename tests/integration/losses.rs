@@ -1,11 +1,12 @@
 //! Files of checkpoints, or all of them, that are taken away while the job runs: it saves anew what it has in memory.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use watershed::prelude::*;
-use watershed::{End, ErrorKind, Result, RocksDb, SimulatedDisk};
+use watershed::{End, ErrorKind, Outcome, Result, RocksDb, SimulatedDisk};
 use watershed_state::Lock;
 
 use crate::fixture::{checkpoints, lines_in, now, pause, seeded, simulated};
@@ -123,6 +124,45 @@ fn a_region_that_fails_before_all_is_saved_anew_ends_the_job_with_the_name_of_th
     for says in ["cannot be restored", "/checkpoints/chk-", ".part", "it is missing"] {
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+/// So many restarts take their numbers from those that the start has reserved; the one after them needs the folder.
+const RESERVED: u32 = 63;
+
+/// Fails until there is no number left and the last failure has done something to the disk.
+fn restarts(disk: &SimulatedDisk, happens: fn(&SimulatedDisk)) -> Result<Outcome> {
+    let failures = AtomicU32::new(0);
+    let topology = sums(disk, move |disk| {
+        let before = failures.fetch_add(1, Ordering::Relaxed);
+        if before == RESERVED {
+            happens(disk);
+        }
+        assert!(before > RESERVED, "it fails again");
+    });
+    // No checkpoint meets the disk before the restart does.
+    let config = simulated(seeded(1).on_disk(disk)).checkpoint_interval(Duration::from_secs(3600));
+    topology.run(config.restart(Restart::from_snapshot().at_most(1_000, Duration::from_secs(3600))))
+}
+
+#[test]
+fn a_region_that_restarts_while_the_folder_is_gone_comes_back_and_the_folder_is_made_again() {
+    let disk = SimulatedDisk::new(1);
+    let outcome = restarts(&disk, |disk| disk.fs().remove_dir_all(Path::new("/checkpoints")).unwrap());
+    let outcome = outcome.unwrap();
+    assert_eq!((outcome.end, outcome.restarts), (End::Finished, RESERVED + 1));
+    assert_eq!(lines_in(&disk, "/out"), expected());
+    assert_eq!(checkpoints(&disk), [outcome.checkpoint.unwrap()]);
+}
+
+#[test]
+fn a_region_that_restarts_while_the_disk_is_full_waits_for_room() {
+    let disk = SimulatedDisk::new(1);
+    let outcome = restarts(&disk, |disk| {
+        disk.full_during(1..20);
+    })
+    .unwrap();
+    assert_eq!((outcome.end, outcome.restarts), (End::Finished, RESERVED + 1));
+    assert_eq!(lines_in(&disk, "/out"), expected());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::host::EventReporter;
 use crate::job::End;
 use crate::master::region::Phase;
 use crate::master::{CANCEL_GRACE, Master, TaskState};
+use crate::startup::RUN_BLOCK;
 
 impl Master {
     /// Makes all tasks of a region, the last actor first, as each needs to reach those behind it.
@@ -229,12 +230,9 @@ impl Master {
     }
 
     fn restart(&mut self, region: usize) {
-        if let Err(error) = self.write_down_convicts(region) {
-            return self.wait_for_disk(region, &error);
-        }
         let run = self.next_run;
-        if let Err(error) = self.reserve_run() {
-            return self.give_up(error);
+        if let Err(error) = self.write_down_convicts(region).and_then(|()| self.reserve_run()) {
+            return self.wait_for_disk(region, &error);
         }
         let state = &mut self.regions[region];
         state.run = run;
@@ -250,25 +248,46 @@ impl Master {
         self.load_region(region, run, &parts);
     }
 
-    /// The skip list could not be written. Without it the same record would fail again, so the region stays down until it
-    /// can: for as long as the disk is full, else within the budgets.
+    /// What a restart needs to have written could not be: the skip list, without which the same record would fail again, or
+    /// the numbers of runs. The region stays down until it can: for as long as the disk is full or the folder is gone, else
+    /// within the budgets.
     fn wait_for_disk(&mut self, region: usize, error: &StoreError) {
+        let is_gone = matches!(error, StoreError::TakenAway { .. });
+        if is_gone {
+            if self.restarts_from_files(region) {
+                // Who puts the folder back finds nothing new in its place.
+                return self.give_up(Error::state(format!(
+                    "region {region} cannot restart: {error}, and it restarts from files in there; put the folder back and \
+                     start the job again"
+                )));
+            }
+            self.folder_is_gone();
+            if self.ending.is_some() {
+                return;
+            }
+        }
         let now = self.now();
-        let kind = if is_no_space(error) { FailureKind::NoSpace } else { FailureKind::Error };
+        let kind = if is_gone || is_no_space(error) { FailureKind::NoSpace } else { FailureKind::Error };
         match self.escalation.cannot_restart(region, kind, now) {
             Decision::Restart { backoff, .. } => {
-                tracing::warn!(region, error = %shown(error), "the skip list cannot be written; the region waits for it");
+                let error = shown(error);
+                tracing::warn!(region, %error, "what a restart needs cannot be written; the region waits for it");
                 let until = now.saturating_add(nanos_of(backoff));
                 self.regions[region].phase = Phase::Backoff { until };
             }
             Decision::GiveUp(why) => {
                 let why = why.reason();
                 self.give_up(Error::state(format!(
-                    "region {region} cannot restart, as the list of records that are left out cannot be written, and {why}: \
-                     {error}"
+                    "region {region} cannot restart, as what that needs cannot be written, and {why}: {error}"
                 )));
             }
         }
+    }
+
+    /// Whether what a region restarts from is in files of the checkpoint folder, and not in memory.
+    fn restarts_from_files(&self, region: usize) -> bool {
+        let parts = self.regions[region].parts.as_ref();
+        parts.is_some_and(|parts| parts.values().any(|part| part.file.is_some()))
     }
 
     pub(super) fn loaded(
@@ -290,14 +309,15 @@ impl Master {
     }
 
     /// Takes the next run number. Numbers are reserved on disk in blocks, so that a restart does not wait for it.
-    fn reserve_run(&mut self) -> Result<(), Error> {
-        self.next_run += 1;
-        if self.next_run > self.identity.run {
+    fn reserve_run(&mut self) -> Result<(), StoreError> {
+        let next = self.next_run + 1;
+        if next > self.identity.run {
             let mut identity = self.identity.clone();
-            identity.run = self.next_run + super::super::startup::RUN_BLOCK;
+            identity.run = next + RUN_BLOCK;
             self.store.save_identity(&identity)?;
             self.identity = identity;
         }
+        self.next_run = next;
         Ok(())
     }
 }
