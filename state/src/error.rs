@@ -213,6 +213,15 @@ pub enum StoreError {
         /// The checkpoint folder.
         path: PathBuf,
     },
+    /// The checkpoint folder looks as if it had been taken away; but what is there says nothing of another job.
+    #[error(
+        "the checkpoint folder {} is not the one that was locked, or its file system gives files other numbers while they are \
+         open, and the lock there is taken: it cannot be told whether that is this job's own", path.display()
+    )]
+    UnknownHolder {
+        /// The checkpoint folder.
+        path: PathBuf,
+    },
     /// Somebody is using the scratch folder.
     #[error(
         "the database in {} is in use by another job, here or in another process; stop that one, or give this job a scratch \

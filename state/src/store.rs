@@ -136,16 +136,28 @@ impl CheckpointStore {
     /// need be there.
     ///
     /// # Errors
-    /// [`StoreError::TakenOver`] if another job has it or has had it since: its holder must not write there any more. Others
-    /// if the disk refuses.
+    /// [`StoreError::TakenOver`] if another job has it or has had it since: its holder must not write there any more.
+    /// [`StoreError::UnknownHolder`] if that cannot be told yet: it may be tried again. Others if the disk refuses.
     pub fn take_again(&self, identity: &Identity) -> Result<(), StoreError> {
         let path = || self.objects().location("");
         let lock =
             self.objects().lock().map_err(|source| StoreError::NotWritable { path: path(), source })?;
-        let lock = lock.ok_or_else(|| StoreError::TakenOver { path: path() })?;
+        let found = self.identity()?;
+        let Some(lock) = lock else {
+            // It is this holder's own lock if the file only looks like another one, as on file systems that number files anew
+            // while they are open. Or it is that of a process which has begun in a copy of the folder, and which says so with a
+            // higher run before it writes anything else. As long as the identity there is exactly what this holder has written,
+            // it may be either: nothing is written, as none of the two may write where the other one does, and nothing ends.
+            let unchanged = |found: &Identity| found.lineage == identity.lineage && found.run == identity.run;
+            return Err(if found.as_ref().is_some_and(unchanged) {
+                StoreError::UnknownHolder { path: path() }
+            } else {
+                StoreError::TakenOver { path: path() }
+            });
+        };
         // What is found may be what was there before, put back.
         let is_ours = |found: &Identity| found.lineage == identity.lineage && found.run <= identity.run;
-        if self.identity()?.is_some_and(|found| !is_ours(&found)) {
+        if found.is_some_and(|found| !is_ours(&found)) {
             return Err(StoreError::TakenOver { path: path() });
         }
         self.inner.locks.lock().unwrap_or_else(PoisonError::into_inner).push(lock);

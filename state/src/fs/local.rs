@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 #[cfg(unix)]
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::{FileInfo, FileReader, FileSystem, FileWriter, Lock};
 
@@ -114,21 +115,7 @@ impl FileSystem for LocalFs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
-        let mut options = OpenOptions::new();
-        #[cfg(unix)]
-        options.mode(FILE_MODE).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
-        let file = options.create(true).truncate(false).write(true).open(path)?;
-        let metadata = regular(&file)?;
-        #[cfg(unix)]
-        if metadata.permissions().mode() & 0o077 != 0 {
-            // It is of an earlier version. Whoever may not do this holds the lock all the same.
-            let _ = file.set_permissions(fs::Permissions::from_mode(FILE_MODE));
-        }
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(LocalLock { file, path: path.to_owned() }))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        Ok(LocalLock::take(path)?.map(|lock| Box::new(lock) as Box<dyn Lock>))
     }
 }
 
@@ -250,6 +237,62 @@ fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
 struct LocalLock {
     file: File,
     path: PathBuf,
+    /// Held by who has written something into the file to find it again.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are no numbers of files"))]
+    proving: Mutex<()>,
+}
+
+impl LocalLock {
+    fn take(path: &Path) -> io::Result<Option<Self>> {
+        let mut options = OpenOptions::new();
+        #[cfg(unix)]
+        options.mode(FILE_MODE).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
+        let file = options.create(true).truncate(false).write(true).open(path)?;
+        let metadata = regular(&file)?;
+        #[cfg(unix)]
+        if metadata.permissions().mode() & 0o077 != 0 {
+            // It is of an earlier version. Whoever may not do this holds the lock all the same.
+            let _ = file.set_permissions(fs::Permissions::from_mode(FILE_MODE));
+        }
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { file, path: path.to_owned(), proving: Mutex::default() })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Whether the file that is found is the one that is locked. Two files on one disk never have one number at a time; but
+    /// one file may have two: a file system of a network or in user space (NFS, FUSE) can give it another one while it is
+    /// open. So another number alone says nothing.
+    #[cfg(unix)]
+    fn is_in_place_by<N: PartialEq>(&self, mut number: impl FnMut(&Metadata) -> N) -> io::Result<bool> {
+        let found = fs::metadata(&self.path).map(|file| number(&file));
+        let ours = self.file.metadata().map(|file| number(&file));
+        match is_same(found, ours)? {
+            Some(false) => self.shows_in_place(),
+            same => Ok(same.is_some()),
+        }
+    }
+
+    /// Whether what is written into the file that is locked is read from the one that is found. It is something new each time,
+    /// so that no copy of the file has it.
+    #[cfg(unix)]
+    fn shows_in_place(&self) -> io::Result<bool> {
+        use std::hash::{BuildHasher, RandomState};
+        use std::os::unix::fs::FileExt;
+
+        let _alone = self.proving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        let written = self.file.write_all_at(mark.as_bytes(), 0).and_then(|()| self.file.sync_data());
+        if is_gone(&written) {
+            return Ok(false);
+        }
+        written?;
+        let mut found = Vec::new();
+        let file = open_to_read(&self.path);
+        let read = file.and_then(|(file, _)| file.take(mark.len() as u64).read_to_end(&mut found));
+        if is_gone(&read) { Ok(false) } else { read.map(|_| found == mark.as_bytes()) }
+    }
 }
 
 impl Lock for LocalLock {
@@ -257,8 +300,7 @@ impl Lock for LocalLock {
     fn is_in_place(&self) -> io::Result<bool> {
         use std::os::unix::fs::MetadataExt;
 
-        let number = |file: Metadata| (file.dev(), file.ino());
-        is_same(fs::metadata(&self.path).map(number), self.file.metadata().map(number))
+        self.is_in_place_by(|file| (file.dev(), file.ino()))
     }
 
     /// Elsewhere a file that is open can be neither removed nor moved.
@@ -268,16 +310,19 @@ impl Lock for LocalLock {
     }
 }
 
-/// Whether the file that is found is ours, by device and number.
+/// Whether the file that is found is ours, by its number; `None` if one of them is gone.
 #[cfg(unix)]
-fn is_same(found: io::Result<(u64, u64)>, ours: io::Result<(u64, u64)>) -> io::Result<bool> {
+fn is_same<N: PartialEq>(found: io::Result<N>, ours: io::Result<N>) -> io::Result<Option<bool>> {
+    if is_gone(&found) || is_gone(&ours) { Ok(None) } else { Ok(Some(found? == ours?)) }
+}
+
+/// Whether there is no such file any more. The last is said of one that another machine has removed from a folder of the
+/// network.
+#[cfg(unix)]
+fn is_gone<T>(file: &io::Result<T>) -> bool {
     use ErrorKind::{NotADirectory, NotFound, StaleNetworkFileHandle};
-    let is_gone = |file: &io::Result<_>| {
-        // The last is said of a file that another machine has removed from a folder of the network.
-        let gone = [NotFound, NotADirectory, StaleNetworkFileHandle];
-        file.as_ref().is_err_and(|error| gone.contains(&error.kind()))
-    };
-    if is_gone(&found) || is_gone(&ours) { Ok(false) } else { Ok(found? == ours?) }
+    let gone = [NotFound, NotADirectory, StaleNetworkFileHandle];
+    file.as_ref().is_err_and(|error| gone.contains(&error.kind()))
 }
 
 impl Drop for LocalLock {

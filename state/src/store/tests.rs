@@ -346,6 +346,26 @@ fn a_store_whose_folder_was_removed_writes_nothing_before_it_is_taken_again() {
 }
 
 #[test]
+fn a_store_whose_lock_is_taken_by_nobody_knows_whom_is_neither_written_to_nor_given_up() {
+    let disk = SimulatedDisk::new(0);
+    let store = open(&disk);
+    store.save_identity(&identity("l", 1)).unwrap();
+    // The lock is another file now, as it looks, and the identity is what it was.
+    disk.fs().remove_file(&root().join("lock")).unwrap();
+    let other = open(&disk);
+    for _ in 0..2 {
+        assert!(matches!(store.prepare(2), Err(StoreError::TakenAway { .. })));
+        let refused = store.take_again(&identity("l", 1)).unwrap_err();
+        assert!(matches!(refused, StoreError::UnknownHolder { .. }), "{refused}");
+        assert_eq!(other.identity().unwrap(), Some(identity("l", 1)));
+    }
+    // It was another process, which has begun by now.
+    other.save_identity(&identity("l", 65)).unwrap();
+    let refused = store.take_again(&identity("l", 1)).unwrap_err();
+    assert!(matches!(refused, StoreError::TakenOver { .. }), "{refused}");
+}
+
+#[test]
 fn a_store_in_which_another_job_has_begun_is_not_taken_again() {
     let disk = SimulatedDisk::new(0);
     let store = open(&disk);

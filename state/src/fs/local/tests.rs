@@ -90,6 +90,27 @@ fn a_lock_is_out_of_place_once_its_file_or_folder_is_removed_moved_or_replaced()
     assert!(!lock.is_in_place().unwrap());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_lock_stays_in_place_where_the_file_system_gives_its_file_another_number_while_it_is_open() {
+    let temp = tempdir().unwrap();
+    let path = temp.path().join("lock");
+    let lock = LocalLock::take(&path).unwrap().unwrap();
+    let renumbered = |lock: &LocalLock| {
+        let mut numbers = 0..;
+        lock.is_in_place_by(|_| numbers.next()).unwrap()
+    };
+    assert!(renumbered(&lock) && renumbered(&lock));
+    // A copy in its place is another file, also if it has all that was written into ours so far.
+    fs::copy(&path, temp.path().join("copy")).unwrap();
+    fs::rename(temp.path().join("copy"), &path).unwrap();
+    assert!(!renumbered(&lock));
+    let other = LocalLock::take(&path).unwrap().unwrap();
+    assert!(!renumbered(&lock) && renumbered(&other));
+    fs::remove_file(&path).unwrap();
+    assert!(!renumbered(&other));
+}
+
 #[test]
 fn a_dropped_lock_is_free_while_a_process_that_is_being_started_still_has_its_file() {
     let temp = tempdir().unwrap();
@@ -97,7 +118,7 @@ fn a_dropped_lock_is_free_while_a_process_that_is_being_started_still_has_its_fi
     let file = File::create(&path).unwrap();
     file.try_lock().unwrap();
     let inherited = file.try_clone().unwrap();
-    drop(LocalLock { file, path: path.clone() });
+    drop(LocalLock { file, path: path.clone(), proving: Mutex::default() });
     assert!(LocalFs.lock(&path).unwrap().is_some());
     drop(inherited);
 }
@@ -225,11 +246,11 @@ mod on_unix {
     #[test]
     fn a_file_that_another_machine_has_removed_is_out_of_place() {
         let error = |number| Err(io::Error::from_raw_os_error(number));
-        assert!(is_same(Ok((1, 2)), Ok((1, 2))).unwrap());
-        assert!(!is_same(Ok((1, 2)), Ok((1, 3))).unwrap());
+        assert_eq!(is_same(Ok((1, 2)), Ok((1, 2))).unwrap(), Some(true));
+        assert_eq!(is_same(Ok((1, 2)), Ok((1, 3))).unwrap(), Some(false));
         for gone in [libc::ESTALE, libc::ENOENT, libc::ENOTDIR] {
-            assert!(!is_same(Ok((1, 2)), error(gone)).unwrap(), "{gone}");
-            assert!(!is_same(error(gone), Ok((1, 2))).unwrap(), "{gone}");
+            assert_eq!(is_same(Ok((1, 2)), error(gone)).unwrap(), None, "{gone}");
+            assert_eq!(is_same(error(gone), Ok((1, 2))).unwrap(), None, "{gone}");
         }
         // The disk does not say whether it is there.
         assert!(
