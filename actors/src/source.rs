@@ -44,10 +44,10 @@ pub trait Source: Send + Sync + 'static {
     /// Whether every split ends.
     ///
     /// This says what [`Polled::End`] means. In a bounded source the split is finished for good: it is not read again,
-    /// not by a later start either, and when all are finished the source has ended. In a source that is not bounded a
-    /// split never ends: its other side has hung up, and the split is opened again from its position, after 0.1 s and
+    /// not by a later start either, and when all are finished the source has ended. In a source that is not bounded it
+    /// does not end the split: its other side has hung up, and the split is opened again from its position, after 0.1 s and
     /// then more and more rarely, up to every 30 s, until it has something. It is asked each time, so a source may
-    /// learn that there will be no more.
+    /// learn that there will be no more. A single split of it that has ended for good says [`Polled::Finished`].
     fn is_bounded(&self) -> bool;
 }
 
@@ -64,8 +64,8 @@ pub trait Reader: Send {
     /// How far it has read: everything it gave out, and nothing else, lies before it.
     type Position: Data;
 
-    /// Appends up to `limit` records, without waiting for any. A reader that has said [`Polled::End`] is not asked
-    /// again; it may give records together with that.
+    /// Appends up to `limit` records, without waiting for any. A reader that has said [`Polled::End`] or
+    /// [`Polled::Finished`] is not asked again; it may give records together with that.
     ///
     /// # Errors
     /// What went wrong; the instance fails and is restarted by its supervisor.
@@ -112,6 +112,10 @@ pub enum Polled {
     /// The split has been read to its end, or, in a source that is not bounded ([`Source::is_bounded`]), as far as
     /// there is anything for now, and has to be opened again.
     End,
+    /// The split has been read to its end for good, whether the source is bounded or not: it is not opened again, not by
+    /// a later start either, also where the source has become another kind of source by then. When all splits are
+    /// finished the source has ended.
+    Finished,
 }
 
 /// Where a reader puts its records.

@@ -172,8 +172,9 @@ impl<S: Source> SourceTask<S> {
                 // Ready but empty: it has only skipped something.
                 Polled::Ready => earliest = now,
                 Polled::Pending(until) => earliest = earliest.min(until.unwrap_or(u64::MAX)),
-                Polled::End => {
-                    self.splits.close(index, &*self.setup.source, now);
+                Polled::End | Polled::Finished => {
+                    let is_for_good = polled == Polled::Finished;
+                    self.splits.close(index, &*self.setup.source, is_for_good, now);
                     self.hand_over(now)?;
                     return Ok(Found::Records);
                 }

@@ -112,7 +112,7 @@ fn everything(reader: &mut SocketLinesReader) -> (Vec<String>, Vec<(Vec<u8>, Str
         let polled = reader.poll(&mut records, 2).unwrap();
         bad.extend(records.into_rejected().into_iter().map(|bad| (bad.bytes, bad.error.to_string())));
         match polled {
-            Polled::End => return (batch.values, bad),
+            Polled::End | Polled::Finished => return (batch.values, bad),
             Polled::Pending(_) => std::thread::park(),
             Polled::Ready => {}
         }
@@ -143,7 +143,7 @@ fn a_line_that_is_no_text_is_rejected_with_its_bytes_and_the_lines_behind_it_com
         let polled = reader.poll(&mut records, 2).unwrap();
         bad.extend(records.into_rejected().into_iter().map(|bad| (bad.bytes, bad.after)));
         match polled {
-            Polled::End => break,
+            Polled::End | Polled::Finished => break,
             Polled::Pending(_) => std::thread::park(),
             Polled::Ready => {}
         }

@@ -23,11 +23,18 @@ pub(super) enum Progress<P> {
     Finished,
     /// Read to the end, which is here.
     FinishedAt(P),
+    /// The same, and its reader has said that there is never more, whatever becomes of the source.
+    FinishedForGoodAt(P),
 }
 
 impl<P> Progress<P> {
     fn is_finished(&self) -> bool {
-        matches!(self, Self::Finished | Self::FinishedAt(_))
+        matches!(self, Self::Finished | Self::FinishedAt(_) | Self::FinishedForGoodAt(_))
+    }
+
+    /// Whether it is not read again in a source that is bounded or not.
+    fn stays_finished(&self, bounded: bool) -> bool {
+        matches!(self, Self::FinishedForGoodAt(_)) || bounded && self.is_finished()
     }
 }
 
@@ -126,7 +133,7 @@ impl<S: Source> Splits<S> {
             let mine = if takes_back { &mut unfinished } else { &mut dealt };
             match saved.remove(&split.id()) {
                 Some(progress)
-                    if bounded && progress.is_finished() && !bug::is(Bug::FinishedSplitReadAgain) =>
+                    if progress.stays_finished(bounded) && !bug::is(Bug::FinishedSplitReadAgain) =>
                 {
                     finished.push((split.id(), progress));
                 }
@@ -221,10 +228,14 @@ impl<S: Source> Splits<S> {
         index
     }
 
-    /// A reader says that its split has ended.
-    pub(super) fn close(&mut self, index: usize, source: &S, now_nanos: u64) {
+    /// A reader says that its split has ended, for good or not.
+    pub(super) fn close(&mut self, index: usize, source: &S, is_for_good: bool, now_nanos: u64) {
         let Reading { split, reader, gave, rested_nanos } = self.reading.swap_remove(index);
         let position = reader.position();
+        if is_for_good {
+            self.finished.push((split.id(), Progress::FinishedForGoodAt(position)));
+            return;
+        }
         if splits_finish(source) {
             self.finished.push((split.id(), Progress::FinishedAt(position)));
             return;

@@ -32,7 +32,11 @@ enum Piece {
     Skip,
     /// The reader ends, and one that is opened behind this has more.
     HangUp,
+    /// There is never more, whatever comes behind it.
+    Finish,
     Fail,
+    /// A reader that is opened here cannot be.
+    Closed,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,6 +73,9 @@ impl Source for Script {
 
     fn open(&self, part: &Part, position: Option<usize>, context: &SourceContext) -> UserResult<PartReader> {
         self.opened.lock().unwrap().push((part.name.clone(), position));
+        if let Some(Piece::Closed) = part.pieces.get(position.unwrap_or(0)) {
+            return Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into());
+        }
         Ok(PartReader {
             pieces: part.pieces.clone(),
             position: position.unwrap_or(0),
@@ -117,6 +124,11 @@ impl Reader for PartReader {
                     self.position += 1;
                     return Ok(Polled::End);
                 }
+                Piece::Finish => {
+                    self.position += 1;
+                    return Ok(Polled::Finished);
+                }
+                Piece::Closed => {}
                 Piece::Fail => return Err("the disk is gone".into()),
             }
             self.position += 1;

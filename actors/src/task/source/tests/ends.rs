@@ -88,3 +88,53 @@ fn a_bounded_source_that_becomes_unbounded_goes_on_where_it_ended() {
     let pieces = (0..4).map(Piece::Record).collect();
     assert_eq!(start(&world, feed(pieces), setup).unwrap().values(), [2, 3]);
 }
+
+#[test]
+fn a_single_split_of_an_unbounded_source_may_finish_for_good_and_the_others_go_on() {
+    let mut world = World::new();
+    let feeds = || {
+        let part = |name: &str, pieces: Vec<Piece>| Part { name: name.to_string(), pieces };
+        let a = part("a", vec![Piece::Record(0), Piece::Finish, Piece::Record(1)]);
+        let b = part("b", vec![Piece::Record(10), Piece::UntilWoken, Piece::Record(11), Piece::Finish]);
+        Script { bounded: false, ..script(vec![a, b]) }
+    };
+    let mut rig = start(&world, feeds(), Setup::default()).unwrap();
+    assert_eq!(rig.values(), [0, 10]);
+    assert_eq!(rig.driver.settle().unwrap(), u64::MAX, "nothing is opened again");
+    let saved = rig.checkpoint(&world, 1);
+    assert_eq!(positions(&saved), expected([("a", "FinishedForGoodAt(2)"), ("b", "At(1)")]));
+    assert_eq!(world.reports.of(TaskId(0)).last().map(|event| *event == TaskEvent::Ended), Some(false));
+
+    // Restored, only the other one is read, and when that is finished, too, the source has ended.
+    world.power_cut();
+    let setup = Setup { restored: saved_by(vec![saved]), ..Setup::default() };
+    let mut rig = start(&world, feeds(), setup).unwrap();
+    *rig.woken.lock().unwrap() = true;
+    let heard = rig.heard();
+    assert_eq!(records(&heard), [11]);
+    assert_eq!(signals(heard), [Heard::Watermark(crate::MAX_WATERMARK), Heard::End]);
+    let saved = rig.checkpoint(&world, 2);
+    let finished = expected([("a", "FinishedForGoodAt(2)"), ("b", "FinishedForGoodAt(4)")]);
+    assert_eq!(positions(&saved), finished);
+
+    // Nor is it read again with another parallelism, by a source that is bounded by then, or by a third start.
+    for (bounded, parallelism) in [(false, 1), (false, 2), (true, 1)] {
+        world.power_cut();
+        let restored = saved_by(vec![saved.clone()]);
+        let setup = Setup { parallelism, restored, ..Setup::default() };
+        let mut rig = start(&world, Script { bounded, ..feeds() }, setup).unwrap();
+        assert!(rig.values().is_empty());
+        assert!(rig.opened.lock().unwrap().is_empty());
+        assert_eq!(positions(&rig.checkpoint(&world, 3)), finished);
+    }
+}
+
+#[test]
+fn a_split_that_cannot_be_opened_again_fails_as_input_that_is_tried_again_with_growing_waits() {
+    let world = World::new();
+    let mut rig = start(&world, feed(vec![Piece::HangUp, Piece::Closed]), Setup::default()).unwrap();
+    assert!(rig.values().is_empty());
+    let failure = rig.driver.advance(100 * MS).unwrap_err();
+    assert_eq!(failure.kind, crate::error::FailureKind::Io, "{failure}");
+    assert!(failure.blame.is_none(), "no policy leaves it out");
+}
