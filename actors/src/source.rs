@@ -46,8 +46,8 @@ pub trait Source: Send + Sync + 'static {
     /// This says what [`Polled::End`] means. In a bounded source the split is finished for good: it is not read again,
     /// not by a later start either, and when all are finished the source has ended. In a source that is not bounded it
     /// does not end the split: its other side has hung up, and the split is opened again from its position, after 0.1 s and
-    /// then more and more rarely, up to every 30 s, until it has something. It is asked each time, so a source may
-    /// learn that there will be no more. A single split of it that has ended for good says [`Polled::Finished`].
+    /// then more and more rarely: up to every 30 s as long as it has nothing, up to every second if it always has
+    /// something and hangs up at once. It is asked each time, so a source may learn that there will be no more. A single split of it that has ended for good says [`Polled::Finished`].
     fn is_bounded(&self) -> bool;
 }
 

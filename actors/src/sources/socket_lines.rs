@@ -22,11 +22,11 @@ use crate::sources::cutter::LONGEST_LINE_BYTES;
 /// Connects to a TCP server and reads what it sends line by line. A record is a line without its `\n` or `\r\n`.
 ///
 /// The input does not end: when the server closes the connection, when the connection breaks, and when it can't be
-/// made, the source connects again, first after 0.1 s and then more and more rarely, up to every 30 s. The log has a
-/// line for each connection that is made, closed or broken. What comes after the last line end counts as a line if the
-/// server closes the connection, and is left out, with a warning, if the connection breaks. A server that has vanished
-/// without a word is found out by TCP keepalive after about a minute. [`SocketLines::until_closed`] makes it a bounded
-/// source instead.
+/// made, the source connects again, first after 0.1 s and then more and more rarely: up to every 30 s where no line
+/// comes, up to every second where some do and the connection is closed at once. The log has a line for each connection
+/// that is made, closed or broken. What comes after the last line end counts as a line if the server closes the
+/// connection, and is left out, with a warning, if the connection breaks. A server that has vanished without a word is
+/// found out by TCP keepalive after about a minute. [`SocketLines::until_closed`] makes it a bounded source instead.
 ///
 /// A connection can't be read again: **after a crash each line comes at most once**. The source connects anew and
 /// goes on with what the server sends then; lines that were read but not yet covered by a checkpoint are lost.

@@ -84,7 +84,9 @@ pub(super) struct Reading<S: Source> {
     pub(super) reader: S::Reader,
     /// Whether the reader has given anything.
     pub(super) gave: bool,
-    /// How long the split rested before the reader was opened.
+    /// When the reader was opened.
+    opened_nanos: u64,
+    /// How long the split rested before that.
     rested_nanos: u64,
 }
 
@@ -97,9 +99,11 @@ struct Resting<S: Source> {
 }
 
 /// How long a split of an unbounded source rests when its reader has ended, after which it is opened again. One whose
-/// reader then has nothing rests twice as long, and so on.
+/// reader then has nothing, or has something and ends sooner than it has rested, rests twice as long, and so on.
 const FIRST_REST_NANOS: u64 = 100_000_000;
 const LONGEST_REST_NANOS: u64 = 30_000_000_000;
+/// The longest rest of one whose reader has had something: there may be more at once.
+const LONGEST_REST_OF_GIVER_NANOS: u64 = 1_000_000_000;
 
 impl<S: Source> Splits<S> {
     /// The share of an instance in all splits there are, as far as they have been read. Also tells to how many
@@ -189,11 +193,11 @@ impl<S: Source> Splits<S> {
         let at_once = if source.is_bounded() { 1 } else { usize::MAX };
         while self.reading.len() < at_once {
             let Some((split, position)) = self.waiting.pop_front() else { break };
-            self.begin(source, context, (split, position), 0)?;
+            self.begin(source, context, (split, position), (now_nanos, 0))?;
         }
         while let Some(due) = self.resting.iter().position(|resting| resting.until_nanos <= now_nanos) {
             let Resting { split, position, rested_nanos, .. } = self.resting.remove(due);
-            self.begin(source, context, (split, Some(position)), rested_nanos)?;
+            self.begin(source, context, (split, Some(position)), (now_nanos, rested_nanos))?;
         }
         Ok(())
     }
@@ -203,10 +207,10 @@ impl<S: Source> Splits<S> {
         source: &S,
         context: &SourceContext,
         (split, position): (S::Split, Option<PositionOf<S>>),
-        rested_nanos: u64,
+        (opened_nanos, rested_nanos): (u64, u64),
     ) -> Result<(), Failure> {
         let reader = source.open(&split, position, context).map_err(|error| Failure::connector(&error))?;
-        self.reading.push(Reading { split, reader, gave: false, rested_nanos });
+        self.reading.push(Reading { split, reader, gave: false, opened_nanos, rested_nanos });
         Ok(())
     }
 
@@ -230,7 +234,7 @@ impl<S: Source> Splits<S> {
 
     /// A reader says that its split has ended, for good or not.
     pub(super) fn close(&mut self, index: usize, source: &S, is_for_good: bool, now_nanos: u64) {
-        let Reading { split, reader, gave, rested_nanos } = self.reading.swap_remove(index);
+        let Reading { split, reader, gave, opened_nanos, rested_nanos } = self.reading.swap_remove(index);
         let position = reader.position();
         if is_for_good {
             self.finished.push((split.id(), Progress::FinishedForGoodAt(position)));
@@ -240,8 +244,13 @@ impl<S: Source> Splits<S> {
             self.finished.push((split.id(), Progress::FinishedAt(position)));
             return;
         }
-        let longer = rested_nanos.saturating_mul(2).clamp(FIRST_REST_NANOS, LONGEST_REST_NANOS);
-        let rested_nanos = if gave { FIRST_REST_NANOS } else { longer };
+        let has_lasted = now_nanos.saturating_sub(opened_nanos) >= rested_nanos;
+        let longest = match gave {
+            true if has_lasted => FIRST_REST_NANOS,
+            true => LONGEST_REST_OF_GIVER_NANOS,
+            false => LONGEST_REST_NANOS,
+        };
+        let rested_nanos = rested_nanos.saturating_mul(2).clamp(FIRST_REST_NANOS, longest);
         tracing::warn!(
             split = split.id(),
             again_in_ms = rested_nanos / 1_000_000,

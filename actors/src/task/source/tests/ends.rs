@@ -25,7 +25,7 @@ fn an_input_that_is_not_bounded_goes_on_after_its_reader_has_ended() {
     assert_eq!(rig.driver.settle().unwrap(), 100 * MS);
     rig.driver.advance(100 * MS).unwrap();
     assert_eq!(rig.heard(), [Heard::Record(1, crate::NO_TIMESTAMP)]);
-    rig.driver.advance(100 * MS).unwrap();
+    rig.driver.advance(200 * MS).unwrap();
     assert_eq!(rig.heard(), [Heard::Record(2, crate::NO_TIMESTAMP)]);
     assert_eq!(world.reports.of(TaskId(0)), [TaskEvent::Ready], "it has not ended");
     let opened = |at: Option<usize>| ("a".to_string(), at);
@@ -47,7 +47,36 @@ fn an_input_that_has_nothing_is_opened_more_and_more_rarely_until_it_has_somethi
     }
     let doubled = [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600];
     assert_eq!(rests, [&doubled[..], &[30_000; 3]].concat());
-    assert_eq!(rig.driver.settle().unwrap() - now, 100 * MS, "it has had something");
+    assert_eq!(rig.driver.settle().unwrap() - now, 1_000 * MS, "it has had something");
+}
+
+/// How long an input rests each time its reader has ended, in milliseconds.
+fn rests(pieces: Vec<Piece>, ends: usize) -> Vec<u64> {
+    let world = World::new();
+    let mut rig = start(&world, feed(pieces), Setup::default()).unwrap();
+    let (mut now, mut rests) = (0, Vec::new());
+    while rests.len() < ends {
+        let next = rig.driver.settle().unwrap();
+        rests.push((next - now) / MS);
+        rig.driver.advance(next - now).unwrap();
+        now = next;
+    }
+    rests
+}
+
+#[test]
+fn an_input_that_hangs_up_as_soon_as_it_has_given_something_is_opened_once_a_second() {
+    let greets = [Piece::Record(0), Piece::HangUp].repeat(8);
+    assert_eq!(rests(greets, 7), [100, 200, 400, 800, 1_000, 1_000, 1_000]);
+}
+
+#[test]
+fn an_input_that_has_lasted_as_long_as_it_has_rested_is_opened_again_soon() {
+    let mut pieces = [Piece::Record(0), Piece::HangUp].repeat(5);
+    // The fifth rest ends after 2.5 s: what is opened then lasts another second.
+    pieces.extend([Piece::Record(0), Piece::Until(3_500 * MS), Piece::HangUp, Piece::Record(1)]);
+    let all = rests(pieces, 7);
+    assert_eq!(all, [100, 200, 400, 800, 1_000, 1_000, 100], "the sixth is the input's own");
 }
 
 #[test]
