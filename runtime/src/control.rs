@@ -17,7 +17,7 @@ use crate::host::{ActorsHost, EventMessage, Host, Surroundings};
 use crate::job::Outcome;
 use crate::master::{Command, Event, Master};
 use crate::remote::Closing;
-use crate::signals::{self, Listening};
+use crate::signals::Listening;
 use crate::startup::Start;
 
 /// The way to the control plane of a job.
@@ -134,6 +134,8 @@ pub(crate) struct Outside {
     pub(crate) result: SyncSender<Result<Outcome>>,
     /// Tells those who are connected to the job.
     pub(crate) closing: Closing,
+    /// What hears signals for it.
+    pub(crate) listening: Option<Listening>,
 }
 
 /// Starts the control plane on a thread of its own. Returns when it can be spoken to; what else is returned is closed when its
@@ -180,8 +182,8 @@ fn begin(
     system: &SystemRunner,
     ending: &SyncSender<()>,
 ) -> Result<(Commands, Option<Listening>)> {
-    let Outside { clock, fs, result, closing } = outside;
-    let (slots, signals) = (config.slot_count(), config.signals);
+    let Outside { clock, fs, result, closing, listening } = outside;
+    let slots = config.slot_count();
     let commands = system.block_on(async move {
         let pool = Arc::new(crate::host::BlockingPool(tokio::runtime::Handle::current()));
         let context = Context::new();
@@ -192,10 +194,8 @@ fn begin(
         let control = Control { master, clock, alarm: None, result, closing, tasks: 0, settled: false };
         Ok::<_, Error>(Commands(context.run(control)))
     })?;
-    let listening = signals.then(|| signals::listen(commands.clone())).transpose();
-    let listening = listening.unwrap_or_else(|error| {
-        tracing::warn!(%error, "signals cannot be listened to: they do what they do without the job");
-        None
-    });
+    if let Some(listening) = &listening {
+        listening.begin(commands.clone());
+    }
     Ok((commands, listening))
 }

@@ -17,6 +17,7 @@ use crate::remote::{Closing, Socket, serve, socket_in};
 use crate::rescale::Rescaled;
 use crate::savepoint::{Drain, Savepoint};
 use crate::scratch::ScratchPlace;
+use crate::signals;
 use crate::startup;
 use crate::tree::Tree;
 
@@ -293,6 +294,11 @@ pub(crate) fn start(plan: Plan, config: Config) -> Result<Job> {
 }
 
 fn start_threads(plan: Plan, config: Config) -> Result<Job> {
+    // What asks it to stop while it is restored is not lost.
+    let listening = config.signals.then(signals::listen).transpose().unwrap_or_else(|error| {
+        tracing::warn!(%error, "signals cannot be listened to: they do what they do without the job");
+        None
+    });
     let fs: Fs = Arc::new(LocalFs);
     let splits = startup::check_nodes(&plan, &fs)?;
     let clock = Arc::new(watershed_actors::SystemClock::new());
@@ -308,7 +314,8 @@ fn start_threads(plan: Plan, config: Config) -> Result<Job> {
     let socket = open_socket(&config)?;
     let (closing, closed) = Closing::new();
     let (sender, result): (SyncSender<Result<Outcome>>, _) = sync_channel(1);
-    let (commands, ended) = control::start(config, start, Outside { clock, fs, result: sender, closing })?;
+    let (commands, ended) =
+        control::start(config, start, Outside { clock, fs, result: sender, closing, listening })?;
     let unheard = socket.and_then(|socket| serve(socket, commands.clone(), closed));
     Ok(Job(Inner::Threads(Running { commands, result, ended, unheard, is_owned: true })))
 }

@@ -77,7 +77,7 @@ fn is_hidden(file: &fs::DirEntry) -> bool {
     file.file_name().as_encoded_bytes().starts_with(b".")
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

@@ -1,5 +1,6 @@
 //! Jobs that are asked to stop, and what becomes of those that cannot make a last checkpoint.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -8,10 +9,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use watershed::prelude::*;
-use watershed::{Error, ErrorKind, Job, SimulatedDisk, SinkFn};
+use watershed::{Error, ErrorKind, Job, Reader, SimulatedDisk, SinkFn, Source, SourceContext};
 
-use crate::fixture::{compare, expected_payments, finish, payments, seeded, shown_payments, simulated};
-use crate::processes::alone;
+use crate::fixture::{
+    compare, expected_payments, finish, pause, payments, seeded, shown_payments, simulated,
+};
+use crate::processes::{alone, said};
 use crate::stuck::wait_until;
 
 /// Where a sink stands still with the first record after it was closed, until the test lets go.
@@ -174,5 +177,104 @@ fn a_signal_stops_each_job_of_the_process_that_does_not_ignore_signals() {
         assert_eq!(three.wait().unwrap().end, End::Stopped);
         deaf.stop().unwrap();
         assert_eq!(deaf.wait().unwrap().end, End::Stopped);
+    });
+}
+
+/// Runs a test in a process of its own, which a signal is to end.
+fn ended_by_sigterm(test: &str, body: impl FnOnce()) {
+    const DOOMED: &str = "WATERSHED_TEST_DOOMED";
+    if std::env::var_os(DOOMED).is_some() {
+        body();
+        // It is on its way.
+        return pause(Duration::from_mins(1));
+    }
+    let command = std::env::current_exe().unwrap();
+    let output =
+        Command::new(command).args(["--exact", test, "--nocapture"]).env(DOOMED, "1").output().unwrap();
+    assert_eq!(output.status.signal(), Some(15), "{}", said(&output));
+}
+
+/// Numbers, before which something happens as the job begins.
+struct Begins<S, F> {
+    numbers: S,
+    happens: F,
+}
+
+impl<S: Source, F: Fn() -> UserResult<()> + Send + Sync + 'static> Source for Begins<S, F> {
+    type Item = S::Item;
+    type Split = S::Split;
+    type Reader = S::Reader;
+
+    fn splits(&self) -> UserResult<Vec<S::Split>> {
+        (self.happens)()?;
+        self.numbers.splits()
+    }
+
+    fn open(
+        &self,
+        split: &S::Split,
+        position: Option<<S::Reader as Reader>::Position>,
+        context: &SourceContext,
+    ) -> UserResult<S::Reader> {
+        self.numbers.open(split, position, context)
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.numbers.is_bounded()
+    }
+}
+
+/// An endless job as which begins something happens.
+fn begins(happens: impl Fn() -> UserResult<()> + Send + Sync + 'static) -> Topology {
+    let topology = Topology::new("endless");
+    let numbers = Begins { numbers: Generator::unbounded(|n| n), happens };
+    topology.source("numbers", numbers).rate(100.0).for_each(|_: u64| {});
+    topology
+}
+
+#[test]
+fn a_signal_between_two_jobs_ends_the_process() {
+    ended_by_sigterm("stopping::a_signal_between_two_jobs_ends_the_process", || {
+        let topology = Topology::new("numbers");
+        topology.source("numbers", Generator::bounded(9, |n| n)).for_each(|_: u64| {});
+        assert_eq!(topology.run(Config::local().slots(1)).unwrap().end, End::Finished);
+        signal("USR1", 1);
+        signal("TERM", 1);
+    });
+}
+
+#[test]
+fn a_signal_stops_a_job_that_is_still_being_restored() {
+    alone("stopping::a_signal_stops_a_job_that_is_still_being_restored", || {
+        let topology = begins(|| {
+            signal("TERM", 1);
+            Ok(())
+        });
+        for _ in 0..2 {
+            assert_eq!(topology.run(Config::local().slots(1)).unwrap().end, End::Stopped);
+        }
+    });
+}
+
+#[test]
+fn a_second_signal_ends_a_process_whose_only_job_is_being_restored() {
+    ended_by_sigterm("stopping::a_second_signal_ends_a_process_whose_only_job_is_being_restored", || {
+        let topology = begins(|| {
+            signal("TERM", 2);
+            pause(Duration::from_mins(1));
+            Err("it was not ended".into())
+        });
+        topology.run(Config::local().slots(1)).unwrap_err();
+    });
+}
+
+#[test]
+fn a_signal_for_a_job_that_then_does_not_begin_ends_the_process() {
+    ended_by_sigterm("stopping::a_signal_for_a_job_that_then_does_not_begin_ends_the_process", || {
+        let topology = begins(|| {
+            signal("TERM", 1);
+            Err("there is no input".into())
+        });
+        topology.run(Config::local().slots(1)).unwrap_err();
     });
 }
