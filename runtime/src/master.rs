@@ -179,6 +179,8 @@ pub(crate) struct Master {
     closing: Option<(u64, End)>,
     ending: Option<Ending>,
     result: Option<Result<Outcome, Error>>,
+    /// The checkpoint folder was made again, and nobody has asked since.
+    folder_is_new: bool,
 }
 
 /// What is known of a task.
@@ -267,6 +269,7 @@ impl Master {
             closing: None,
             ending: None,
             result: None,
+            folder_is_new: false,
         }
     }
 
@@ -344,6 +347,11 @@ impl Master {
     /// How the job ended, once it has.
     pub(crate) fn take_result(&mut self) -> Option<Result<Outcome, Error>> {
         self.result.take()
+    }
+
+    /// Whether the checkpoint folder was made again since the last question.
+    pub(crate) fn take_folder_is_new(&mut self) -> bool {
+        std::mem::take(&mut self.folder_is_new)
     }
 
     fn now(&self) -> u64 {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use watershed::prelude::*;
 use watershed::{End, ErrorKind, Outcome, Result, RocksDb, SimulatedDisk};
+use watershed_runtime::remote::{Client, socket_in};
 use watershed_state::Lock;
 
 use crate::fixture::{checkpoints, lines_in, now, pause, seeded, simulated};
@@ -252,12 +253,17 @@ fn a_folder_that_is_moved_under_a_running_job_is_made_again_and_neither_can_be_t
     wait_for("a checkpoint", || has_manifest(&path("state")));
     std::fs::rename(path("state"), path("moved")).unwrap();
     wait_for("a checkpoint in the folder that is made again", || has_manifest(&path("state")));
+    // Who wants to ask the job finds it where it was.
+    wait_for("the control socket", || {
+        Client::connect(&socket_in(&path("state"))).is_ok_and(|mut client| client.tree().is_ok())
+    });
     for name in ["state", "moved"] {
         let refused = endless(&path("out")).run(config(name)).unwrap_err();
         assert!(refused.to_string().contains("in use by another job"), "{refused}");
     }
     job.stop()?;
     assert_eq!(job.wait()?.end, End::Stopped);
+    assert!(!socket_in(&path("state")).exists(), "it is gone with the job");
     Ok(())
 }
 

@@ -76,18 +76,18 @@ impl Master {
                  that hold its state: put it back and start the job again, or start from a savepoint in another folder"
             )));
         }
-        tracing::error!(
-            folder = %shown(&folder),
-            "the checkpoint folder was removed or moved while the job was using it; it is made again, and the next checkpoint \
-             holds everything. Until that is complete the job cannot be restored, and who wants to ask it needs another \
-             control socket"
-        );
         let mut identity = self.identity.clone();
         identity.newest = self.newest_here();
         let taken = self.store.take_again(&identity).and_then(|()| self.poison.save_again(&self.store));
         match taken {
             Ok(()) => {
+                tracing::error!(
+                    folder = %shown(&folder),
+                    "the checkpoint folder was removed or moved while the job was using it; it was made again, and the next \
+                     checkpoint holds everything. Until that is complete the job cannot be restored"
+                );
                 self.identity = identity;
+                self.folder_is_new = true;
                 self.make_dead_letter_folder();
                 self.save_all("the checkpoint folder is new");
             }
@@ -97,7 +97,12 @@ impl Master {
                 self.give_up(error.into());
             }
             Err(error) => {
-                tracing::warn!(error = %shown(error), "the checkpoint folder cannot be made again yet; the job goes on");
+                tracing::error!(
+                    folder = %shown(&folder),
+                    error = %shown(error),
+                    "the checkpoint folder was removed or moved while the job was using it, and cannot be made again yet; the \
+                     job goes on"
+                );
             }
         }
     }

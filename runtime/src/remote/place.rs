@@ -39,18 +39,24 @@ impl Socket {
         let folder = fs::canonicalize(folder_of(path))?;
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let path = folder.join(name);
-        check_free(&path)?;
-        // In a folder that nobody else can look into until the rights of the socket are set; the rename replaces a
-        // socket that was left behind.
-        let private = folder.join(format!(".{}", unique_name()));
-        DirBuilder::new().mode(0o700).create(&private)?;
-        let bound = bind_in(&private, &path);
-        // It is empty but for a socket that could not be moved.
-        let _ = fs::remove_dir_all(&private);
-        let listener = bound?;
-        let file = fs::symlink_metadata(&path)?;
+        let (listener, file) = listen_at(&path)?;
         let listing = Listing::of(&path);
-        Ok(Self { listener, file: (file.dev(), file.ino()), path, _listing: listing })
+        Ok(Self { listener, file, path, _listing: listing })
+    }
+}
+
+impl Socket {
+    /// Listens anew if the file is not there any more, which may have gone with its folder. Says whether it does.
+    ///
+    /// # Errors
+    /// As of [`Socket::bind`].
+    pub(super) fn renew(&mut self) -> io::Result<bool> {
+        let is_ours = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
+        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+            return Ok(false);
+        }
+        (self.listener, self.file) = listen_at(&self.path)?;
+        Ok(true)
     }
 }
 
@@ -62,6 +68,21 @@ impl Drop for Socket {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Also gives the device and the number of the file.
+fn listen_at(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
+    check_free(path)?;
+    // In a folder that nobody else can look into until the rights of the socket are set; the rename replaces a
+    // socket that was left behind.
+    let private = folder_of(path).join(format!(".{}", unique_name()));
+    DirBuilder::new().mode(0o700).create(&private)?;
+    let bound = bind_in(&private, path);
+    // It is empty but for a socket that could not be moved.
+    let _ = fs::remove_dir_all(&private);
+    let listener = bound?;
+    let file = fs::symlink_metadata(path)?;
+    Ok((listener, (file.dev(), file.ino())))
 }
 
 fn bind_in(private: &Path, path: &Path) -> io::Result<UnixListener> {

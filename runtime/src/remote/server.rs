@@ -8,6 +8,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use watershed_state::shown;
+
 use crate::control::Commands;
 use crate::error::Result;
 use crate::job::Outcome;
@@ -21,14 +23,22 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long to wait before accepting anew, if that failed: the process may have no more files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Tells those who are connected how the job has ended.
+/// Tells those who are connected how the job has ended, and the socket when its folder was made again.
 #[derive(Debug)]
-pub(crate) struct Closing(watch::Sender<Option<String>>);
+pub(crate) struct Closing {
+    end: watch::Sender<Option<String>>,
+    folders: watch::Sender<u64>,
+}
 
 impl Closing {
     pub(crate) fn new() -> (Self, Closed) {
-        let (sender, receiver) = watch::channel(None);
-        (Self(sender), Closed(receiver))
+        let ((end, ended), (folders, made)) = (watch::channel(None), watch::channel(0));
+        (Self { end, folders }, Closed { end: ended, folders: made })
+    }
+
+    /// The folder that the socket may have been in was made again.
+    pub(crate) fn folder_is_new(&self) {
+        self.folders.send_modify(|made| *made += 1);
     }
 
     pub(crate) fn say(&self, result: &Result<Outcome>) {
@@ -36,18 +46,21 @@ impl Closing {
             Ok(outcome) => outcome.end.name().to_string(),
             Err(error) => format!("failed: {error}"),
         };
-        self.0.send_replace(Some(how));
+        self.end.send_replace(Some(how));
     }
 }
 
 /// Hears how the job has ended.
 #[derive(Debug, Clone)]
-pub(crate) struct Closed(watch::Receiver<Option<String>>);
+pub(crate) struct Closed {
+    end: watch::Receiver<Option<String>>,
+    folders: watch::Receiver<u64>,
+}
 
 impl Closed {
     /// Waits for the end of the job.
     pub(super) async fn how(&mut self) -> String {
-        let said = self.0.wait_for(Option::is_some).await;
+        let said = self.end.wait_for(Option::is_some).await;
         said.ok()
             .and_then(|how| how.clone())
             .unwrap_or_else(|| "failed: the control plane is gone".to_string())
@@ -76,15 +89,31 @@ pub(crate) fn serve(socket: Socket, commands: Commands, closed: Closed) -> Optio
     }
 }
 
-async fn listen(socket: Socket, commands: Commands, mut closed: Closed) -> io::Result<()> {
+/// The same socket for the runtime.
+fn listener_of(socket: &Socket) -> io::Result<UnixListener> {
     socket.listener.set_nonblocking(true)?;
-    let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
-    let waiting = socket.listener.try_clone()?;
+    UnixListener::from_std(socket.listener.try_clone()?)
+}
+
+async fn listen(mut socket: Socket, commands: Commands, mut closed: Closed) -> io::Result<()> {
+    let mut listener = listener_of(&socket)?;
+    let mut folders = closed.folders.clone();
     let (mut sessions, mut seats) = (JoinSet::new(), Seats::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = sessions.join_next() => continue,
+            Ok(()) = folders.changed() => {
+                match socket.renew().and_then(|is_new| Ok(is_new.then(|| listener_of(&socket)).transpose()?)) {
+                    Ok(renewed) => listener = renewed.unwrap_or(listener),
+                    Err(error) => tracing::warn!(
+                        path = %shown(socket.path.display()),
+                        %error,
+                        "the job cannot listen on its socket again and cannot be asked"
+                    ),
+                }
+                continue;
+            }
             _ = closed.how() => break,
         };
         match accepted {
@@ -97,6 +126,7 @@ async fn listen(socket: Socket, commands: Commands, mut closed: Closed) -> io::R
             Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
     }
+    let waiting = socket.listener.try_clone()?;
     // The file first: from now on nobody finds it.
     drop(socket);
     // Who has connected and was not let in yet is to hear of it, too.
