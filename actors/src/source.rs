@@ -45,9 +45,10 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// This says what [`Polled::End`] means. In a bounded source the split is finished for good: it is not read again,
     /// not by a later start either, and when all are finished the source has ended. In a source that is not bounded it
-    /// does not end the split: its other side has hung up, and the split is opened again from its position, after 0.1 s and
-    /// then more and more rarely: up to every 30 s as long as it has nothing, up to every second if it always has
-    /// something and hangs up at once. It is asked each time, so a source may learn that there will be no more. A single split of it that has ended for good says [`Polled::Finished`].
+    /// does not end the split: its other side has hung up, and the split is opened again from its position, after 0.1 s
+    /// and then more and more rarely: up to every 30 s as long as it has nothing, up to every second if it always has
+    /// something and hangs up at once. It is asked each time, so a source may learn that there will be no more. A
+    /// single split of it that has ended for good says [`Polled::Finished`].
     fn is_bounded(&self) -> bool;
 }
 
@@ -112,8 +113,8 @@ pub enum Polled {
     /// The split has been read to its end, or, in a source that is not bounded ([`Source::is_bounded`]), as far as
     /// there is anything for now, and has to be opened again.
     End,
-    /// The split has been read to its end for good, whether the source is bounded or not: it is not opened again, not by
-    /// a later start either, also where the source has become another kind of source by then. When all splits are
+    /// The split has been read to its end for good, whether the source is bounded or not: it is not opened again, not
+    /// by a later start either, also where the source has become another kind of source by then. When all splits are
     /// finished the source has ended.
     Finished,
 }

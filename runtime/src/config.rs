@@ -341,11 +341,12 @@ impl Config {
         self
     }
 
-    /// Leaves SIGINT, SIGTERM and SIGUSR1 alone. Else each job of the process ends with a last checkpoint on the first two
-    /// (see [`Config::stop_grace`]), at once and without one if such a signal comes again, and logs its supervision tree on the
-    /// third. One that comes while a job is being restored counts as well; a second one ends the process then, if it has no
-    /// other job. Where no job listens, between two jobs and after the last one, the first two end the process, as they do
-    /// before the first one, and the third does nothing. A program that handles such signals itself says this.
+    /// Leaves SIGINT, SIGTERM and SIGUSR1 alone. Else each job of the process ends with a last checkpoint on the first
+    /// two (see [`Config::stop_grace`]), at once and without one if such a signal comes again, and logs its supervision
+    /// tree on the third. One that comes while a job is being restored counts as well; a second one ends the process
+    /// then, if it has no other job. Where no job listens, between two jobs and after the last one, the first two end
+    /// the process, as they do before the first one, and the third does nothing. A program that handles such signals
+    /// itself says this.
     pub fn ignore_signals(mut self) -> Self {
         self.signals = false;
         self

@@ -102,9 +102,7 @@ impl Control {
         if let Some(alarm) = self.alarm.take() {
             context.cancel_future(alarm);
         }
-        if self.master.take_folder_is_new() {
-            self.closing.folder_is_new();
-        }
+        self.closing.folders_made(self.master.folders_made());
         if let Some(result) = self.master.take_result() {
             self.closing.say(&result);
             // Nobody may be waiting.

@@ -179,8 +179,8 @@ pub(crate) struct Master {
     closing: Option<(u64, End)>,
     ending: Option<Ending>,
     result: Option<Result<Outcome, Error>>,
-    /// The checkpoint folder was made again, and nobody has asked since.
-    folder_is_new: bool,
+    /// How often the checkpoint folder was made again.
+    folders_made: u64,
 }
 
 /// What is known of a task.
@@ -269,7 +269,7 @@ impl Master {
             closing: None,
             ending: None,
             result: None,
-            folder_is_new: false,
+            folders_made: 0,
         }
     }
 
@@ -349,9 +349,9 @@ impl Master {
         self.result.take()
     }
 
-    /// Whether the checkpoint folder was made again since the last question.
-    pub(crate) fn take_folder_is_new(&mut self) -> bool {
-        std::mem::take(&mut self.folder_is_new)
+    /// How often the checkpoint folder was made again.
+    pub(crate) fn folders_made(&self) -> u64 {
+        self.folders_made
     }
 
     fn now(&self) -> u64 {

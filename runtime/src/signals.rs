@@ -1,8 +1,8 @@
 //! Signals of the process, which are for all jobs in it that listen.
 //!
-//! They are taken by a thread that does nothing else, so that each counts, however busy jobs are and however soon one follows
-//! the other. A job listens from before it is restored. Where none does, as between two jobs, a signal that ends a process ends
-//! this one.
+//! They are taken by a thread that does nothing else, so that each counts, however busy jobs are and however soon one
+//! follows the other. A job listens from before it is restored. Where none does, as between two jobs, a signal that
+//! ends a process ends this one.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -144,10 +144,11 @@ impl CheckpointStore {
             self.objects().lock().map_err(|source| StoreError::NotWritable { path: path(), source })?;
         let found = self.identity()?;
         let Some(lock) = lock else {
-            // It is this holder's own lock if the file only looks like another one, as on file systems that number files anew
-            // while they are open. Or it is that of a process which has begun in a copy of the folder, and which says so with a
-            // higher run before it writes anything else. As long as the identity there is exactly what this holder has written,
-            // it may be either: nothing is written, as none of the two may write where the other one does, and nothing ends.
+            // It is this holder's own lock if the file only looks like another one, as on file systems that number
+            // files anew while they are open. Or it is that of a process which has begun in a copy of the folder, and
+            // which says so with a higher run before it writes anything else. As long as the identity there is exactly
+            // what this holder has written, it may be either: nothing is written, as none of the two may write where
+            // the other one does, and nothing ends.
             let unchanged = |found: &Identity| found.lineage == identity.lineage && found.run == identity.run;
             return Err(if found.as_ref().is_some_and(unchanged) {
                 StoreError::UnknownHolder { path: path() }

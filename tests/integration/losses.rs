@@ -131,7 +131,7 @@ fn a_region_that_fails_before_all_is_saved_anew_ends_the_job_with_the_name_of_th
 const RESERVED: u32 = 63;
 
 /// Fails until there is no number left and the last failure has done something to the disk.
-fn restarts(disk: &SimulatedDisk, happens: fn(&SimulatedDisk)) -> Result<Outcome> {
+fn restarts(disk: &SimulatedDisk, interval: Duration, happens: fn(&SimulatedDisk)) -> Result<Outcome> {
     let failures = AtomicU32::new(0);
     let topology = sums(disk, move |disk| {
         let before = failures.fetch_add(1, Ordering::Relaxed);
@@ -140,15 +140,17 @@ fn restarts(disk: &SimulatedDisk, happens: fn(&SimulatedDisk)) -> Result<Outcome
         }
         assert!(before > RESERVED, "it fails again");
     });
-    // No checkpoint meets the disk before the restart does.
-    let config = simulated(seeded(1).on_disk(disk)).checkpoint_interval(Duration::from_secs(3600));
-    topology.run(config.restart(Restart::from_snapshot().at_most(1_000, Duration::from_secs(3600))))
+    let config = simulated(seeded(1).on_disk(disk)).checkpoint_interval(interval);
+    topology.run(config.restart(Restart::from_snapshot().at_most(1_000, Duration::from_hours(1))))
 }
+
+/// No checkpoint meets the disk before a restart does.
+const NEVER: Duration = Duration::from_hours(1);
 
 #[test]
 fn a_region_that_restarts_while_the_folder_is_gone_comes_back_and_the_folder_is_made_again() {
     let disk = SimulatedDisk::new(1);
-    let outcome = restarts(&disk, |disk| disk.fs().remove_dir_all(Path::new("/checkpoints")).unwrap());
+    let outcome = restarts(&disk, NEVER, |disk| disk.fs().remove_dir_all(Path::new("/checkpoints")).unwrap());
     let outcome = outcome.unwrap();
     assert_eq!((outcome.end, outcome.restarts), (End::Finished, RESERVED + 1));
     assert_eq!(lines_in(&disk, "/out"), expected());
@@ -156,9 +158,23 @@ fn a_region_that_restarts_while_the_folder_is_gone_comes_back_and_the_folder_is_
 }
 
 #[test]
+fn a_region_whose_files_are_in_a_folder_that_is_gone_ends_the_job_and_leaves_its_place_free() {
+    let disk = SimulatedDisk::new(1);
+    let error = restarts(&disk, millis(2), |disk| {
+        assert!(!checkpoints(disk).is_empty());
+        disk.fs().remove_dir_all(Path::new("/checkpoints")).unwrap();
+    });
+    let error = error.unwrap_err().to_string();
+    for says in ["/checkpoints was removed or moved", "put the folder back and start the job again"] {
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(!disk.fs().exists(Path::new("/checkpoints")).unwrap());
+}
+
+#[test]
 fn a_region_that_restarts_while_the_disk_is_full_waits_for_room() {
     let disk = SimulatedDisk::new(1);
-    let outcome = restarts(&disk, |disk| {
+    let outcome = restarts(&disk, NEVER, |disk| {
         disk.full_during(1..20);
     })
     .unwrap();

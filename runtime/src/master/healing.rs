@@ -87,7 +87,7 @@ impl Master {
                      checkpoint holds everything. Until that is complete the job cannot be restored"
                 );
                 self.identity = identity;
-                self.folder_is_new = true;
+                self.folders_made += 1;
                 self.make_dead_letter_folder();
                 self.save_all("the checkpoint folder is new");
             }

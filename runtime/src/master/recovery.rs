@@ -248,9 +248,9 @@ impl Master {
         self.load_region(region, run, &parts);
     }
 
-    /// What a restart needs to have written could not be: the skip list, without which the same record would fail again, or
-    /// the numbers of runs. The region stays down until it can: for as long as the disk is full or the folder is gone, else
-    /// within the budgets.
+    /// What a restart needs to have written could not be: the skip list, without which the same record would fail
+    /// again, or the numbers of runs. The region stays down until it can: for as long as the disk is full or the folder
+    /// is gone, else within the budgets.
     fn wait_for_disk(&mut self, region: usize, error: &StoreError) {
         let is_gone = matches!(error, StoreError::TakenAway { .. });
         if is_gone {

@@ -36,9 +36,9 @@ impl Closing {
         (Self { end, folders }, Closed { end: ended, folders: made })
     }
 
-    /// The folder that the socket may have been in was made again.
-    pub(crate) fn folder_is_new(&self) {
-        self.folders.send_modify(|made| *made += 1);
+    /// The folder that the socket may be in was made again so often by now.
+    pub(crate) fn folders_made(&self, times: u64) {
+        self.folders.send_if_modified(|made| std::mem::replace(made, times) != times);
     }
 
     pub(crate) fn say(&self, result: &Result<Outcome>) {
@@ -104,7 +104,7 @@ async fn listen(mut socket: Socket, commands: Commands, mut closed: Closed) -> i
             accepted = listener.accept() => accepted,
             Some(_) = sessions.join_next() => continue,
             Ok(()) = folders.changed() => {
-                match socket.renew().and_then(|is_new| Ok(is_new.then(|| listener_of(&socket)).transpose()?)) {
+                match socket.renew().and_then(|is_new| is_new.then(|| listener_of(&socket)).transpose()) {
                     Ok(renewed) => listener = renewed.unwrap_or(listener),
                     Err(error) => tracing::warn!(
                         path = %shown(socket.path.display()),

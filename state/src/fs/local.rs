@@ -261,9 +261,9 @@ impl LocalLock {
         }
     }
 
-    /// Whether the file that is found is the one that is locked. Two files on one disk never have one number at a time; but
-    /// one file may have two: a file system of a network or in user space (NFS, FUSE) can give it another one while it is
-    /// open. So another number alone says nothing.
+    /// Whether the file that is found is the one that is locked. Two files on one disk never have one number at a time;
+    /// but one file may have two: a file system of a network or in user space (NFS, FUSE) can give it another one while
+    /// it is open. So another number alone says nothing.
     #[cfg(unix)]
     fn is_in_place_by<N: PartialEq>(&self, mut number: impl FnMut(&Metadata) -> N) -> io::Result<bool> {
         let found = fs::metadata(&self.path).map(|file| number(&file));
@@ -274,8 +274,8 @@ impl LocalLock {
         }
     }
 
-    /// Whether what is written into the file that is locked is read from the one that is found. It is something new each time,
-    /// so that no copy of the file has it.
+    /// Whether what is written into the file that is locked is read from the one that is found. It is something new
+    /// each time, so that no copy of the file has it.
     #[cfg(unix)]
     fn shows_in_place(&self) -> io::Result<bool> {
         use std::hash::{BuildHasher, RandomState};
@@ -316,8 +316,8 @@ fn is_same<N: PartialEq>(found: io::Result<N>, ours: io::Result<N>) -> io::Resul
     if is_gone(&found) || is_gone(&ours) { Ok(None) } else { Ok(Some(found? == ours?)) }
 }
 
-/// Whether there is no such file any more. The last is said of one that another machine has removed from a folder of the
-/// network.
+/// Whether there is no such file any more. The last is said of one that another machine has removed from a folder of
+/// the network.
 #[cfg(unix)]
 fn is_gone<T>(file: &io::Result<T>) -> bool {
     use ErrorKind::{NotADirectory, NotFound, StaleNetworkFileHandle};

@@ -115,7 +115,7 @@ impl Reader for PartReader {
                 }
                 Piece::Until(at) if *at > self.clock.nanos() => return Ok(Polled::Pending(Some(*at))),
                 Piece::UntilWoken if !*self.woken.lock().unwrap() => return Ok(Polled::Pending(None)),
-                Piece::Until(_) | Piece::UntilWoken => {}
+                Piece::Until(_) | Piece::UntilWoken | Piece::Closed => {}
                 Piece::Skip => {
                     self.position += 1;
                     return Ok(Polled::Ready);
@@ -128,7 +128,6 @@ impl Reader for PartReader {
                     self.position += 1;
                     return Ok(Polled::Finished);
                 }
-                Piece::Closed => {}
                 Piece::Fail => return Err("the disk is gone".into()),
             }
             self.position += 1;
