@@ -113,6 +113,72 @@ fn a_job_whose_checkpoints_are_lost_saves_all_that_it_has_and_goes_on() {
     }
 }
 
+/// Numbers some of which go to the dead letters, and something that happens to the disk before one of them.
+fn with_letters(disk: &SimulatedDisk, happens: impl Fn(&SimulatedDisk) + Send + Sync + 'static) -> Topology {
+    let (topology, disk) = (Topology::new("letters"), disk.clone());
+    let numbers = topology.source("numbers", Generator::bounded(RECORDS, |n| n)).parallelism(1);
+    numbers
+        .supervise(Supervision::quarantine().at_most_fraction(1.0))
+        .try_map(move |n| {
+            if n == AT {
+                happens(&disk);
+            }
+            if n % 10 == 7 { Err("it ends in seven".into()) } else { Ok(n) }
+        })
+        .sink_exactly_once("out", Files::lines("/out"));
+    topology
+}
+
+#[test]
+fn a_job_whose_dead_letters_went_with_the_checkpoint_folder_goes_on() {
+    for seed in 0..20 {
+        let disk = SimulatedDisk::new(seed);
+        let topology = with_letters(&disk, |disk| {
+            disk.fs().remove_dir_all(Path::new("/checkpoints")).unwrap();
+        });
+        let outcome = topology.run(simulated(seeded(seed).on_disk(&disk))).unwrap();
+        assert_eq!((outcome.end, outcome.restarts), (End::Finished, 0));
+        let mut expected: Vec<_> = (0..RECORDS).filter(|n| n % 10 != 7).map(|n| n.to_string()).collect();
+        expected.sort();
+        assert_eq!(lines_in(&disk, "/out"), expected);
+        let later = lines_in(&disk, "/checkpoints/dead-letters/numbers");
+        assert!((1..80).contains(&later.len()), "those that came afterwards: {}", later.len());
+    }
+}
+
+/// The hidden file into which a sink writes.
+fn being_written(disk: &SimulatedDisk) -> Option<PathBuf> {
+    let names = disk.fs().list(Path::new("/out")).unwrap().into_iter().map(|file| file.name);
+    let mut hidden = names.filter(|name| name.starts_with(".pending-"));
+    hidden.next().map(|name| Path::new("/out").join(name))
+}
+
+#[test]
+fn output_that_is_removed_while_it_is_written_is_written_again() {
+    for seed in 0..5 {
+        let (disk, removed) = (SimulatedDisk::new(seed), Arc::new(Mutex::new(None)));
+        let (topology, on, seen) = (Topology::new("long"), disk.clone(), Arc::clone(&removed));
+        let line = |n| format!("{n:0>20000}");
+        let numbers = topology.source("numbers", Generator::bounded(RECORDS, |n| n)).parallelism(1);
+        numbers
+            .map(move |n| {
+                let mut seen = seen.lock().unwrap();
+                if n >= AT && seen.is_none() {
+                    *seen = being_written(&on);
+                    seen.iter().for_each(|path| on.fs().remove_file(path).unwrap());
+                }
+                line(n)
+            })
+            .sink_exactly_once("out", Files::lines("/out"));
+        // No checkpoint before the last one: the file is not prepared yet.
+        let config = simulated(seeded(seed).on_disk(&disk)).checkpoint_interval(Duration::from_secs(3600));
+        let outcome = topology.run(config).unwrap();
+        assert!(removed.lock().unwrap().is_some(), "nothing was being written");
+        assert_eq!((outcome.end, outcome.restarts), (End::Finished, 1));
+        assert!(lines_in(&disk, "/out") == (0..RECORDS).map(line).collect::<Vec<_>>(), "lines are lost");
+    }
+}
+
 #[test]
 fn a_region_that_fails_before_all_is_saved_anew_ends_the_job_with_the_name_of_the_file() {
     let disk = SimulatedDisk::new(1);

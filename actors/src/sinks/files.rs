@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Data, FileInfo, Fs};
+use watershed_state::{Data, FileInfo, Fs, shown};
 
 use self::mark::FolderClaim;
 use self::names::{FinishedName, PendingName};
@@ -45,10 +45,18 @@ use crate::sinks::text::{display_into, ends_inside, escape_line_ends};
 /// Files belong to the user alone who runs the job (mode 0600, in folders of 0700), unless [`mode`](Self::mode) says
 /// otherwise.
 pub struct Files<T> {
-    folder: PathBuf,
+    folder: Folder,
     format: Format<T>,
-    /// Who may read the files, besides this user.
+}
+
+/// Where files go.
+#[derive(Debug, Clone)]
+struct Folder {
+    path: PathBuf,
+    /// Who may read the files, if not this user alone.
     mode: Option<u32>,
+    /// Output that is not shown yet may be taken away: its loss is a warning, and never ends the job.
+    is_removable: bool,
 }
 
 /// How records are written.
@@ -72,7 +80,7 @@ impl<T> Files<T> {
             display_into(line, record).map_err(FilesError::Display)?;
             if ends_inside(&line[before..]) { Err(FilesError::LineEnd) } else { Ok(()) }
         };
-        Self { folder: folder.into(), format: Format { extension: "txt", encode }, mode: None }
+        Self::new(folder.into(), Format { extension: "txt", encode })
     }
 
     /// Writes `.txt` files into this folder as [`lines`](Self::lines) does, but for line ends in a record, which become `\n`
@@ -87,7 +95,7 @@ impl<T> Files<T> {
             escape_line_ends(line, before);
             Ok(())
         };
-        Self { folder: folder.into(), format: Format { extension: "txt", encode }, mode: None }
+        Self::new(folder.into(), Format { extension: "txt", encode })
     }
 
     /// Writes `.jsonl` files into this folder: each record as JSON. A record with a float that is NaN or infinite is refused,
@@ -97,7 +105,7 @@ impl<T> Files<T> {
         T: Data,
     {
         let encode = |record: &T, line: &mut Vec<u8>| Ok(json_into(line, record)?);
-        Self { folder: folder.into(), format: Format { extension: "jsonl", encode }, mode: None }
+        Self::new(folder.into(), Format { extension: "jsonl", encode })
     }
 }
 
@@ -105,24 +113,52 @@ impl<T> Files<T> {
     /// Who may read and write the files, as the permission bits of Unix: `0o644` lets everyone read them, `0o640` the group.
     /// Folders that are made for them can be entered by the same. By default that is this user alone. What is there
     /// already keeps what it has.
-    pub fn mode(self, mode: u32) -> Self {
-        Self { mode: Some(mode), ..self }
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.folder.mode = Some(mode);
+        self
     }
 
+    /// Goes on with a warning where output that is not shown yet is taken away. The engine's sinks of dead letters do so:
+    /// theirs goes with the checkpoint folder, and a job outlives that.
+    #[doc(hidden)]
+    pub fn removable(mut self) -> Self {
+        self.folder.is_removable = true;
+        self
+    }
+
+    fn new(path: PathBuf, format: Format<T>) -> Self {
+        Self { folder: Folder { path, mode: None, is_removable: false }, format }
+    }
+}
+
+impl Folder {
     /// Makes the folder, and those above it that are missing.
-    fn make_folder(&self, fs: &Fs) -> io::Result<()> {
+    fn make(&self, fs: &Fs) -> io::Result<()> {
         let mut missing = Vec::new();
-        for folder in self.folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+        for folder in self.path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
             if fs.exists(folder)? {
                 break;
             }
             missing.push(folder);
         }
-        fs.create_dir_all(&self.folder)?;
+        fs.create_dir_all(&self.path)?;
         let Some(mode) = self.mode else { return Ok(()) };
         // Whoever may read what is in a folder may enter it.
         let mode = mode | (mode & 0o444) >> 2 | 0o700;
         missing.into_iter().try_for_each(|folder| fs.set_mode(folder, mode))
+    }
+
+    /// What is in it: nothing if it does not exist yet.
+    fn list(&self, fs: &Fs) -> Result<Vec<FileInfo>, FilesError> {
+        match fs.list(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.map_err(|source| FilesError::io("list", &self.path, source)),
+        }
+    }
+
+    /// Makes durable which names exist in it.
+    fn sync(&self, fs: &Fs) -> Result<(), FilesError> {
+        fs.sync_dir(&self.path).map_err(|source| FilesError::io("sync", &self.path, source))
     }
 }
 
@@ -134,9 +170,9 @@ impl<T: Data> TwoPhaseSink for Files<T> {
     type Committable = FilesPart;
 
     fn check(&self, fs: &Fs) -> UserResult {
-        let unusable = |source| FilesError::Folder { folder: self.folder.clone(), source };
-        self.make_folder(fs).map_err(unusable)?;
-        let probe = self.folder.join(PROBE);
+        let unusable = |source| FilesError::Folder { folder: self.folder.path.clone(), source };
+        self.folder.make(fs).map_err(unusable)?;
+        let probe = self.folder.path.join(PROBE);
         fs.create(&probe).and_then(|mut file| file.write_all(b"probe")).map_err(unusable)?;
         match fs.remove_file(&probe) {
             // Another sink that shares the folder has been quicker.
@@ -146,29 +182,38 @@ impl<T: Data> TwoPhaseSink for Files<T> {
     }
 
     fn claim(&self, owner: &Owner, fs: &Fs) -> UserResult<Box<dyn OutputClaim>> {
-        Ok(Box::new(FolderClaim::find(&self.folder, owner, fs)?))
+        Ok(Box::new(FolderClaim::find(&self.folder.path, owner, fs)?))
     }
 
     fn open(&self, context: &SinkContext) -> UserResult<FilesWriter<T>> {
-        Ok(FilesWriter::new(self.folder.clone(), self.format, self.mode, context))
+        Ok(FilesWriter::new(self.folder.clone(), self.format, context))
     }
 
     fn commit(&self, part: &FilesPart, context: &SinkContext) -> UserResult {
         if bug::is(Bug::OutputReplaced) {
-            let (pending, finished) = (self.folder.join(&part.pending), self.folder.join(&part.finished));
+            let (pending, finished) =
+                (self.folder.path.join(&part.pending), self.folder.path.join(&part.finished));
             match context.fs.rename(&pending, &finished) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
             }
         } else if bug::is(Bug::CommitNotIdempotent) {
-            context.fs.rename_new(&self.folder.join(&part.pending), &self.folder.join(&part.finished))?;
+            context
+                .fs
+                .rename_new(&self.folder.path.join(&part.pending), &self.folder.path.join(&part.finished))?;
         } else {
-            part.show(&self.folder, context.run, &context.fs)?;
+            match part.show(&self.folder.path, context.run, &context.fs) {
+                Err(error @ FilesError::Missing { .. }) if self.folder.is_removable => {
+                    tracing::warn!(error = %shown(error), "dead letters were taken away before they were shown; the job goes on");
+                    return Ok(());
+                }
+                outcome => outcome?,
+            }
         }
         if bug::is(Bug::CommittedNameNotSynced) {
             return Ok(());
         }
-        Ok(self.sync(&context.fs)?)
+        Ok(self.folder.sync(&context.fs)?)
     }
 
     fn discard_dangling(
@@ -179,7 +224,7 @@ impl<T: Data> TwoPhaseSink for Files<T> {
         context: &SinkContext,
     ) -> UserResult {
         let mut removed = false;
-        for file in self.list(&context.fs)? {
+        for file in self.folder.list(&context.fs)? {
             let Some(name) = PendingName::parse(&file.name) else { continue };
             let dangling = name.operator == &*context.instance.operator
                 && name.lineage == context.lineage
@@ -187,7 +232,7 @@ impl<T: Data> TwoPhaseSink for Files<T> {
                 && instance.is_none_or(|instance| name.instance == instance)
                 && keep.iter().all(|part| part.pending != file.name);
             if dangling {
-                let path = self.folder.join(&file.name);
+                let path = self.folder.path.join(&file.name);
                 match context.fs.remove_file(&path) {
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     outcome => outcome.map_err(|source| FilesError::io("remove", &path, source))?,
@@ -196,56 +241,37 @@ impl<T: Data> TwoPhaseSink for Files<T> {
             }
         }
         if removed {
-            self.sync(&context.fs)?;
+            self.folder.sync(&context.fs)?;
         }
         Ok(())
     }
 
     fn committed_through(&self, lineage: &str, fs: &Fs) -> UserResult<Option<u64>> {
-        let files = self.list(fs)?;
+        let files = self.folder.list(fs)?;
         let names = files.iter().filter_map(|file| FinishedName::parse(&file.name, self.format.extension));
         Ok(names.filter(|name| name.lineage == lineage).map(|name| name.checkpoint).max())
     }
 
     fn lineages(&self, operator: &str, fs: &Fs) -> UserResult<BTreeSet<String>> {
-        let files = self.list(fs)?;
+        let files = self.folder.list(fs)?;
         let names = files.iter().filter_map(|file| FinishedName::parse(&file.name, self.format.extension));
         Ok(names.filter(|name| name.operator == operator).map(|name| name.lineage.to_owned()).collect())
     }
 
     fn folder(&self) -> Option<&Path> {
-        Some(&self.folder)
+        Some(&self.folder.path)
     }
 
     fn visible(&self, fs: &Fs) -> UserResult<Option<Vec<String>>> {
         let mut lines = Vec::new();
-        for file in self.list(fs)? {
+        for file in self.folder.list(fs)? {
             if FinishedName::parse(&file.name, self.format.extension).is_some() {
-                let text = String::from_utf8(fs.read(&self.folder.join(&file.name))?)?;
+                let text = String::from_utf8(fs.read(&self.folder.path.join(&file.name))?)?;
                 lines.extend(text.lines().map(str::to_owned));
             }
         }
         Ok(Some(lines))
     }
-}
-
-impl<T> Files<T> {
-    /// What is in the folder: nothing if it does not exist yet.
-    fn list(&self, fs: &Fs) -> Result<Vec<FileInfo>, FilesError> {
-        match fs.list(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-            listed => listed.map_err(|source| FilesError::io("list", &self.folder, source)),
-        }
-    }
-
-    fn sync(&self, fs: &Fs) -> Result<(), FilesError> {
-        sync_folder(fs, &self.folder)
-    }
-}
-
-/// Makes durable which names exist in the folder.
-fn sync_folder(fs: &Fs, folder: &Path) -> Result<(), FilesError> {
-    fs.sync_dir(folder).map_err(|source| FilesError::io("sync", folder, source))
 }
 
 impl<T> fmt::Debug for Files<T> {

@@ -1,8 +1,6 @@
 //! What is done when files of checkpoints, or all of them, are taken away while the job runs: what it has in memory is saved
 //! anew.
 
-use std::sync::Arc;
-
 use watershed_actors::{Control, TaskId, chain_of};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{StateBackend, StoreError, shown};
@@ -88,7 +86,6 @@ impl Master {
                 );
                 self.identity = identity;
                 self.folders_made += 1;
-                self.make_dead_letter_folder();
                 self.save_all("the checkpoint folder is new");
             }
             Err(error @ StoreError::TakenOver { .. }) => {
@@ -111,14 +108,5 @@ impl Master {
     fn has_lost_databases(&self) -> bool {
         let in_database = |backend: &StateBackend| !matches!(backend, StateBackend::Memory);
         self.plan.nodes.iter().any(|node| in_database(&node.state)) && !self.scratch.folder().exists()
-    }
-
-    /// The sinks of dead letters found theirs when they were opened.
-    fn make_dead_letter_folder(&self) {
-        let Some(folder) = self.config.dead_letter_folder() else { return };
-        let outputs = Arc::clone(&self.host.surroundings().fs);
-        if let Err(error) = outputs.create_dir_all(&folder) {
-            tracing::warn!(folder = %shown(folder.display()), error = %shown(error), "the folder for dead letters cannot be made again");
-        }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph,
                 node.name
             )));
         };
-        let sink = Files::<DeadLetter>::jsonl(folder.join(&node.name));
+        let sink = Files::<DeadLetter>::jsonl(folder.join(&node.name)).removable();
         let letters = Node {
             name: format!("{}{LETTER_SINK}", node.name),
             kind: NodeKind::TwoPhaseSink,

@@ -18,6 +18,8 @@ pub(crate) enum FilesError {
     Folder { folder: PathBuf, source: io::Error },
     #[error("cannot {doing} {}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} was removed or changed while it was being written; its records are written again", path.display())]
+    TakenAway { path: PathBuf, source: io::Error },
     #[error(
         "output of checkpoint {} is missing from {}: there is neither {} nor {}. Its records count as written and would be \
          lost. Put the file back; if it was taken away on purpose after it appeared, an empty file {} beside it lets the job \

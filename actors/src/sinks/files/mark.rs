@@ -82,7 +82,8 @@ impl FolderClaim {
             written => written.map_err(|source| FilesError::io("write", &path, source))?,
         }
         self.own = Some(Mark::lock(&self.fs, &path)?.ok_or_else(held)?);
-        super::sync_folder(&self.fs, &self.folder)?;
+        let synced = self.fs.sync_dir(&self.folder);
+        synced.map_err(|source| FilesError::io("sync", &self.folder, source))?;
         // Another process may have looked at the same time. Of two, the one that looks last sees the file of the other.
         if let Err(error) = self.lock_others() {
             // Nothing was written, and the one that goes on must not find a higher number.

@@ -195,6 +195,59 @@ fn a_file_that_is_gone_is_an_error_that_names_the_checkpoint_until_somebody_acce
     assert_eq!(visible(&context.fs), "");
 }
 
+#[test]
+fn a_file_that_is_removed_or_cut_while_it_is_written_is_not_prepared() {
+    for is_cut in [false, true] {
+        let (disk, sink) = simulated(0);
+        let context = context(disk.fs(), 0);
+        let mut writer = sink.open(&context).unwrap();
+        let line = "x".repeat(1000);
+        while names(&context.fs).is_empty() {
+            write(&mut writer, &[&line]);
+        }
+        let path = at(&names(&context.fs)[0]);
+        context.fs.remove_file(&path).unwrap();
+        if is_cut {
+            context.fs.create(&path).unwrap();
+        }
+        let error = writer.prepare(1).unwrap().unwrap()().unwrap_err();
+        assert!(crate::error::is_io(&*error), "its records are written again: {error}");
+        let says = "was removed or changed while it was being written";
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_removed_while_nothing_in_it_waits_is_made_again() {
+    let (disk, sink) = simulated(0);
+    let context = context(disk.fs(), 0);
+    let mut writer = sink.open(&context).unwrap();
+    context.fs.remove_dir_all(FOLDER.as_ref()).unwrap();
+    write(&mut writer, &["a"]);
+    let part = prepare(&mut writer, 1);
+    sink.commit(&part, &context).unwrap();
+    assert_eq!(visible(&context.fs), "a\n");
+}
+
+#[test]
+fn a_sink_whose_output_may_be_taken_away_goes_on_without_it() {
+    let disk = SimulatedDisk::new(0);
+    let sink = Files::lines(FOLDER).removable();
+    let context = context(disk.fs(), 0);
+    sink.check(&context.fs).unwrap();
+    let mut writer = sink.open(&context).unwrap();
+    let line = "x".repeat(1000);
+    while names(&context.fs).is_empty() {
+        write(&mut writer, &[&line]);
+    }
+    context.fs.remove_dir_all(FOLDER.as_ref()).unwrap();
+    let gone = prepare(&mut writer, 1);
+    sink.commit(&gone, &context).unwrap();
+    write(&mut writer, &["after"]);
+    sink.commit(&prepare(&mut writer, 2), &context).unwrap();
+    assert_eq!(visible(&context.fs), "after\n");
+}
+
 fn at(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }

@@ -1,26 +1,25 @@
 //! Writes the files of an instance.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Data, FileWriter, Fs};
+use watershed_state::{Data, FileWriter, Fs, shown};
 
 use super::error::FilesError;
 use super::names::{FinishedName, PendingName};
 use super::part::{FileContent, FilesPart, Measuring};
-use super::{Format, sync_folder};
+use super::{Folder, Format};
 use crate::error::UserResult;
 use crate::sink::{Prepare, SinkContext, TwoPhaseWriter};
 
 /// Writes records into one file a checkpoint.
 pub struct FilesWriter<T> {
     context: SinkContext,
-    folder: PathBuf,
+    folder: Folder,
     format: Format<T>,
-    /// Who may read the files, if not this user alone.
-    mode: Option<u32>,
     /// How many files were written before this one.
     number: u64,
     file: OpenFile,
@@ -48,8 +47,7 @@ impl<T: Data> TwoPhaseWriter for FilesWriter<T> {
         (self.format.encode)(&record, buffer).inspect_err(|_| buffer.truncate(before))?;
         buffer.push(b'\n');
         if buffer.len() >= BUFFER_BYTES {
-            let place =
-                Place { fs: &self.context.fs, path: &self.folder.join(self.pending()), mode: self.mode };
+            let place = Place::new(&self.context.fs, &self.folder, &self.pending());
             self.file.write_out(&place)?;
         }
         Ok(())
@@ -70,19 +68,24 @@ impl<T: Data> TwoPhaseWriter for FilesWriter<T> {
         let mut part = FilesPart { pending: self.pending(), finished, checkpoint, content: None };
         self.number += 1;
         let mut file = std::mem::take(&mut self.file);
-        let (fs, folder, mode) = (Arc::clone(&self.context.fs), self.folder.clone(), self.mode);
+        let (fs, folder) = (Arc::clone(&self.context.fs), self.folder.clone());
         Ok(Some(Box::new(move || {
-            part.content = Some(file.finish(&Place { fs: &fs, path: &folder.join(&part.pending), mode })?);
-            // Without this a power cut could take the name away, though the checkpoint counts on it.
-            sync_folder(&fs, &folder)?;
+            let place = Place::new(&fs, &folder, &part.pending);
+            let content = file.finish(&place)?;
+            part.content = Some(content);
+            if !folder.is_removable {
+                // Without this a power cut could take the name away, though the checkpoint counts on it.
+                folder.sync(&fs)?;
+                place.check(content)?;
+            }
             Ok(part)
         })))
     }
 }
 
 impl<T> FilesWriter<T> {
-    pub(super) fn new(folder: PathBuf, format: Format<T>, mode: Option<u32>, context: &SinkContext) -> Self {
-        Self { context: context.clone(), folder, format, mode, number: 0, file: OpenFile::default() }
+    pub(super) fn new(folder: Folder, format: Format<T>, context: &SinkContext) -> Self {
+        Self { context: context.clone(), folder, format, number: 0, file: OpenFile::default() }
     }
 
     /// The hidden name of the file being written.
@@ -109,7 +112,7 @@ impl OpenFile {
             Some(file) => file,
             none => none.insert(place.create()?),
         };
-        file.write_all(&self.buffer).map_err(|source| FilesError::io("write to", place.path, source))?;
+        file.write_all(&self.buffer).map_err(|source| FilesError::io("write to", &place.path, source))?;
         self.written.add(&self.buffer);
         self.buffer.clear();
         Ok(())
@@ -119,7 +122,7 @@ impl OpenFile {
     fn finish(&mut self, place: &Place<'_>) -> Result<FileContent, FilesError> {
         self.write_out(place)?;
         if let Some(file) = &mut self.file {
-            file.sync().map_err(|source| FilesError::io("sync", place.path, source))?;
+            file.sync().map_err(|source| FilesError::io("sync", &place.path, source))?;
         }
         Ok(self.written.content())
     }
@@ -128,20 +131,45 @@ impl OpenFile {
 /// Where a file is to be.
 struct Place<'p> {
     fs: &'p Fs,
-    path: &'p Path,
-    mode: Option<u32>,
+    folder: &'p Folder,
+    path: PathBuf,
 }
 
-impl Place<'_> {
+impl<'p> Place<'p> {
+    fn new(fs: &'p Fs, folder: &'p Folder, name: &str) -> Self {
+        Self { fs, folder, path: folder.path.join(name) }
+    }
+
     fn create(&self) -> Result<Box<dyn FileWriter>, FilesError> {
-        let replaces = bug::is(Bug::OutputReplaced);
-        let created = if replaces { self.fs.create(self.path) } else { self.fs.create_new(self.path) };
-        let file = created.map_err(|source| FilesError::io("create", self.path, source))?;
-        if let Some(mode) = self.mode {
-            let set = self.fs.set_mode(self.path, mode);
-            set.map_err(|source| FilesError::io("set the mode of", self.path, source))?;
+        let failed = |source| FilesError::io("create", &self.path, source);
+        let file = match self.try_to_create() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let folder = self.folder.path.display();
+                tracing::warn!(folder = %shown(folder), "the output folder was removed while it was in use; it is made again");
+                self.folder.make(self.fs).and_then(|()| self.try_to_create()).map_err(failed)?
+            }
+            created => created.map_err(failed)?,
+        };
+        if let Some(mode) = self.folder.mode {
+            let set = self.fs.set_mode(&self.path, mode);
+            set.map_err(|source| FilesError::io("set the mode of", &self.path, source))?;
         }
         Ok(file)
+    }
+
+    fn try_to_create(&self) -> io::Result<Box<dyn FileWriter>> {
+        if bug::is(Bug::OutputReplaced) { self.fs.create(&self.path) } else { self.fs.create_new(&self.path) }
+    }
+
+    /// The file may have been removed while it was being written. Its records are not lost as long as no checkpoint counts
+    /// on them.
+    fn check(&self, content: FileContent) -> Result<(), FilesError> {
+        let gone = |source| FilesError::TakenAway { path: self.path.clone(), source };
+        let found = self.fs.open(&self.path).map_err(gone)?.length();
+        if found == content.len {
+            return Ok(());
+        }
+        Err(gone(io::Error::other(format!("it has {found} bytes, and {} were written", content.len))))
     }
 }
 
