@@ -3,6 +3,7 @@
 mod announce;
 mod attempts;
 mod checkpoints;
+mod garbage;
 mod healing;
 mod history;
 mod ledger;
@@ -44,6 +45,7 @@ use crate::scratch::Scratch;
 use crate::startup::Start;
 use crate::tree::{CheckpointNode, Tree};
 use attempts::Attempts;
+use garbage::Garbage;
 use healing::Unread;
 use history::RecentFailures;
 use ledger::Ledger;
@@ -64,8 +66,6 @@ pub(crate) enum Event {
     Report(Report),
     /// A manifest was written, or could not be.
     Stored { checkpoint: u64, stored: Stored },
-    /// Old checkpoints were collected.
-    Collected,
     /// The files of a savepoint were copied, or could not be; their bytes.
     Copied { checkpoint: u64, bytes: Result<u64, Unread> },
     /// What a region needs to restart was read, or could not be.
@@ -166,7 +166,7 @@ pub(crate) struct Master {
     unfinished: Option<u64>,
     /// When the next checkpoint is due, in clock nanoseconds.
     checkpoint_due: u64,
-    collecting: bool,
+    garbage: Garbage,
     stop_requested: bool,
     stopping: Stopping,
     /// Why the last checkpoint that could not be made was not, as long as there is none after it.
@@ -259,7 +259,7 @@ impl Master {
             poison: start.poison,
             unsettled: None,
             unfinished: None,
-            collecting: false,
+            garbage: Garbage::default(),
             stop_requested: false,
             stopping: Stopping::not_yet(),
             last_trouble: None,
@@ -293,7 +293,6 @@ impl Master {
         match event {
             Event::Report(report) => self.reported(report),
             Event::Stored { checkpoint, stored } => self.stored(checkpoint, &stored),
-            Event::Collected => self.collecting = false,
             Event::Copied { checkpoint, bytes } => self.copied(checkpoint, bytes),
             Event::Loaded { region, run, result } => self.loaded(region, run, result),
             Event::ReadForRescale { checkpoint, saved } => self.begin_rescale(checkpoint, saved),

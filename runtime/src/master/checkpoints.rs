@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use watershed_actors::{Control, TaskId, nanos_of};
 use watershed_state::bug::{self, Bug};
-use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, StoreError, hash_canary, shown};
+use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, StoreError, hash_canary};
 
 use crate::attempts::AttemptOutcome;
 use crate::error::Error;
 use crate::graph::NodeKind;
 use crate::job::End;
+use crate::master::garbage::Kept;
 use crate::master::ledger::{Acknowledged, Pending, Purpose, Written};
 use crate::master::region::Phase;
 use crate::master::{Event, Master, Stored};
@@ -378,10 +379,7 @@ impl Master {
     }
 
     /// Removes what no checkpoint that is kept refers to, and what is left of those that were given up.
-    fn collect(&mut self) {
-        if std::mem::replace(&mut self.collecting, true) {
-            return;
-        }
+    fn collect(&self) {
         let mut pinned: Vec<u64> = self.ledger.current().into_iter().chain(self.origin_checkpoint).collect();
         pinned.extend(self.savepoints.copying());
         pinned.extend(
@@ -390,15 +388,8 @@ impl Master {
                 .flat_map(|region| region.parts.iter().flatten())
                 .map(|(_, part)| part.checkpoint),
         );
-        let (store, retain, begun) = (self.store.clone(), self.config.retain, self.next_checkpoint);
-        let surroundings = self.host.surroundings().clone();
-        let pool = Arc::clone(&surroundings.pool);
-        pool.run(Box::new(move || {
-            if let Err(error) = store.collect(retain, &pinned, begun) {
-                tracing::warn!(error = %shown(error), "old checkpoints could not be collected");
-            }
-            surroundings.events.event(Event::Collected);
-        }));
+        let kept = Kept { retain: self.config.retain, pinned, begun: self.next_checkpoint };
+        self.garbage.remove(&self.store, &*self.host.surroundings().pool, kept);
     }
 
     /// A task cannot make its part. The checkpoint at the end of all input is not tried again if nothing changes any more that

@@ -254,7 +254,6 @@ impl Script {
             matches!(event, Event::Report(report) if matches!(report.event, TaskEvent::Acknowledged { .. }));
         match event {
             Event::Stored { .. }
-            | Event::Collected
             | Event::Copied { .. }
             | Event::Loaded { .. }
             | Event::ReadForRescale { .. } => {}
