@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    KeyGroups, KeyedTable, MemoryStore, SliceProgress, StateBackend, StoreError, TableState, Timed, Ttl,
-    hash_key,
+    CodecError, KeyGroups, KeyedTable, MemoryStore, SliceProgress, StateBackend, StateFault, StoreError,
+    TableState, Timed, Ttl, hash_key,
 };
 
 const GROUPS: KeyGroups = KeyGroups::DEFAULT;
@@ -46,6 +46,40 @@ fn a_database_is_made_when_something_has_no_room_above_it() {
     }
     drop(counts);
     assert!(!scratch.exists());
+}
+
+#[test]
+fn what_could_not_be_read_back_or_hashes_elsewhere_now_is_given_to_no_database() {
+    #[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+    #[serde(tag = "kind")]
+    enum Balance {
+        #[default]
+        Nothing,
+        Wide {
+            sum: u128,
+        },
+    }
+    let fault = |fill: &mut dyn FnMut()| {
+        let filled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(fill));
+        *filled.unwrap_err().downcast::<StateFault>().unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let backend = StateBackend::from(RocksDb::new().memory_bytes(0).cache_entries(2));
+    let backend = backend.open(GROUPS, 0..GROUPS.count(), &folder.path().join("balance-0-r1"), &[]);
+    let mut balances: KeyedTable<u64, Balance> = backend.unwrap().table().unwrap();
+    let unreadable = fault(&mut || {
+        for key in 0..100_u64 {
+            *balances.entry(hash_key(&key), key).1 = Balance::Wide { sum: 7 };
+        }
+    });
+    assert!(matches!(unreadable, StateFault::Codec(CodecError::Unreadable { .. })), "{unreadable}");
+    let mut counts = table(&folder.path().join("count-0-r1")).unwrap();
+    let unstable = fault(&mut || {
+        for key in 0..100_u64 {
+            *counts.entry(hash_key(&(key + 1)), key).1 = key + 1;
+        }
+    });
+    assert!(matches!(unstable, StateFault::Codec(CodecError::UnstableKey { .. })), "{unstable}");
 }
 
 #[test]
