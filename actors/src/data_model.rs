@@ -182,3 +182,18 @@ fn is_wide_and_buffered(name: &str) -> bool {
     let buffered = ["Tagged", "Untagged", "Flat", "FlatTagged", "FlatMap", "TaggedUntagged"];
     name.contains("128") && buffered.iter().any(|buffer| name.contains(buffer))
 }
+
+#[test]
+fn what_can_be_written_and_not_be_read_is_refused_in_all_places() {
+    #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(tag = "kind")]
+    enum Balance {
+        #[default]
+        Nothing,
+        Wide {
+            sum: u128,
+        },
+    }
+    assert!(in_all_places("Balance", &Balance::Nothing));
+    assert!(!in_all_places("Balance", &Balance::Wide { sum: 7 }));
+}
