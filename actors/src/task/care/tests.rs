@@ -107,10 +107,17 @@ fn what_was_skipped_in_another_while_does_not_count() {
 #[test]
 fn the_while_in_which_skipped_records_count_goes_on_after_a_restart() {
     let policy = capped(SkipCap { records: 10, fraction: 1.0, ..SkipCap::default() });
-    let mut care = restore(&env(policy, vec![], 0, 1), &[], false);
+    // The clock is further than the while, as it is since 1970: else one that is not saved would not be over.
+    let world = World::new();
+    world.clock.advance(2 * policy.cap.within);
+    let env = || {
+        let oversight = Arc::new(Oversight::new(policy, CHECKPOINT, 0, vec![]));
+        Env { oversight, ..world.env("sum", 0, 1) }
+    };
+    let mut care = restore(&env(), &[], false);
     (0..10).for_each(|_| leave_out(&mut care, Evidence::undecoded(b"?")).unwrap());
     let saved = save(&mut care);
-    let mut care = restore(&env(policy, vec![], 0, 1), &[saved], false);
+    let mut care = restore(&env(), &[saved], false);
     let failure = leave_out(&mut care, Evidence::undecoded(b"?")).unwrap_err();
     assert!(
         failure.cause.starts_with(
