@@ -222,6 +222,18 @@ fn a_batch_that_is_not_full_waits_for_the_linger_time_at_most() {
 }
 
 #[test]
+fn with_a_linger_time_without_an_end_a_batch_waits_until_the_input_runs_empty() {
+    let (mut edge, receiver) = forward(8);
+    ask_for_batches_of(100, &mut edge, std::slice::from_ref(&receiver), &0);
+    edge.linger_nanos = u64::MAX;
+    assert_eq!(edge.push(1, NO_TIMESTAMP), Flow::Continue);
+    assert_eq!(edge.tick(1_000, false), u64::MAX);
+    assert!(receiver.is_empty());
+    assert_eq!(edge.tick(2_000, true), u64::MAX);
+    assert_eq!(receiver.process_all(), [Records(vec![1])]);
+}
+
+#[test]
 fn when_the_input_runs_empty_nothing_waits() {
     let (mut edge, receiver) = forward(8);
     ask_for_batches_of(100, &mut edge, std::slice::from_ref(&receiver), &0);
