@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 use watershed::prelude::*;
-use watershed::{Collector, End};
+use watershed::{Collector, End, SavepointReader};
 
 use crate::stuck::wait_until;
 
@@ -123,5 +123,10 @@ fn a_drain_waits_until_all_timers_have_fired_though_checkpoints_complete_meanwhi
         let shown = shown.take();
         assert_eq!(shown.last(), Some(&AT_THE_END), "with_savepoint={with_savepoint}");
         assert!(shown.len() > 2, "{shown:?}");
+        if with_savepoint {
+            let uri = folder.path().join("savepoint").display().to_string();
+            let savepoint = SavepointReader::open(&uri).unwrap();
+            assert_eq!(savepoint.timers::<u64>("clockwork").unwrap().count(), 0, "all have fired before it");
+        }
     }
 }
