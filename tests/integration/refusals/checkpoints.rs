@@ -56,7 +56,13 @@ impl Process for Number {
 #[test]
 fn a_checkpoint_of_another_topology_is_refused() {
     let disk = killed(&sums());
-    let says = ["topology `sums`", "this is `totals`", "another checkpoint folder"];
+    let says = [
+        "topology `sums`",
+        "this is `totals`",
+        "another checkpoint folder",
+        "is about /checkpoints/chk-",
+        "/manifest",
+    ];
     refused(sums_named("totals").run(on(&disk, None)), ErrorKind::Config, &says);
 }
 
