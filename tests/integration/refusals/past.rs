@@ -231,6 +231,18 @@ fn output_and_savepoints_are_not_put_where_the_job_removes_files() {
 }
 
 #[test]
+fn output_is_not_put_where_the_job_has_its_databases() {
+    for output in ["/scratch/databases", "/scratch/./databases/out"] {
+        let topology = Topology::new("sums");
+        topology
+            .source("numbers", Generator::bounded(9, |n| n))
+            .sink_exactly_once("out", Files::lines(output));
+        let says = ["the output of `out`", output, "the job empties /scratch/databases", "`Config::scratch`"];
+        refused(topology.run(on(&SimulatedDisk::new(1), 1).scratch("/scratch")), ErrorKind::Config, &says);
+    }
+}
+
+#[test]
 fn output_beside_the_checkpoints_in_their_folder_stays() {
     let (disk, topology) = (SimulatedDisk::new(1), Topology::new("sums"));
     topology
