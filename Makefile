@@ -52,6 +52,6 @@ instructions: ## counts the instructions of single-threaded pieces, and takes no
 	cargo build --profile demo --no-default-features -p watershed-bench --bin pieces --bin instructions
 	@$${CARGO_TARGET_DIR:-target}/demo/instructions $(ARGS)
 
-fresh: ## runs `make demo` and `make test`, or TARGETS=demo, in a bare Debian as root and as a user with sudo, or AS=root or AS=newcomer
+fresh: ## runs `make demo` and `make test`, or TARGETS=demo, in a bare Debian as root and as a user with sudo, or WHO=root or WHO=newcomer
 	@scripts/setup.sh fresh
-	@TARGETS="$(TARGETS)" scripts/fresh.sh $(AS)
+	@TARGETS="$(TARGETS)" scripts/fresh.sh $(WHO)

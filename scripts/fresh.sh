@@ -18,6 +18,13 @@ fail() {
     exit 1
 }
 
+for who in "$@"; do
+    case $who in
+    setup | root | "$newcomer") ;;
+    *) fail "there is no $who: say setup, root or $newcomer" ;;
+    esac
+done
+
 if [ "$(id -u)" -ne 0 ]; then
     exec sudo --preserve-env env "PATH=$PATH" "HOME=$HOME" scripts/fresh.sh "$@"
 fi
