@@ -36,15 +36,15 @@ pub fn write_savepoint(
     to: &SnapshotPlace,
 ) -> Result<(), StoreError> {
     prepare_savepoint(to)?;
-    let copied = copy_to_savepoint(manifest.files(), from, to);
-    if copied.is_err() {
+    let written = copy_to_savepoint(manifest.files(), from, to).and_then(|()| complete_savepoint(manifest, to));
+    // A manifest that could not be made durable, or is somebody else's, has its files here.
+    if written.is_err() && matches!(to.objects.exists(MANIFEST), Ok(false)) {
         // Where there is no room, what is left of it would take some. What stays is written over by another try.
         if let Err(error) = remove_files(&to.objects, manifest) {
             tracing::warn!(%error, "what was copied of a savepoint stays, without being one");
         }
     }
-    copied?;
-    complete_savepoint(manifest, to)
+    written
 }
 
 /// Sees to it that a savepoint can be made. What is left of one that was being removed goes first.

@@ -171,7 +171,7 @@ fn output_that_is_removed_while_it_is_written_is_written_again() {
             })
             .sink_exactly_once("out", Files::lines("/out"));
         // No checkpoint before the last one: the file is not prepared yet.
-        let config = simulated(seeded(seed).on_disk(&disk)).checkpoint_interval(Duration::from_secs(3600));
+        let config = simulated(seeded(seed).on_disk(&disk)).checkpoint_interval(Duration::from_hours(1));
         let outcome = topology.run(config).unwrap();
         assert!(removed.lock().unwrap().is_some(), "nothing was being written");
         assert_eq!((outcome.end, outcome.restarts), (End::Finished, 1));
