@@ -36,7 +36,8 @@ pub fn write_savepoint(
     to: &SnapshotPlace,
 ) -> Result<(), StoreError> {
     prepare_savepoint(to)?;
-    let written = copy_to_savepoint(manifest.files(), from, to).and_then(|()| complete_savepoint(manifest, to));
+    let written =
+        copy_to_savepoint(manifest.files(), from, to).and_then(|()| complete_savepoint(manifest, to));
     // A manifest that could not be made durable, or is somebody else's, has its files here.
     if written.is_err() && matches!(to.objects.exists(MANIFEST), Ok(false)) {
         // Where there is no room, what is left of it would take some. What stays is written over by another try.

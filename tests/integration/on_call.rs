@@ -252,3 +252,14 @@ fn a_step_of_the_users_that_fails_in_the_same_way_costs_restarts_as_ever() {
     let error = topology.run(patient()).unwrap_err();
     assert!(error.to_string().contains("its restart budget is spent"), "{error}");
 }
+
+#[test]
+fn a_checkpoint_that_cannot_begin_is_warned_of_with_what_it_waits_for() {
+    let rarely = Restart::from_snapshot().backoff(minutes(2), minutes(2)).jitter(0.0);
+    let config = simulated(seeded(2)).parallelism(1).checkpoint_interval(minutes(1)).restart(rarely);
+    let (outcome, log) = through_outages(config, None);
+    assert_eq!(outcome.unwrap().end, End::Finished);
+    let overdue = that_say(&log, "a checkpoint is overdue: it cannot begin");
+    assert!(!overdue.is_empty() && overdue.len() <= OUTAGES as usize, "{overdue:#?}");
+    assert!(overdue[0].starts_with("WARN") && overdue[0].contains("region 0, which is "), "{overdue:#?}");
+}
