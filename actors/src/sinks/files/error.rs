@@ -89,6 +89,12 @@ impl FilesError {
         matches!(self, Self::Missing { .. } | Self::Changed { .. } | Self::Taken { .. })
     }
 
+    /// Whether what was written, or its folder, is not there any more.
+    pub(super) fn says_removed(&self) -> bool {
+        let (Self::Io { source, .. } | Self::TakenAway { source, .. }) = self else { return false };
+        source.kind() == io::ErrorKind::NotFound
+    }
+
     /// Whether it takes somebody who looks at the files, so that trying again would change nothing.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Changed { .. } | Self::Taken { .. } | Self::Outside { .. })

@@ -230,6 +230,20 @@ fn a_folder_that_is_removed_while_nothing_in_it_waits_is_made_again() {
 }
 
 #[test]
+fn a_crash_takes_nothing_of_what_was_prepared_also_where_that_may_be_taken_away() {
+    for seed in 0..50 {
+        let disk = SimulatedDisk::new(seed);
+        let sink = Files::lines(FOLDER).removable();
+        sink.check(&disk.fs()).unwrap();
+        let part = part(&sink, &context(disk.fs(), 0), "a", 1);
+        disk.crash();
+        let context = context(disk.fs(), 1);
+        sink.commit(&part, &context).unwrap();
+        assert_eq!(visible(&context.fs), "a\n", "seed {seed}");
+    }
+}
+
+#[test]
 fn a_sink_whose_output_may_be_taken_away_goes_on_without_it() {
     let disk = SimulatedDisk::new(0);
     let sink = Files::lines(FOLDER).removable();

@@ -73,10 +73,10 @@ impl<T: Data> TwoPhaseWriter for FilesWriter<T> {
             let place = Place::new(&fs, &folder, &part.pending);
             let content = file.finish(&place)?;
             part.content = Some(content);
-            if !folder.is_removable {
-                // Without this a power cut could take the name away, though the checkpoint counts on it.
-                folder.sync(&fs)?;
-                place.check(content)?;
+            // Without this a power cut could take the name away, though the checkpoint counts on it.
+            match folder.sync(&fs).and_then(|()| place.check(content)) {
+                Err(error) if folder.is_removable && error.says_removed() => {}
+                checked => checked?,
             }
             Ok(part)
         })))
