@@ -18,6 +18,7 @@ mod shrink;
 pub use failure::{SimulationFailure, Violation};
 pub use fault::{Fault, FaultKind, FaultPlace, SinkCall};
 pub use outputs::Difference;
+pub(crate) use scenario::Choices;
 pub(crate) use script::{Fate, Instead, Script};
 pub(crate) use scripted::Scripted;
 
@@ -29,12 +30,13 @@ use watershed_actors::{Clock, SystemClock, UserResult};
 use watershed_state::StateBackend;
 
 use crate::config::{CHECKPOINT_INTERVAL, Config};
+use crate::error::Error;
 use crate::simulate::failure::Story;
 use crate::simulate::judge::Judges;
 use crate::topology::Topology;
 use lives::{Played, Stage};
 use outputs::Shown;
-use scenario::{Choices, Scenario};
+use scenario::Scenario;
 use script::Counts;
 use shrink::shrink;
 
@@ -92,6 +94,9 @@ pub fn simulate_many(
 }
 
 /// [`simulate`] with options.
+///
+/// Each has a range, which is looked at before anything is run, as that of each setting of the configuration is: what is
+/// out of it is a failure that names it.
 #[derive(Debug)]
 pub struct Simulator<'a> {
     topology: &'a Topology,
@@ -99,7 +104,6 @@ pub struct Simulator<'a> {
     choices: Choices,
     judges: Judges<'a>,
     shrinks: bool,
-    steps_max: u64,
     /// Runs without faults, by parallelism.
     calm: BTreeMap<usize, Calm>,
 }
@@ -165,11 +169,11 @@ impl<'a> Simulator<'a> {
                 parallelism: vec![1, 2, 3],
                 rescales: false,
                 checkpoint_interval: None,
+                steps_max: CALM_STEPS,
                 backends: Vec::new(),
             },
             judges: Judges::default(),
             shrinks: true,
-            steps_max: CALM_STEPS,
             calm: BTreeMap::new(),
         }
     }
@@ -202,11 +206,10 @@ impl<'a> Simulator<'a> {
         self
     }
 
-    /// Instances of an actor that does not say how many: the seed picks one of these.
+    /// Instances of an actor that does not say how many: the seed picks one of these, of which there is at least one, each
+    /// from 1 to 4,096.
     pub fn parallelism(mut self, instances: &[usize]) -> Self {
-        if !instances.is_empty() {
-            self.choices.parallelism = instances.to_vec();
-        }
+        self.choices.parallelism = instances.to_vec();
         self
     }
 
@@ -225,7 +228,7 @@ impl<'a> Simulator<'a> {
     }
 
     /// How often a checkpoint is made, in virtual time, in the run without faults and in all lives of the others, rather than as
-    /// often as the seed says.
+    /// often as the seed says: above 0; `Duration::MAX` for none but the last.
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.choices.checkpoint_interval = Some(interval);
         self.calm.clear();
@@ -269,10 +272,10 @@ impl<'a> Simulator<'a> {
         self
     }
 
-    /// After how many steps a run without faults counts as hanging (1,000,000). One with faults may take forty times as many
+    /// After how many steps a run without faults counts as hanging (1,000,000): at least one. One with faults may take forty times as many
     /// as that one took.
     pub fn at_most_steps(mut self, steps: u64) -> Self {
-        self.steps_max = steps;
+        self.choices.steps_max = steps;
         self
     }
 
@@ -282,6 +285,7 @@ impl<'a> Simulator<'a> {
     /// # Errors
     /// What is wrong without any fault.
     pub fn rehearse(&mut self) -> Result<(), SimulationFailure> {
+        self.check(Seed(0))?;
         for parallelism in self.choices.parallelism.clone() {
             self.run_calmly(Seed(0), parallelism)?;
         }
@@ -311,7 +315,7 @@ impl<'a> Simulator<'a> {
         Err(self.failure(&scenario, played, false))
     }
 
-    /// Runs the topology with one seed after the other, until they or the time are used up.
+    /// Runs the topology with one seed after the other, until they or the time are used up: in no time at all, none.
     ///
     /// # Errors
     /// The first failure.
@@ -334,8 +338,20 @@ impl<'a> Simulator<'a> {
         Ok(done)
     }
 
+    /// Looks whether each setting is in its range.
+    fn check(&self, seed: Seed) -> Result<(), SimulationFailure> {
+        let refused = |error: Error| {
+            let mut played = Played::default();
+            played.history.violate(Violation::Error(error.to_string()));
+            let scenario = Scenario::calm(seed.0, 1, self.choices.checkpoint_interval);
+            self.failure(&scenario, played, true)
+        };
+        self.base.check().and_then(|()| self.choices.check()).map_err(refused)
+    }
+
     /// What the seed decides. It depends on how long the topology runs, so that one without faults is run before.
     fn scenario(&mut self, seed: Seed) -> Result<Scenario, SimulationFailure> {
+        self.check(seed)?;
         let width = self.choices.parallelism[0];
         self.run_calmly(seed, width)?;
         let scenario = Scenario::draw(seed.0, &self.choices, &self.calm[&width].counts);
@@ -349,7 +365,7 @@ impl<'a> Simulator<'a> {
             return Ok(());
         }
         let scenario = Scenario::calm(seed.0, parallelism, self.choices.checkpoint_interval);
-        let played = self.stage(&scenario, None, self.steps_max).play();
+        let played = self.stage(&scenario, None, self.choices.steps_max).play();
         if played.history.violation.is_some() {
             return Err(self.failure(&scenario, played, true));
         }

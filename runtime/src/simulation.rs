@@ -11,6 +11,8 @@ use crate::savepoint::Drain;
 use crate::simulate::Script;
 
 /// A simulated run: one thread, a virtual clock, and a seed that picks what happens next. Same seed, same run.
+///
+/// Steps of the scheduler are counted from 1. That each setting is in its range is looked at when the job starts.
 #[derive(Debug, Clone)]
 pub struct Simulation {
     pub(crate) seed: u64,
@@ -97,7 +99,8 @@ impl Simulation {
         self
     }
 
-    /// Somebody wants an operator to have so many instances at this step, as [`Job::rescale`](crate::Job::rescale) does.
+    /// Somebody wants an operator to have so many instances (from 1 to 4,096) at this step, as
+    /// [`Job::rescale`](crate::Job::rescale) does.
     pub fn rescale_at(mut self, step: u64, operator: &str, parallelism: usize) -> Self {
         self.rescale_at.push((step, operator.to_string(), parallelism));
         self
@@ -109,7 +112,7 @@ impl Simulation {
         self
     }
 
-    /// After how many steps a run counts as hanging.
+    /// After how many steps a run counts as hanging (50,000,000): at least one.
     pub fn at_most_steps(mut self, steps: u64) -> Self {
         self.steps_max = steps;
         self

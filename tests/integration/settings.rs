@@ -261,6 +261,143 @@ fn a_life_of_less_than_a_millisecond_is_one_and_a_life_of_nothing_ends_the_job_a
     assert_eq!(run(config(), short).unwrap(), right());
 }
 
+/// Sums of numbers, in two operators that can be rescaled.
+fn summed() -> Topology {
+    let topology = Topology::new("summed");
+    let numbers = topology.source("numbers", Generator::bounded(60, |n| n)).key_by(|n| n % 7);
+    numbers.reduce("sums", |sum, n| sum + n).sink_exactly_once("shown", Collector::new().sink());
+    topology
+}
+
+#[test]
+fn settings_of_a_simulation_are_in_their_range_or_are_refused_by_name() {
+    type Change = fn(Simulation) -> Simulation;
+    let changes: &[(&str, Change, Result<End, &str>)] = &[
+        (
+            "panic_at 0",
+            |s| s.panic_at(5).panic_at(0),
+            Err("`Simulation::panic_at(0)` is out of its range, which is from 1 to 18446744073709551615"),
+        ),
+        ("panic_at 1", |s| s.panic_at(1), Ok(End::Finished)),
+        ("panic_at MAX", |s| s.panic_at(u64::MAX), Ok(End::Finished)),
+        ("hang_at 0", |s| s.hang_at(0), Err("`Simulation::hang_at(0)`")),
+        ("hang_at 1", |s| s.hang_at(1), Ok(End::Finished)),
+        ("hang_at MAX", |s| s.hang_at(u64::MAX), Ok(End::Finished)),
+        ("die_at 0", |s| s.die_at(0), Err("`Simulation::die_at(0)`")),
+        ("die_at 1", |s| s.die_at(1), Ok(End::Died)),
+        ("die_at MAX", |s| s.die_at(u64::MAX), Ok(End::Finished)),
+        ("stop_at 0", |s| s.stop_at(0), Err("`Simulation::stop_at(0)`")),
+        ("stop_at 1", |s| s.stop_at(1), Ok(End::Stopped)),
+        ("stop_at MAX", |s| s.stop_at(u64::MAX), Ok(End::Finished)),
+        ("savepoint_at 0", |s| s.savepoint_at(0, "file:///s"), Err("`Simulation::savepoint_at(0)`")),
+        ("savepoint_at 1", |s| s.savepoint_at(1, "file:///s"), Ok(End::Finished)),
+        ("savepoint_at MAX", |s| s.savepoint_at(u64::MAX, "file:///s"), Ok(End::Finished)),
+        (
+            "stop_with_savepoint_at 0",
+            |s| s.stop_with_savepoint_at(0, "file:///s", Drain::No),
+            Err("`Simulation::stop_with_savepoint_at(0)`"),
+        ),
+        (
+            "stop_with_savepoint_at 1",
+            |s| s.stop_with_savepoint_at(1, "file:///s", Drain::No),
+            Ok(End::Stopped),
+        ),
+        ("rescale_at 0", |s| s.rescale_at(0, "sums", 1), Err("`Simulation::rescale_at(0)`")),
+        ("rescale_at 1", |s| s.rescale_at(1, "sums", 1), Ok(End::Finished)),
+        ("rescale_at MAX", |s| s.rescale_at(u64::MAX, "sums", 1), Ok(End::Finished)),
+        (
+            "rescale_at to 0",
+            |s| s.rescale_at(9, "sums", 0),
+            Err(
+                "the parallelism of `sums`: `Simulation::rescale_at(0)` is out of its range, which is from 1 to 4096",
+            ),
+        ),
+        (
+            "rescale_at to MAX",
+            |s| s.rescale_at(9, "sums", usize::MAX),
+            Err("the parallelism of `sums`: `Simulation::rescale_at(18446744073709551615)`"),
+        ),
+        ("at_most_steps 0", |s| s.at_most_steps(0), Err("`Simulation::at_most_steps(0)`")),
+        ("at_most_steps 1", |s| s.at_most_steps(1), Err("it was not over after 1 steps")),
+        ("at_most_steps MAX", |s| s.at_most_steps(u64::MAX), Ok(End::Finished)),
+    ];
+    for (setting, change, is) in changes {
+        let config = Config::local().with_simulation(change(Simulation::seeded(3)));
+        let result = summed().run(config.parallelism(2).checkpoint_interval(millis(1)));
+        match (result, is) {
+            (Ok(outcome), Ok(end)) => assert_eq!(outcome.end, *end, "{setting}"),
+            (Err(error), Err(said)) => {
+                assert!(error.to_string().contains(said), "{setting}: {said} is missing in {error}");
+            }
+            (result, _) => panic!("{setting}: {result:?}"),
+        }
+    }
+}
+
+#[test]
+fn settings_of_the_simulator_are_in_their_range_or_are_refused_by_name_before_anything_is_run() {
+    type Change = fn(Simulator<'_>) -> Simulator<'_>;
+    let changes: &[(&str, Change, Is)] = &[
+        ("at_most 0", |s| s.at_most(0), Right),
+        ("at_most 1", |s| s.at_most(1), Right),
+        ("at_most MAX", |s| s.at_most(usize::MAX), Right),
+        ("no faults", |s| s.faults(&[]), Right),
+        (
+            "parallelism of none",
+            |s| s.parallelism(&[]),
+            Refused("`Simulator::parallelism` names no number of instances: name at least one"),
+        ),
+        (
+            "parallelism 0",
+            |s| s.parallelism(&[2, 0]),
+            Refused("`Simulator::parallelism(0)` is out of its range, which is from 1 to 4096"),
+        ),
+        ("parallelism 1", |s| s.parallelism(&[1]), Right),
+        ("parallelism MAX", |s| s.parallelism(&[usize::MAX]), Refused("`Simulator::parallelism(1844")),
+        ("no state_backends", |s| s.state_backends(&[]), Right),
+        (
+            "checkpoint_interval 0",
+            |s| s.checkpoint_interval(Duration::ZERO),
+            Refused("`Simulator::checkpoint_interval` is 0ns: it must be above 0"),
+        ),
+        ("checkpoint_interval 1", |s| s.checkpoint_interval(ONE), Right),
+        ("checkpoint_interval MAX", |s| s.checkpoint_interval(MAX), Right),
+        (
+            "at_most_steps 0",
+            |s| s.at_most_steps(0),
+            Refused("`Simulator::at_most_steps(0)` is out of its range, which is from 1"),
+        ),
+        ("at_most_steps 1", |s| s.at_most_steps(1), Refused("it was not over after 1 steps")),
+        ("at_most_steps MAX", |s| s.at_most_steps(u64::MAX), Right),
+        (
+            "config with an interval of 0",
+            |s| s.config(Config::local().checkpoint_interval(Duration::ZERO)),
+            Refused("`Config::checkpoint_interval` is 0ns"),
+        ),
+        ("config with credits 0", |s| s.config(Config::local().credits(0)), Refused("`Config::credits(0)`")),
+    ];
+    let topology = summed();
+    for (setting, change, is) in changes {
+        let run = change(Simulator::new(&topology)).run_many(0..3, MAX);
+        match (run, is) {
+            (Ok(done), Right) => assert_eq!(done.seeds, 3, "{setting}"),
+            (Err(failure), Refused(said)) => {
+                let text = failure.violation.to_string();
+                assert!(text.contains(said), "{setting}: {said} is missing in {failure}");
+                assert!(change(Simulator::new(&topology)).rehearse().is_err(), "{setting}");
+            }
+            (Ok(_), Refused(said)) => panic!("{setting} is not refused with {said}"),
+            (Err(failure), Right) => panic!("{setting} is refused: {failure}"),
+        }
+    }
+    // In no time nothing is run, and any time is enough for no seeds.
+    let mut simulator = Simulator::new(&topology);
+    for (seeds, budget) in [(0..u64::MAX, Duration::ZERO), (u64::MAX..u64::MAX, MAX)] {
+        assert_eq!(simulator.run_many(seeds, budget).unwrap().seeds, 0);
+    }
+    assert_eq!(simulator.run_many(u64::MAX - 1..u64::MAX, MAX).unwrap().seeds, 1);
+}
+
 #[cfg(feature = "rocksdb")]
 #[test]
 fn memory_of_a_database_is_at_least_a_mebibyte_and_any_number_above() {

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::master::Then;
+use crate::simulate::Choices;
+use crate::simulation::Simulation;
 use crate::supervision::Supervision;
 
 /// The most instances of an actor: a slip of the finger is not to take down a job.
@@ -32,6 +35,7 @@ fn within<T: PartialOrd + Display + Copy>(
     Err(Error::config(format!("`{setting}({value})` is out of its range, which is from {least} to {most}")))
 }
 
+/// Refuses a time that is nothing.
 fn above_zero(setting: &str, time: Duration) -> Result<(), Error> {
     if time > Duration::ZERO {
         return Ok(());
@@ -63,7 +67,53 @@ impl Config {
                 "`Config::hang_timeout` is {timeout:?}: it must be at least {least:?}, or 0, which turns it off"
             )));
         }
+        if let Some(simulation) = &self.simulation {
+            simulation.check()?;
+        }
         self.supervision.check("Config::supervise")
+    }
+}
+
+impl Choices {
+    /// Looks whether each setting of the simulator is in its range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.parallelism.is_empty() {
+            return Err(Error::config(
+                "`Simulator::parallelism` names no number of instances: name at least one",
+            ));
+        }
+        for instances in &self.parallelism {
+            within("Simulator::parallelism", *instances, &(1..=INSTANCES_MAX))?;
+        }
+        if let Some(interval) = self.checkpoint_interval {
+            above_zero("Simulator::checkpoint_interval", interval)?;
+        }
+        within("Simulator::at_most_steps", self.steps_max, &(1..=u64::MAX))
+    }
+}
+
+impl Simulation {
+    /// Looks whether each setting is in its range. Steps are counted from 1: at the step 0 nothing would ever happen.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let step = |setting: &str, step: u64| within(setting, step, &(1..=u64::MAX));
+        step("Simulation::at_most_steps", self.steps_max)?;
+        self.panic_at.iter().try_for_each(|at| step("Simulation::panic_at", *at))?;
+        self.hang_at.iter().try_for_each(|at| step("Simulation::hang_at", *at))?;
+        self.die_at.map_or(Ok(()), |at| step("Simulation::die_at", at))?;
+        self.stop_at.map_or(Ok(()), |at| step("Simulation::stop_at", at))?;
+        for (at, _, then) in &self.savepoint_at {
+            let setting = match then {
+                Then::GoOn => "Simulation::savepoint_at",
+                Then::Stop | Then::Drain => "Simulation::stop_with_savepoint_at",
+            };
+            step(setting, *at)?;
+        }
+        for (at, operator, instances) in &self.rescale_at {
+            step("Simulation::rescale_at", *at)?;
+            within("Simulation::rescale_at", *instances, &(1..=INSTANCES_MAX))
+                .map_err(|error| Error::config(format!("the parallelism of `{operator}`: {error}")))?;
+        }
+        Ok(())
     }
 }
 

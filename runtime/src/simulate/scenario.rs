@@ -28,6 +28,8 @@ pub(crate) struct Choices {
     pub(crate) parallelism: Vec<usize>,
     pub(crate) rescales: bool,
     pub(crate) checkpoint_interval: Option<Duration>,
+    /// Steps of a run without faults beyond which it counts as hanging.
+    pub(crate) steps_max: u64,
     /// Where the state of keys may live.
     pub(crate) backends: Vec<StateBackend>,
 }
