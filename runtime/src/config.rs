@@ -28,6 +28,7 @@ pub struct Config {
     pub(crate) checkpoints: Option<PathBuf>,
     /// The place for checkpoints, if it is no folder of the local disk.
     pub(crate) checkpoints_at: Option<String>,
+    /// What is said of it, until the job starts ([`Config::completed`]).
     pub(crate) checkpoint_interval: Option<Duration>,
     pub(crate) checkpoint_timeout: Duration,
     pub(crate) stop_grace: Duration,
@@ -53,7 +54,7 @@ pub struct Config {
 }
 
 /// How often checkpoints are made where there is a place for them and nothing is said.
-pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where dead letters are on a simulated disk, if nothing is said.
 const SIMULATED_DEAD_LETTERS: &str = "/watershed-dead-letters";
@@ -134,7 +135,6 @@ impl Config {
     pub fn checkpoints(mut self, folder: impl AsRef<Path>) -> Self {
         self.checkpoints = Some(folder.as_ref().to_path_buf());
         self.checkpoints_at = None;
-        self.checkpoint_interval.get_or_insert(CHECKPOINT_INTERVAL);
         self
     }
 
@@ -160,7 +160,6 @@ impl Config {
         }
         self.checkpoints = None;
         self.checkpoints_at = Some(uri.to_string());
-        self.checkpoint_interval.get_or_insert(CHECKPOINT_INTERVAL);
         Ok(self)
     }
 
@@ -367,7 +366,7 @@ impl Config {
 
     /// What is not set, as a job needs it.
     pub(crate) fn completed(mut self, shows_with_checkpoints: bool) -> Self {
-        if shows_with_checkpoints {
+        if shows_with_checkpoints || self.checkpoints.is_some() || self.checkpoints_at.is_some() {
             self.checkpoint_interval.get_or_insert(CHECKPOINT_INTERVAL);
         }
         self

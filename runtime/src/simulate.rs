@@ -29,7 +29,7 @@ use std::time::Duration;
 use watershed_actors::{Clock, SystemClock, UserResult};
 use watershed_state::StateBackend;
 
-use crate::config::{CHECKPOINT_INTERVAL, Config};
+use crate::config::Config;
 use crate::error::Error;
 use crate::simulate::failure::Story;
 use crate::simulate::judge::Judges;
@@ -179,10 +179,9 @@ impl<'a> Simulator<'a> {
     }
 
     /// Takes what the seed does not decide from this configuration: key groups, slots, the folder of checkpoints, and how often
-    /// they are made if that is not as usual (10 s), as [`Simulator::checkpoint_interval`] does.
+    /// they are made if it says so, as [`Simulator::checkpoint_interval`] does.
     pub fn config(mut self, base: Config) -> Self {
-        let interval = base.checkpoint_interval.filter(|interval| *interval != CHECKPOINT_INTERVAL);
-        self.choices.checkpoint_interval = interval.or(self.choices.checkpoint_interval);
+        self.choices.checkpoint_interval = base.checkpoint_interval.or(self.choices.checkpoint_interval);
         self.base = base;
         self.calm.clear();
         self

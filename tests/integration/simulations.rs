@@ -505,6 +505,13 @@ fn a_job_with_constants_of_its_own_is_simulated_with_checkpoints_as_often_as_it_
     // So it is with that of the configuration.
     let configured = with_interval(simulator().config(Config::local().checkpoint_interval(seconds(5))));
     assert_eq!(configured, simulated);
+    // Also where that is as often as they are made anyway.
+    let said = with_interval(simulator().config(Config::local().checkpoint_interval(seconds(10))));
+    assert_eq!(said, with_interval(simulator().checkpoint_interval(seconds(10))));
+    // A folder alone says nothing about it.
+    let unsaid = simulator().config(Config::local().checkpoints("/elsewhere"));
+    let unsaid = unsaid.at_most_steps(30_000).run(Seed(1)).unwrap_err();
+    assert!(unsaid.to_string().contains("checkpoints every 2 ms"), "{unsaid}");
 }
 
 #[test]
