@@ -58,6 +58,8 @@ struct Life {
     ending: Result<Ending, String>,
     /// Whether something went wrong in it that excuses an error.
     excused: bool,
+    /// Whether it was asked to stop.
+    stopped: bool,
 }
 
 impl Life {
@@ -70,8 +72,10 @@ impl Life {
         match &self.ending {
             Err(panic) => Some(Violation::Panic(panic.clone())),
             Ok(Ending::Hangs(how)) => Some(Violation::Hang(how.clone())),
-            // It was asked to stop, and took too long: as good as killed.
-            Ok(Ending::Over(Err(error))) if error.kind == ErrorKind::Unsaved => None,
+            // It was asked to stop, and took too long: as good as killed. Nobody else may end a job without saving it.
+            Ok(Ending::Over(Err(error))) if error.kind == ErrorKind::Unsaved => {
+                (!self.stopped).then(|| Violation::Error(error.to_string()))
+            }
             Ok(Ending::Over(Err(error))) if !self.excused || error.kind == ErrorKind::Internal => {
                 Some(Violation::Error(error.to_string()))
             }
@@ -140,7 +144,7 @@ impl Stage<'_> {
         played.restarts +=
             ending.as_ref().ok().and_then(Ending::outcome).map_or(0, |outcome| outcome.restarts);
         script.ends(Note::LifeEnds(describe(ending.as_ref().ok(), death)));
-        let mut life = Life { ending, excused: false };
+        let mut life = Life { ending, excused: false, stopped: false };
         match (&life.ending, death) {
             (Ok(Ending::Died(_)), Some(FaultKind::PowerCut)) => disk.crash(),
             // What it says is there has to be there from then on.
@@ -151,7 +155,7 @@ impl Stage<'_> {
         played.history = finished.history;
         played.counts.add(&finished.counts);
         played.nanos = finished.nanos;
-        life.excused = finished.excused;
+        (life.excused, life.stopped) = (finished.excused, finished.stopped);
         life
     }
 
@@ -235,5 +239,26 @@ fn describe(ending: Option<&Ending>, death: Option<FaultKind>) -> String {
             End::Stopped => "the job was stopped".to_string(),
             _ => "the job has finished".to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(kind: ErrorKind, excused: bool, stopped: bool) -> Life {
+        Life { ending: Ok(Ending::Over(Err(Error::new(kind, "so it ended")))), excused, stopped }
+    }
+
+    #[test]
+    fn an_end_without_saving_is_excused_by_a_stop_and_by_nothing_else() {
+        assert_eq!(life(ErrorKind::Unsaved, false, true).violation(), None);
+        for excused in [false, true] {
+            let violation = life(ErrorKind::Unsaved, excused, false).violation();
+            assert!(matches!(violation, Some(Violation::Error(_))), "{violation:?}");
+        }
+        assert_eq!(life(ErrorKind::State, true, false).violation(), None);
+        assert!(life(ErrorKind::State, false, true).violation().is_some(), "a stop excuses nothing else");
+        assert!(life(ErrorKind::Internal, true, true).violation().is_some());
     }
 }

@@ -83,6 +83,8 @@ pub(crate) struct Finished {
     pub(crate) counts: Counts,
     /// Something really went wrong that excuses an error.
     pub(crate) excused: bool,
+    /// The job was asked to stop.
+    pub(crate) stopped: bool,
     pub(crate) nanos: u64,
 }
 
@@ -449,11 +451,15 @@ impl Script {
         for (path, bytes) in std::mem::take(&mut state.lost) {
             self.disk.put_back(&path, &bytes);
         }
-        let excused = state.armed.iter().any(|armed| armed.struck && armed.fault.kind.excuses_error());
+        let struck =
+            |is: fn(FaultKind) -> bool| state.armed.iter().any(|armed| armed.struck && is(armed.fault.kind));
+        let excused = struck(FaultKind::excuses_error);
+        let stopped = struck(|kind| kind == FaultKind::Stop);
         Finished {
             history: std::mem::take(&mut state.history),
             counts: std::mem::take(&mut state.counts),
             excused,
+            stopped,
             nanos: state.nanos,
         }
     }
