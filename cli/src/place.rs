@@ -1,5 +1,7 @@
 //! Where a job is, also if nobody says so.
 
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,9 @@ use watershed_state::SnapshotPlace;
 
 use crate::error::Error;
 use crate::screen::note;
+
+/// How the files `job` and `manifest` begin.
+const MAGIC: &[u8; 4] = b"wshd";
 
 /// The job that is meant.
 #[derive(Args)]
@@ -79,7 +84,7 @@ impl Reach {
 /// The job in the current folder, or the only one of this user that runs.
 fn found() -> Result<PathBuf, PlaceError> {
     let here = Path::new(".");
-    if is_socket(&socket_in(here)) || here.join("job").exists() {
+    if is_socket(&socket_in(here)) || has_checkpoints(here) {
         return Ok(socket_in(here));
     }
     let mut running = running_jobs();
@@ -103,7 +108,11 @@ pub(crate) fn folder(named: Option<&str>) -> Result<String, PlaceError> {
     if let Some(named) = named {
         return Ok(named.to_string());
     }
-    if ["job", "manifest", "dead-letters", SOCKET_NAME].iter().any(|name| here.join(name).exists()) {
+    let is_ours = has_checkpoints(here)
+        || is_ours(&here.join("manifest"))
+        || here.join("dead-letters").is_dir()
+        || is_socket(&socket_in(here));
+    if is_ours {
         return Ok(".".to_string());
     }
     let folders = running_jobs()
@@ -135,8 +144,30 @@ pub(crate) fn savepoint_uri(uri: &str) -> Result<String, Error> {
     }
 }
 
+/// Whether a folder is one of checkpoints, by more than the name of a file in it: other programs call files `job`, too.
+fn has_checkpoints(folder: &Path) -> bool {
+    is_ours(&folder.join("job"))
+        || fs::read_dir(folder).is_ok_and(|entries| {
+            entries
+                .flatten()
+                .any(|entry| is_checkpoint(&entry.file_name().to_string_lossy()) && entry.path().is_dir())
+        })
+}
+
+fn is_checkpoint(name: &str) -> bool {
+    name.strip_prefix("chk-").is_some_and(|id| id.parse::<u64>().is_ok())
+}
+
+/// Whether a file begins as those do that the engine writes, whatever becomes of the rest.
+fn is_ours(path: &Path) -> bool {
+    // A FIFO would hold up whoever opens it.
+    let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
+    let mut begin = [0; MAGIC.len()];
+    is_file && File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == *MAGIC
+}
+
 fn is_socket(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
+    fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 fn listed(paths: &[PathBuf]) -> String {

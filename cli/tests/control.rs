@@ -146,6 +146,32 @@ fn the_only_running_job_need_not_be_named() {
 }
 
 #[test]
+fn files_of_others_that_are_called_as_ours_hide_no_running_job() {
+    let shell = Shell::new();
+    let job = shell.start("job");
+    shell.list("job");
+    while job.checkpoints().unwrap().completed < 1 {}
+    for name in ["job", "manifest", "dead-letters"] {
+        fs::write(shell.path("elsewhere").join(name), "of something else").unwrap();
+    }
+    fs::create_dir(shell.path("elsewhere/chk-mate")).unwrap();
+    assert!(shell.printed("elsewhere", &["tree", "--json"]).contains("\"job\":\"job\""));
+    let listed = shell.run_in("elsewhere", &["snapshots", "list"]);
+    assert!(complaint(&listed).contains("the only running job has its checkpoints in "), "{listed:?}");
+    // A folder of checkpoints counts first, whether its job runs or not.
+    fs::remove_file(shell.path("elsewhere/job")).unwrap();
+    fs::copy(shell.path("job/job"), shell.path("elsewhere/job")).unwrap();
+    let refused = shell.refused("elsewhere", &["tree"]);
+    assert!(refused.contains("no job is running there"), "{refused}");
+    fs::remove_file(shell.path("elsewhere/job")).unwrap();
+    fs::create_dir(shell.path("elsewhere/chk-7")).unwrap();
+    let refused = shell.refused("elsewhere", &["tree"]);
+    assert!(refused.contains("no job is running there"), "{refused}");
+    job.cancel().unwrap();
+    job.wait().unwrap();
+}
+
+#[test]
 fn one_of_several_running_jobs_has_to_be_named() {
     let shell = Shell::new();
     let jobs = [shell.start("one"), shell.start("other")];
