@@ -7,6 +7,34 @@ use super::cache::Cache;
 use super::{Entry, KeyedTable, Stamp, TableKey, TableState};
 use crate::{CodecError, SavedInstance, Section, SectionKind};
 
+/// So many entries of a layer are believed without a look at how long they are.
+const BELIEVED: usize = 1 << 20;
+/// A key and its state take at least so many bytes where there are more entries than that: so many keys are not told apart by
+/// less.
+const ENTRY_BYTES_MIN: usize = 4;
+
+/// How many entries sections say that they have.
+#[derive(Default)]
+struct Claim {
+    entries: usize,
+    bytes: usize,
+}
+
+impl Claim {
+    fn and(self, section: &Section) -> Self {
+        Self {
+            entries: self.entries.saturating_add(section.entries as usize),
+            bytes: self.bytes.saturating_add(section.bytes.len()),
+        }
+    }
+
+    /// As many of them as room is made for before they are read: an entry in memory is many times as long as a byte, and the
+    /// number may be forged. If there are more, the table grows.
+    fn entries(&self) -> usize {
+        self.entries.min(BELIEVED.max(self.bytes / ENTRY_BYTES_MIN))
+    }
+}
+
 impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// Adds what instances have saved for the key groups of this one. What their databases have is there already.
     ///
@@ -17,7 +45,7 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         let is_mine = |section: &&Section| owned.contains(&section.group);
         let count = |layer: &[Section]| {
             let of_kind = layer.iter().filter(|section| section.kind == K::KINDS.0);
-            of_kind.filter(is_mine).map(|section| section.entries as usize).sum::<usize>()
+            of_kind.filter(is_mine).fold(Claim::default(), Claim::and).entries()
         };
         if let Some(cache) = &mut self.below {
             let layers = saved.iter().flat_map(|saved| iter::once(&saved.sections).chain(&saved.changes));

@@ -385,6 +385,17 @@ fn a_section_that_is_not_what_it_says_is_refused() {
 }
 
 #[test]
+fn a_number_of_entries_that_is_forged_makes_no_room_that_their_bytes_could_not_fill() {
+    const BYTES: usize = 16 << 20;
+    let forged = Section { entries: BYTES as u32, bytes: vec![0xC1; BYTES], ..one_section(5) };
+    let mut table = table(4);
+    let error = table.restore_saved(&[vec![forged].into()]).unwrap_err();
+    assert!(matches!(error, CodecError::Decode { .. }), "{error}");
+    // A quarter of them, and what a table has beyond what it is asked for.
+    assert!(table.entries.room() <= BYTES / 2, "{}", table.entries.room());
+}
+
+#[test]
 fn the_order_of_iteration_is_a_function_of_the_changes() {
     let build = || {
         let mut table = table(16);
