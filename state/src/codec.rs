@@ -96,7 +96,12 @@ pub fn encode_for_keeps<T: Data>(
     let start = out.len();
     encode(value, out)?;
     if sampler.is_due() && !bug::is(Bug::UnreadableStateSaved) {
-        read_back(value, &out[start..]).inspect_err(|_| out.truncate(start))?;
+        if let Err(error) = read_back(value, &out[start..]) {
+            out.truncate(start);
+            sampler.failed();
+            return Err(error);
+        }
+        sampler.passed();
     }
     Ok(())
 }

@@ -43,7 +43,6 @@ impl<R> Saving<R> {
     /// it has to tell.
     pub(crate) fn begin(&mut self, checkpoint: u64, epoch: u32, all: bool) -> (Extent, Range<usize>) {
         let extent = self.history.begin(checkpoint, epoch, all);
-        self.sections.begin();
         // Until it is complete, the one before it may be added to, and needs those that are gone.
         let removed = if extent.base.is_some() { 0..self.removed.len() } else { 0..0 };
         (extent, removed)

@@ -61,6 +61,7 @@ impl SectionWriter {
         let before = open.bytes.len();
         if let Err(error) = encode(&mut open.bytes) {
             self.failed = Some(error);
+            self.sampler.failed();
             return 0;
         }
         open.entries += 1;
@@ -69,11 +70,6 @@ impl SectionWriter {
             self.close(group);
         }
         cost
-    }
-
-    /// A snapshot begins.
-    pub(crate) fn begin(&mut self) {
-        self.sampler = Sampler::default();
     }
 
     /// Whether the entry that is written next is to be read back.
@@ -94,19 +90,23 @@ impl SectionWriter {
         }
     }
 
-    /// Makes all entries available to [`take`](Self::take).
+    /// All is written: makes all entries available to [`take`](Self::take).
     pub(crate) fn close_all(&mut self) {
         for (group, open) in std::mem::take(&mut self.open).into_iter().enumerate() {
             self.push(group as u16, open);
         }
+        self.sampler.passed();
     }
 
     pub(crate) fn take(&mut self) -> Vec<Section> {
         std::mem::take(&mut self.closed)
     }
 
+    /// Forgets the entries. Which of the next are read back does not begin anew with a snapshot: the first ones of a table
+    /// would be read back in each, and those of a short one all of them.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.kind);
+        let sampler = std::mem::take(&mut self.sampler);
+        *self = Self { sampler, ..Self::new(self.kind) };
     }
 
     fn push(&mut self, group: u16, open: Open) {

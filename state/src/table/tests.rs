@@ -1,4 +1,5 @@
 mod database;
+mod samples;
 mod slots;
 mod snapshots;
 
