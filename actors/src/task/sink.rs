@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    CodecError, Data, Sampler, Section, SectionKind, SliceProgress, decode, encode, encode_for_keeps,
+    CodecError, Data, Sampler, Section, SectionKind, SliceProgress, decode, encode_for_keeps,
 };
 
 use crate::batch::{Batch, Flow};
@@ -222,10 +222,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Checks that committables can be read back.
-fn check<C: Data>(due: &[&(u64, C)]) -> Result<(), CodecError> {
-    let mut sampler = Sampler::default();
-    due.iter().try_for_each(|due| encode_for_keeps(*due, &mut Vec::new(), &mut sampler))
+/// Committables as they go into a checkpoint. There are few, and output is lost with one that cannot be read: all are read
+/// back.
+fn encoded<C: Data>(due: &Vec<(u64, C)>) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::new();
+    encode_for_keeps(due, &mut bytes, &mut Sampler::default())?;
+    Ok(bytes)
 }
 
 impl<S: TwoPhaseSink> Commits<S> {
@@ -239,16 +241,14 @@ impl<S: TwoPhaseSink> Commits<S> {
             let committable = prepare()?;
             lock(&self.prepared).push((id, committable));
         }
-        let mut bytes = Vec::new();
         let prepared = lock(&self.prepared);
         let forgotten = |id| id < checkpoint && bug::is(Bug::PreparedForAbandonedForgotten);
         let is_due = |id| id <= checkpoint && !forgotten(id);
-        let due: Vec<&(u64, S::Committable)> = prepared.iter().filter(|(id, _)| is_due(*id)).collect();
-        if let Err(error) = check(&due).and_then(|()| encode(&due, &mut bytes)) {
-            // The checkpoint is given up; the next one covers what is prepared.
-            return Ok(Err(error));
-        }
-        Ok(Ok(Section { kind: SectionKind::Committables, group: 0, entries: due.len() as u32, bytes }))
+        let due: Vec<(u64, S::Committable)> =
+            prepared.iter().filter(|(id, _)| is_due(*id)).cloned().collect();
+        // If it cannot be encoded, the checkpoint is given up; the next one covers what is prepared.
+        let (kind, entries) = (SectionKind::Committables, due.len() as u32);
+        Ok(encoded(&due).map(|bytes| Section { kind, group: 0, entries, bytes }))
     }
 
     /// Lets the task fail if a job has failed.
