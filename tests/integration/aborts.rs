@@ -35,7 +35,7 @@ fn checkpoints_that_time_out_before_a_crash_lose_nothing() {
     for seed in seeds(500) {
         let disk = SimulatedDisk::new(seed);
         let timeout = timeout(seed);
-        for (life, step) in [(0, seed), (1, 50 + seed / 2)] {
+        for (life, step) in [(0, seed + 1), (1, 50 + seed / 2)] {
             let simulation = seeded(seed + 1000 * life).on_disk(&disk).panic_at(step).die_at(step + 100);
             topology.run(simulated(simulation).checkpoint_timeout(timeout)).unwrap();
         }
