@@ -271,8 +271,8 @@ impl<'a> Simulator<'a> {
         self
     }
 
-    /// After how many steps a run without faults counts as hanging (1,000,000): at least one. One with faults may take forty times as many
-    /// as that one took.
+    /// After how many steps a run without faults counts as hanging (1,000,000): at least one. One with faults may take
+    /// forty times as many as that one took.
     pub fn at_most_steps(mut self, steps: u64) -> Self {
         self.choices.steps_max = steps;
         self
