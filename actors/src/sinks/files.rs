@@ -22,7 +22,7 @@ use watershed_state::bug::{self, Bug};
 use watershed_state::{Data, FileInfo, Fs, shown};
 
 use self::mark::FolderClaim;
-use self::names::{FinishedName, PendingName};
+use self::names::{FinishedName, MarkName, PendingName};
 use crate::error::UserResult;
 use crate::sink::{OutputClaim, Owner, SinkContext, TwoPhaseSink};
 use crate::sinks::json::json_into;
@@ -55,8 +55,8 @@ struct Folder {
     path: PathBuf,
     /// Who may read the files, if not this user alone.
     mode: Option<u32>,
-    /// Output that is not shown yet may be taken away: its loss is a warning, and never ends the job.
-    is_removable: bool,
+    /// The folder with which it may be taken away.
+    goes_with: Option<PathBuf>,
 }
 
 /// How records are written.
@@ -118,16 +118,17 @@ impl<T> Files<T> {
         self
     }
 
-    /// Goes on with a warning where output that is not shown yet is taken away. The engine's sinks of dead letters do so:
-    /// theirs goes with the checkpoint folder, and a job outlives that.
+    /// The folder is below this one, which may be taken away while the job runs, as the checkpoint folder: the output that
+    /// waited there to be shown is then gone with a warning. New output waits in memory until there is that folder again,
+    /// which is not for the sink to make.
     #[doc(hidden)]
-    pub fn removable(mut self) -> Self {
-        self.folder.is_removable = true;
+    pub fn goes_with(mut self, outer: impl Into<PathBuf>) -> Self {
+        self.folder.goes_with = Some(outer.into());
         self
     }
 
     fn new(path: PathBuf, format: Format<T>) -> Self {
-        Self { folder: Folder { path, mode: None, is_removable: false }, format }
+        Self { folder: Folder { path, mode: None, goes_with: None }, format }
     }
 }
 
@@ -146,6 +147,17 @@ impl Folder {
         // Whoever may read what is in a folder may enter it.
         let mode = mode | (mode & 0o444) >> 2 | 0o700;
         missing.into_iter().try_for_each(|folder| fs.set_mode(folder, mode))
+    }
+
+    /// Whether the folder is not the one in which this process has said that it writes, as it went with an outer one.
+    fn was_taken_away(&self, context: &SinkContext) -> Result<bool, FilesError> {
+        let is_ours = |file: &FileInfo| {
+            let mark = MarkName::parse(&file.name);
+            mark.is_some_and(|mark| {
+                mark.operator == &*context.instance.operator && mark.lineage == context.lineage
+            })
+        };
+        Ok(self.goes_with.is_some() && !self.list(&context.fs)?.iter().any(is_ours))
     }
 
     /// What is in it: nothing if it does not exist yet.
@@ -203,8 +215,11 @@ impl<T: Data> TwoPhaseSink for Files<T> {
                 .rename_new(&self.folder.path.join(&part.pending), &self.folder.path.join(&part.finished))?;
         } else {
             match part.show(&self.folder.path, context.run, &context.fs) {
-                Err(error @ FilesError::Missing { .. }) if self.folder.is_removable => {
-                    tracing::warn!(error = %shown(error), "dead letters were taken away before they were shown; the job goes on");
+                Err(error @ FilesError::Missing { .. }) if self.folder.was_taken_away(context)? => {
+                    tracing::warn!(
+                        error = %shown(error),
+                        "output was taken away with the folder that it was in, before it was shown; the job goes on"
+                    );
                     return Ok(());
                 }
                 outcome => outcome?,

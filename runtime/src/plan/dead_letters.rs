@@ -38,7 +38,10 @@ pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph,
                 node.name
             )));
         };
-        let sink = Files::<DeadLetter>::jsonl(folder.join(&node.name)).removable();
+        let mut sink = Files::<DeadLetter>::jsonl(folder.join(&node.name));
+        if let Some(checkpoints) = config.checkpoints.as_ref().filter(|outer| folder.starts_with(outer)) {
+            sink = sink.goes_with(checkpoints);
+        }
         let letters = Node {
             name: format!("{}{LETTER_SINK}", node.name),
             kind: NodeKind::TwoPhaseSink,

@@ -18,6 +18,12 @@ pub(crate) enum FilesError {
     Folder { folder: PathBuf, source: io::Error },
     #[error("cannot {doing} {}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "the output folder {} was removed, or what it is on is not mounted. It is not made again, as it could be another one \
+         then: put it back, or make it",
+        folder.display()
+    )]
+    Gone { folder: PathBuf, source: io::Error },
     #[error("{} was removed or changed while it was being written; its records are written again", path.display())]
     TakenAway { path: PathBuf, source: io::Error },
     #[error(
@@ -92,7 +98,7 @@ impl FilesError {
     /// Whether what was written, or its folder, is not there any more.
     pub(super) fn says_removed(&self) -> bool {
         let (Self::Io { source, .. } | Self::TakenAway { source, .. }) = self else { return false };
-        source.kind() == io::ErrorKind::NotFound
+        matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
     }
 
     /// Whether it takes somebody who looks at the files, so that trying again would change nothing.

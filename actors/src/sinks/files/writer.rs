@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Data, FileWriter, Fs, shown};
+use watershed_state::{Data, FileWriter, Fs};
 
 use super::error::FilesError;
 use super::names::{FinishedName, PendingName};
@@ -75,7 +75,7 @@ impl<T: Data> TwoPhaseWriter for FilesWriter<T> {
             part.content = Some(content);
             // Without this a power cut could take the name away, though the checkpoint counts on it.
             match folder.sync(&fs).and_then(|()| place.check(content)) {
-                Err(error) if folder.is_removable && error.says_removed() => {}
+                Err(error) if folder.goes_with.is_some() && error.says_removed() => {}
                 checked => checked?,
             }
             Ok(part)
@@ -106,11 +106,14 @@ impl OpenFile {
         self.file.is_none() && self.buffer.is_empty()
     }
 
-    /// Empties the buffer into the file.
+    /// Empties the buffer into the file, unless it has to wait for the folder.
     fn write_out(&mut self, place: &Place<'_>) -> Result<(), FilesError> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(place.create()?),
+            none => match place.create() {
+                Err(FilesError::Gone { .. }) if place.folder.goes_with.is_some() => return Ok(()),
+                created => none.insert(created?),
+            },
         };
         file.write_all(&self.buffer).map_err(|source| FilesError::io("write to", &place.path, source))?;
         self.written.add(&self.buffer);
@@ -141,15 +144,10 @@ impl<'p> Place<'p> {
     }
 
     fn create(&self) -> Result<Box<dyn FileWriter>, FilesError> {
-        let failed = |source| FilesError::io("create", &self.path, source);
-        let file = match self.try_to_create() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let folder = self.folder.path.display();
-                tracing::warn!(folder = %shown(folder), "the output folder was removed while it was in use; it is made again");
-                self.folder.make(self.fs).and_then(|()| self.try_to_create()).map_err(failed)?
-            }
-            created => created.map_err(failed)?,
-        };
+        let file = self.try_to_create().map_err(|source| match source.kind() {
+            ErrorKind::NotFound => FilesError::Gone { folder: self.folder.path.clone(), source },
+            _ => FilesError::io("create", &self.path, source),
+        })?;
         if let Some(mode) = self.folder.mode {
             let set = self.fs.set_mode(&self.path, mode);
             set.map_err(|source| FilesError::io("set the mode of", &self.path, source))?;
@@ -158,18 +156,36 @@ impl<'p> Place<'p> {
     }
 
     fn try_to_create(&self) -> io::Result<Box<dyn FileWriter>> {
-        if bug::is(Bug::OutputReplaced) { self.fs.create(&self.path) } else { self.fs.create_new(&self.path) }
+        let create = || {
+            if bug::is(Bug::OutputReplaced) {
+                self.fs.create(&self.path)
+            } else {
+                self.fs.create_new(&self.path)
+            }
+        };
+        match (create(), &self.folder.goes_with) {
+            // The outer folder is in place, or in place again, and only this one is missing.
+            (Err(error), Some(outer)) if error.kind() == ErrorKind::NotFound && self.fs.exists(outer)? => {
+                self.folder.make(self.fs)?;
+                create()
+            }
+            (created, _) => created,
+        }
     }
 
     /// The file may have been removed while it was being written. Its records are not lost as long as no checkpoint counts
     /// on them.
     fn check(&self, content: FileContent) -> Result<(), FilesError> {
-        let gone = |source| FilesError::TakenAway { path: self.path.clone(), source };
-        let found = self.fs.open(&self.path).map_err(gone)?.length();
-        if found == content.len {
+        let taken_away = |source| FilesError::TakenAway { path: self.path.clone(), source };
+        let found = self.fs.open(&self.path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound | ErrorKind::StaleNetworkFileHandle => taken_away(source),
+            _ => FilesError::io("look for", &self.path, source),
+        })?;
+        let length = found.length();
+        if length == content.len {
             return Ok(());
         }
-        Err(gone(io::Error::other(format!("it has {found} bytes, and {} were written", content.len))))
+        Err(taken_away(io::Error::other(format!("it has {length} bytes, and {} were written", content.len))))
     }
 }
 
