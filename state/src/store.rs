@@ -132,13 +132,14 @@ impl CheckpointStore {
         }
     }
 
-    /// Takes the store once more that was [taken away](Self::check_in_place), and says so in it. Of what was in it nothing
-    /// need be there.
+    /// Takes the store once more that was [taken away](Self::check_in_place), and writes down in it whose it is, and which
+    /// records are skipped. Of what was in it nothing need be there. It is this holder's again when all of that is written:
+    /// until then it counts as taken away, and all of it is tried again.
     ///
     /// # Errors
     /// [`StoreError::TakenOver`] if another job has it or has had it since: its holder must not write there any more.
     /// [`StoreError::UnknownHolder`] if that cannot be told yet: it may be tried again. Others if the disk refuses.
-    pub fn take_again(&self, identity: &Identity) -> Result<(), StoreError> {
+    pub fn take_again<T: Serialize>(&self, identity: &Identity, skips: &[T]) -> Result<(), StoreError> {
         let path = || self.objects().location("");
         let lock =
             self.objects().lock().map_err(|source| StoreError::NotWritable { path: path(), source })?;
@@ -161,8 +162,12 @@ impl CheckpointStore {
         if found.is_some_and(|found| !is_ours(&found)) {
             return Err(StoreError::TakenOver { path: path() });
         }
+        if !skips.is_empty() {
+            self.overwrite_skips(skips)?;
+        }
+        self.overwrite_identity(identity)?;
         self.inner.locks.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
-        self.save_identity(identity)
+        Ok(())
     }
 
     /// Where everything is.
@@ -186,7 +191,12 @@ impl CheckpointStore {
     /// # Errors
     /// If the disk refuses. Either the old or the new identity is there then.
     pub fn save_identity(&self, identity: &Identity) -> Result<(), StoreError> {
-        self.replace(JOB, &manifest::seal(IDENTITY, &self.objects().location(JOB), identity)?)
+        self.check_in_place()?;
+        self.overwrite_identity(identity)
+    }
+
+    fn overwrite_identity(&self, identity: &Identity) -> Result<(), StoreError> {
+        self.overwrite(JOB, &manifest::seal(IDENTITY, &self.objects().location(JOB), identity)?)
     }
 
     /// All checkpoints that have a manifest, newest first, each decoded or with what is wrong with it.
@@ -238,7 +248,7 @@ impl CheckpointStore {
         match get_if_exists(self.objects(), &name)? {
             Some(existing) if existing != bytes => return Err(self.exists_already(checkpoint)),
             // An attempt that failed may have left it without its being durable.
-            Some(_) => self.replace(&name, &bytes)?,
+            Some(_) => self.overwrite(&name, &bytes)?,
             None => match put(self.objects(), &name, &bytes) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     return Err(self.exists_already(checkpoint));
@@ -306,8 +316,8 @@ impl CheckpointStore {
         Ok(())
     }
 
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.check_in_place()?;
+    /// Replaces an object, atomically and durably. Whether the store is this holder's is for the caller to know.
+    fn overwrite(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.objects().replace(name, bytes).map_err(failed(&self.objects().location(name), "write"))
     }
 }

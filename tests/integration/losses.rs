@@ -238,6 +238,40 @@ fn a_region_whose_files_are_in_a_folder_that_is_gone_ends_the_job_and_leaves_its
 }
 
 #[test]
+fn a_folder_is_not_made_again_while_another_region_is_about_to_restart_from_files_in_it() {
+    for seed in 0..5 {
+        let disk = SimulatedDisk::new(seed);
+        let (topology, on) = (Topology::new("two"), disk.clone());
+        let sums = |name: &str, happens: Box<dyn Fn(u64) + Send + Sync>| {
+            let numbers = topology.source(name, Generator::bounded(RECORDS, |n| n)).parallelism(1);
+            let numbers = numbers.map(move |n| {
+                happens(n);
+                n
+            });
+            numbers.key_by(|n| n % 97).reduce(&format!("sum-{name}"), |a, b| a + b).for_each(|_| {});
+        };
+        sums("steady", Box::new(|_| {}));
+        let failing = move |n| {
+            if n == AT {
+                assert!(!checkpoints(&on).is_empty());
+                on.fs().remove_dir_all(Path::new("/checkpoints")).unwrap();
+                panic!("and now it is down for a minute");
+            }
+        };
+        sums("failing", Box::new(failing));
+        let rarely = Restart::from_snapshot().backoff(minutes(1), minutes(1));
+        let error =
+            topology.run(simulated(seeded(seed).on_disk(&disk)).restart(rarely)).unwrap_err().to_string();
+        for says in
+            ["was about to restart from files in there", "put the folder back and start the job again"]
+        {
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(!disk.fs().exists(Path::new("/checkpoints")).unwrap());
+    }
+}
+
+#[test]
 fn a_region_that_restarts_while_the_disk_is_full_waits_for_room() {
     let disk = SimulatedDisk::new(1);
     let outcome = restarts(&disk, NEVER, |disk| {

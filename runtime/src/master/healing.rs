@@ -7,6 +7,7 @@ use watershed_state::{StateBackend, StoreError, shown};
 
 use crate::error::Error;
 use crate::master::Master;
+use crate::master::region::Phase;
 
 /// Why what a checkpoint holds could not be read.
 #[derive(Debug)]
@@ -64,7 +65,8 @@ impl Master {
     }
 
     /// The checkpoint folder was removed or moved. If nobody has begun in its place, the job takes it again and saves all that
-    /// it has; else it ends, and writes nothing any more.
+    /// it has. It ends, and writes nothing any more, if somebody has, or if what it has not in memory was in there: then who
+    /// puts the folder back finds nothing new in its place.
     pub(super) fn folder_is_gone(&mut self) {
         let folder = self.store.objects().location("");
         let folder = folder.display();
@@ -74,10 +76,15 @@ impl Master {
                  that hold its state: put it back and start the job again, or start from a savepoint in another folder"
             )));
         }
+        if let Some(region) = self.region_with_lost_files() {
+            return self.give_up(Error::state(format!(
+                "the checkpoint folder {folder} was removed or moved while the job was using it, and region {region} was about \
+                 to restart from files in there: put the folder back and start the job again"
+            )));
+        }
         let mut identity = self.identity.clone();
         identity.newest = self.newest_here();
-        let taken = self.store.take_again(&identity).and_then(|()| self.poison.save_again(&self.store));
-        match taken {
+        match self.store.take_again(&identity, self.poison.skips()) {
             Ok(()) => {
                 tracing::error!(
                     folder = %shown(&folder),
@@ -102,6 +109,16 @@ impl Master {
                 );
             }
         }
+    }
+
+    /// A region that is down and has its state in files of the checkpoint folder, not in memory.
+    fn region_with_lost_files(&self) -> Option<usize> {
+        self.regions.iter().position(|region| {
+            let is_down =
+                matches!(region.phase, Phase::Stopping { .. } | Phase::Backoff { .. } | Phase::Loading);
+            let mut parts = region.parts.iter().flat_map(|parts| parts.values());
+            is_down && parts.any(|part| part.file.is_some())
+        })
     }
 
     /// Whether some of the state is in databases whose folder is gone.

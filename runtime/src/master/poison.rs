@@ -175,12 +175,9 @@ impl Poison {
         Ok(())
     }
 
-    /// Writes the list down once more, if there is one: its file is gone.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub(super) fn save_again(&self, store: &CheckpointStore) -> Result<(), StoreError> {
-        if self.list.is_empty() { Ok(()) } else { store.save_skips(&self.list) }
+    /// The records that are skipped.
+    pub(super) fn skips(&self) -> &[SkipEntry] {
+        &self.list
     }
 
     /// Instructions for a run of a task that begins at this checkpoint.

@@ -254,13 +254,6 @@ impl Master {
     fn wait_for_disk(&mut self, region: usize, error: &StoreError) {
         let is_gone = matches!(error, StoreError::TakenAway { .. });
         if is_gone {
-            if self.restarts_from_files(region) {
-                // Who puts the folder back finds nothing new in its place.
-                return self.give_up(Error::state(format!(
-                    "region {region} cannot restart: {error}, and it restarts from files in there; put the folder back and \
-                     start the job again"
-                )));
-            }
             self.folder_is_gone();
             if self.ending.is_some() {
                 return;
@@ -282,12 +275,6 @@ impl Master {
                 )));
             }
         }
-    }
-
-    /// Whether what a region restarts from is in files of the checkpoint folder, and not in memory.
-    fn restarts_from_files(&self, region: usize) -> bool {
-        let parts = self.regions[region].parts.as_ref();
-        parts.is_some_and(|parts| parts.values().any(|part| part.file.is_some()))
     }
 
     pub(super) fn loaded(

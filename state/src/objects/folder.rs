@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Listing, ObjectInfo, ObjectStore, ObjectWriter, Objects};
 use crate::bug::{self, Bug};
@@ -20,12 +21,14 @@ const UNFINISHED: &str = ".tmp";
 pub struct FolderStore {
     fs: Fs,
     root: PathBuf,
+    /// The folder was there with its lock. If it is gone, it has been taken away, and only a new lock makes it again.
+    locked: Arc<AtomicBool>,
 }
 
 impl FolderStore {
-    /// The objects in this folder, which is made when it is locked or written to.
+    /// The objects in this folder, which is made when it is locked, or written to without ever having been locked.
     pub fn new(fs: Fs, root: impl Into<PathBuf>) -> Self {
-        Self { fs, root: root.into() }
+        Self { fs, root: root.into(), locked: Arc::default() }
     }
 
     /// [`new`](Self::new), to be shared.
@@ -41,6 +44,9 @@ impl FolderStore {
     fn in_folder<R>(&self, path: &Path, mut change: impl FnMut() -> io::Result<R>) -> io::Result<R> {
         match change() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
+                if self.locked.load(Ordering::Relaxed) && !self.fs.exists(&self.root)? {
+                    return Err(error);
+                }
                 self.fs.create_dir_all(folder_of(path))?;
                 change()
             }
@@ -74,6 +80,7 @@ impl ObjectStore for FolderStore {
         file.write_all(b"probe")?;
         file.sync()?;
         self.fs.remove_file(&probe)?;
+        self.locked.store(true, Ordering::Relaxed);
         Ok(Some(lock))
     }
 

@@ -31,7 +31,12 @@ impl CheckpointStore {
     /// # Errors
     /// If the disk refuses. Either the old or the new list is there then.
     pub fn save_skips<T: Serialize>(&self, skips: &[T]) -> Result<(), StoreError> {
-        self.replace(FILE, &manifest::seal(SKIPS, &self.objects().location(FILE), skips)?)
+        self.check_in_place()?;
+        self.overwrite_skips(skips)
+    }
+
+    pub(super) fn overwrite_skips<T: Serialize>(&self, skips: &[T]) -> Result<(), StoreError> {
+        self.overwrite(FILE, &manifest::seal(SKIPS, &self.objects().location(FILE), skips)?)
     }
 }
 

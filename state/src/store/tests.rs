@@ -10,6 +10,9 @@ use crate::{
     SimulatedDisk,
 };
 
+/// No record is skipped.
+const NO_SKIPS: &[u64] = &[];
+
 fn root() -> &'static Path {
     Path::new("/jobs/count")
 }
@@ -339,10 +342,46 @@ fn a_store_whose_folder_was_removed_writes_nothing_before_it_is_taken_again() {
         assert!(matches!(refused, Err(StoreError::TakenAway { .. })), "{refused:?}");
     }
     assert!(!disk.fs().exists(root()).unwrap());
-    store.take_again(&identity("l", 1)).unwrap();
+    store.take_again(&identity("l", 1), NO_SKIPS).unwrap();
     assert_eq!(store.identity().unwrap(), Some(identity("l", 1)));
     checkpoint(&store, 2).unwrap();
     assert!(matches!(CheckpointStore::open(objects(&disk)), Err(StoreError::Locked { .. })));
+}
+
+#[test]
+fn what_is_being_written_when_the_folder_is_removed_does_not_make_it_again() {
+    let disk = SimulatedDisk::new(0);
+    let store = open(&disk);
+    write_part(&store, 1, 0).unwrap();
+    disk.fs().remove_dir_all(root()).unwrap();
+    write_part(&store, 1, 1).unwrap_err();
+    assert!(!disk.fs().exists(root()).unwrap(), "its place is free for whoever puts it back");
+    store.take_again(&identity("l", 1), NO_SKIPS).unwrap();
+    checkpoint(&store, 2).unwrap();
+}
+
+#[test]
+fn a_store_that_is_taken_again_where_there_is_no_room_is_so_only_once_all_is_written() {
+    let identity = identity("l", 1);
+    let mut refused = 0;
+    for first in 1.. {
+        let disk = SimulatedDisk::new(0);
+        let store = open(&disk);
+        disk.fs().remove_dir_all(root()).unwrap();
+        let fault = disk.full_during(first..1_000);
+        let taken = store.take_again(&identity, &[7_u64]);
+        disk.mend();
+        if taken.is_ok() {
+            break;
+        }
+        refused += 1;
+        assert!(matches!(store.prepare(2), Err(StoreError::TakenAway { .. })), "{first}, {fault:?}");
+        store.take_again(&identity, &[7_u64]).unwrap();
+        assert_eq!(store.identity().unwrap().as_ref(), Some(&identity));
+        assert_eq!(store.skips::<u64>().unwrap(), [7]);
+        checkpoint(&store, 2).unwrap();
+    }
+    assert!(refused > 3, "the lock, the probe, the skips and the identity need room: {refused}");
 }
 
 #[test]
@@ -355,13 +394,13 @@ fn a_store_whose_lock_is_taken_by_nobody_knows_whom_is_neither_written_to_nor_gi
     let other = open(&disk);
     for _ in 0..2 {
         assert!(matches!(store.prepare(2), Err(StoreError::TakenAway { .. })));
-        let refused = store.take_again(&identity("l", 1)).unwrap_err();
+        let refused = store.take_again(&identity("l", 1), NO_SKIPS).unwrap_err();
         assert!(matches!(refused, StoreError::UnknownHolder { .. }), "{refused}");
         assert_eq!(other.identity().unwrap(), Some(identity("l", 1)));
     }
     // It was another process, which has begun by now.
     other.save_identity(&identity("l", 65)).unwrap();
-    let refused = store.take_again(&identity("l", 1)).unwrap_err();
+    let refused = store.take_again(&identity("l", 1), NO_SKIPS).unwrap_err();
     assert!(matches!(refused, StoreError::TakenOver { .. }), "{refused}");
 }
 
@@ -371,12 +410,12 @@ fn a_store_in_which_another_job_has_begun_is_not_taken_again() {
     let store = open(&disk);
     disk.fs().remove_dir_all(root()).unwrap();
     let other = open(&disk);
-    let refused = store.take_again(&identity("l", 1)).unwrap_err();
+    let refused = store.take_again(&identity("l", 1), NO_SKIPS).unwrap_err();
     assert!(matches!(refused, StoreError::TakenOver { .. }), "{refused}");
     // Nor when that one is over.
     other.save_identity(&identity("other", 1)).unwrap();
     drop(other);
-    let refused = store.take_again(&identity("l", 1)).unwrap_err();
+    let refused = store.take_again(&identity("l", 1), NO_SKIPS).unwrap_err();
     assert!(matches!(refused, StoreError::TakenOver { .. }), "{refused}");
     assert!(matches!(store.prepare(2), Err(StoreError::TakenAway { .. })));
     let other = open(&disk);
