@@ -28,7 +28,7 @@ pub struct Config {
     pub(crate) checkpoints: Option<PathBuf>,
     /// The place for checkpoints, if it is no folder of the local disk.
     pub(crate) checkpoints_at: Option<String>,
-    /// What is said of it, until the job starts ([`Config::completed`]).
+    /// What is said of it; what goes without saying is filled in when the job starts ([`Config::completed`]).
     pub(crate) checkpoint_interval: Option<Duration>,
     pub(crate) checkpoint_timeout: Duration,
     pub(crate) stop_grace: Duration,
@@ -342,10 +342,10 @@ impl Config {
 
     /// Leaves SIGINT, SIGTERM and SIGUSR1 alone. Else each job of the process ends with a last checkpoint on the first
     /// two (see [`Config::stop_grace`]), at once and without one if such a signal comes again, and logs its supervision
-    /// tree on the third. One that comes while a job is being restored counts as well; a second one ends the process
-    /// then, if it has no other job. Where no job listens, between two jobs and after the last one, the first two end
-    /// the process, as they do before the first one, and the third does nothing. A program that handles such signals
-    /// itself says this.
+    /// tree on the third. One of the first two that comes while a job is being restored counts as well; a second one ends
+    /// the process then, if it has no other job. Where there is no job, between two and after the last one, the first two
+    /// do what they did before the first one, which is to end the process unless it ignored them, and the third does
+    /// nothing. A program that handles such signals itself says this, and none ends it while it has such a job.
     pub fn ignore_signals(mut self) -> Self {
         self.signals = false;
         self

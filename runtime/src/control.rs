@@ -39,6 +39,13 @@ impl Commands {
     pub(crate) fn is_connected(&self) -> bool {
         self.0.connected()
     }
+
+    /// Sends it also to a job that is asked too much already. Says whether the control plane is still there.
+    #[expect(clippy::disallowed_methods, reason = "people send few signals, and none of them may be lost")]
+    pub(crate) fn insist(&self, command: Command) -> bool {
+        self.0.do_send(EventMessage(Event::Command(command)));
+        self.is_connected()
+    }
 }
 
 /// The control plane as an actor: it hands events to the master and wakes it when something is due.

@@ -295,10 +295,12 @@ pub(crate) fn start(plan: Plan, config: Config) -> Result<Job> {
 
 fn start_threads(plan: Plan, config: Config) -> Result<Job> {
     // What asks it to stop while it is restored is not lost.
-    let listening = config.signals.then(signals::listen).transpose().unwrap_or_else(|error| {
-        tracing::warn!(%error, "signals cannot be listened to: they do what they do without the job");
-        None
-    });
+    let listening = if config.signals { signals::listen() } else { Ok(signals::ignore()) };
+    let listening = listening
+        .inspect_err(|error| {
+            tracing::warn!(%error, "signals cannot be listened to: they do what they do without the job");
+        })
+        .ok();
     let fs: Fs = Arc::new(LocalFs);
     let splits = startup::check_nodes(&plan, &fs)?;
     let clock = Arc::new(watershed_actors::SystemClock::new());

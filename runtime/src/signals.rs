@@ -1,8 +1,8 @@
 //! Signals of the process, which are for all jobs in it that listen.
 //!
 //! They are taken by a thread that does nothing else, so that each counts, however busy jobs are and however soon one
-//! follows the other. A job listens from before it is restored. Where none does, as between two jobs, a signal that
-//! ends a process ends this one.
+//! follows the other. A job listens from before it is restored. Where there is none, as between two jobs, a signal does
+//! what it did to this process before any job listened.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
-use signal_hook::low_level::emulate_default_handler;
+use signal_hook::low_level::{emulate_default_handler, exit};
 
 use crate::control::Commands;
 use crate::master::Command;
@@ -22,18 +22,23 @@ struct Listeners {
     count: u64,
     /// There is a thread that takes signals; it stays as long as the process.
     taken: bool,
+    /// Those that this process ignored before there was the thread: bit `n - 1` is signal `n`.
+    ignored: u64,
 }
 
-/// A job that listens.
+/// A job of the process.
 enum Listener {
     /// It is being restored. What has come is kept for its control plane.
     Beginning(Vec<i32>),
     Running(Commands),
+    /// It listens to none, as the program sees to signals itself.
+    Deaf,
 }
 
-static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { jobs: BTreeMap::new(), count: 0, taken: false });
+static LISTENERS: Mutex<Listeners> =
+    Mutex::new(Listeners { jobs: BTreeMap::new(), count: 0, taken: false, ignored: 0 });
 
-/// A job hears signals as long as there is this.
+/// A job hears signals, or has the process live on with them, as long as there is this.
 #[derive(Debug)]
 pub(crate) struct Listening(u64);
 
@@ -45,16 +50,38 @@ fn listeners() -> MutexGuard<'static, Listeners> {
 pub(crate) fn listen() -> io::Result<Listening> {
     let mut listeners = listeners();
     if !listeners.taken {
+        listeners.ignored = ignored();
         // Each is handed on: signals of one kind that come together are not one to those who count them.
         let mut signals = SignalsInfo::<WithRawSiginfo>::new([SIGINT, SIGTERM, SIGUSR1])?;
         let take = move || signals.forever().for_each(|signal| arrived(signal.si_signo));
         std::thread::Builder::new().name("watershed-signal".to_string()).spawn(take)?;
         listeners.taken = true;
     }
-    listeners.count += 1;
-    let number = listeners.count;
-    listeners.jobs.insert(number, Listener::Beginning(Vec::new()));
-    Ok(Listening(number))
+    Ok(listeners.add(Listener::Beginning(Vec::new())))
+}
+
+/// Lets no signal end the process on account of the engine while there is a job that listens to none.
+pub(crate) fn ignore() -> Listening {
+    listeners().add(Listener::Deaf)
+}
+
+/// The signals that this process ignores, as Linux says.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+impl Listeners {
+    fn add(&mut self, listener: Listener) -> Listening {
+        self.count += 1;
+        self.jobs.insert(self.count, listener);
+        Listening(self.count)
+    }
+
+    fn was_ignored(&self, signal: i32) -> bool {
+        self.ignored & (1 << (signal - 1)) != 0
+    }
 }
 
 impl Listening {
@@ -72,7 +99,7 @@ impl Listening {
 }
 
 impl Listener {
-    /// Whether it can do something about a signal that asks it to end.
+    /// Takes a signal that asks it to end. Says whether the process is to live on with it.
     fn hear(&mut self, signal: i32) -> bool {
         match self {
             // Nothing of it is at work yet: whoever asks again need not wait until it is.
@@ -81,21 +108,18 @@ impl Listener {
                 kept.len() == 1
             }
             Self::Running(commands) => tell(commands, signal),
+            Self::Deaf => true,
         }
     }
 }
 
 /// Whether the job hears it: it may be over already.
 fn tell(commands: &Commands, signal: i32) -> bool {
-    let told = commands.send(match signal {
+    commands.insist(match signal {
         SIGINT => Command::Signal("SIGINT"),
         SIGTERM => Command::Signal("SIGTERM"),
         _ => Command::LogTree,
-    });
-    if let Err(error) = &told {
-        tracing::debug!(%error, signal, "a signal was not heard");
-    }
-    told.is_ok() || commands.is_connected()
+    })
 }
 
 fn arrived(signal: i32) {
@@ -109,11 +133,15 @@ fn arrived(signal: i32) {
         }
         return;
     }
-    let heard = listeners.jobs.values_mut().map(|job| job.hear(signal)).filter(|heard| *heard).count();
+    let mut is_heard = false;
+    for job in listeners.jobs.values_mut() {
+        is_heard |= job.hear(signal);
+    }
+    let was_ignored = listeners.was_ignored(signal);
     let beginning = listeners.jobs.values().any(|job| matches!(job, Listener::Beginning(_)));
     drop(listeners);
-    if heard == 0 {
-        end(signal);
+    if !is_heard {
+        end(signal, was_ignored);
     } else if beginning {
         tracing::info!(
             signal,
@@ -123,9 +151,16 @@ fn arrived(signal: i32) {
     }
 }
 
-/// Lets the signal do what it does to a process that does not listen.
-fn end(signal: i32) {
+/// Lets the signal do what it did to this process before any job listened.
+fn end(signal: i32, was_ignored: bool) {
+    if was_ignored {
+        return;
+    }
     tracing::warn!(signal, "there is no job that could be stopped: the process ends");
+    if std::process::id() == 1 {
+        // The system does not let a signal end the first process, as that of a container.
+        exit(128 + signal);
+    }
     if let Err(error) = emulate_default_handler(signal) {
         tracing::error!(%error, signal, "the process cannot be ended");
     }
@@ -135,14 +170,14 @@ impl Drop for Listening {
     fn drop(&mut self) {
         let mut listeners = listeners();
         let job = listeners.jobs.remove(&self.0);
-        let is_last = listeners.jobs.is_empty();
-        drop(listeners);
         // It has come to nothing, and so would the signal.
         if let Some(Listener::Beginning(kept)) = job
             && let Some(signal) = kept.first()
-            && is_last
+            && listeners.jobs.is_empty()
         {
-            end(*signal);
+            let was_ignored = listeners.was_ignored(*signal);
+            drop(listeners);
+            end(*signal, was_ignored);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -178,6 +178,45 @@ fn a_signal_stops_each_job_of_the_process_that_does_not_ignore_signals() {
         deaf.stop().unwrap();
         assert_eq!(deaf.wait().unwrap().end, End::Stopped);
     });
+}
+
+#[test]
+fn a_signal_does_not_end_a_process_with_a_job_that_ignores_signals() {
+    alone("stopping::a_signal_does_not_end_a_process_with_a_job_that_ignores_signals", || {
+        let heard = begins(|| Ok(())).start(Config::local().slots(1)).unwrap();
+        let count = Arc::new(AtomicU64::new(0));
+        let (topology, seen) = (Topology::new("deaf"), Arc::clone(&count));
+        let numbers = topology.source("numbers", Generator::unbounded(|n| n)).rate(1_000.0);
+        numbers.for_each(move |_| {
+            seen.fetch_add(1, Ordering::Relaxed);
+        });
+        let deaf = topology.start(Config::local().slots(1).ignore_signals()).unwrap();
+        signal("TERM", 1);
+        assert_eq!(heard.wait().unwrap().end, End::Stopped);
+        // Now there is none but the deaf one, and the program sees to signals itself.
+        signal("TERM", 2);
+        let then = count.load(Ordering::Relaxed) + 500;
+        wait_until("more numbers", || count.load(Ordering::Relaxed) >= then);
+        deaf.stop().unwrap();
+        assert_eq!(deaf.wait().unwrap().end, End::Stopped);
+    });
+}
+
+#[test]
+fn a_signal_that_a_process_ignores_does_not_end_it_between_two_jobs() {
+    const ALONE: &str = "WATERSHED_TEST_IGNORING";
+    let test = "stopping::a_signal_that_a_process_ignores_does_not_end_it_between_two_jobs";
+    if std::env::var_os(ALONE).is_some() {
+        let run = || begins(|| Err("there is no input".into())).run(Config::local().slots(1)).unwrap_err();
+        run();
+        signal("INT", 2);
+        run();
+        return;
+    }
+    let test_binary = std::env::current_exe().unwrap();
+    let ignoring = format!("trap '' INT; exec '{}' --exact {test}", test_binary.display());
+    let output = Command::new("sh").args(["-c", &ignoring]).env(ALONE, "1").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
 }
 
 /// Runs a test in a process of its own, which a signal is to end.
