@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use watershed_actors::{Control, TaskId, nanos_of};
 use watershed_state::bug::{self, Bug};
-use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, StoreError, hash_canary};
+use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, StoreError, hash_canary, shown};
 
 use crate::attempts::AttemptOutcome;
 use crate::error::Error;
@@ -389,7 +389,12 @@ impl Master {
                 .map(|(_, part)| part.checkpoint),
         );
         let kept = Kept { retain: self.config.retain, pinned, begun: self.next_checkpoint };
-        self.garbage.remove(&self.store, &*self.host.surroundings().pool, kept);
+        let store = self.store.clone();
+        self.garbage.remove(&*self.host.surroundings().pool, kept, move |Kept { retain, pinned, begun }| {
+            if let Err(error) = store.collect(retain, &pinned, begun) {
+                tracing::warn!(error = %shown(error), "old checkpoints could not be collected");
+            }
+        });
     }
 
     /// A task cannot make its part. The checkpoint at the end of all input is not tried again if nothing changes any more that

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use watershed_actors::Pool;
-use watershed_state::{CheckpointStore, shown};
 
 /// Removals, one at a time. One that is asked for while another is at work comes next: the one after the last checkpoint of a
 /// job has no later one to make up for it.
@@ -30,8 +29,8 @@ pub(super) struct Kept {
 }
 
 impl Garbage {
-    /// Removes all but what is kept. Of several that wait the latest counts, as it knows best what is in use.
-    pub(super) fn remove(&self, store: &CheckpointStore, pool: &dyn Pool, kept: Kept) {
+    /// Has `collect` remove all but what is kept. Of several that wait the latest counts, as it knows best what is in use.
+    pub(super) fn remove(&self, pool: &dyn Pool, kept: Kept, collect: impl Fn(Kept) + Send + 'static) {
         {
             let mut removals = self.lock();
             removals.next = Some(kept);
@@ -39,12 +38,10 @@ impl Garbage {
                 return;
             }
         }
-        let (garbage, store) = (self.clone(), store.clone());
+        let at_work = AtWork(self.clone());
         pool.run(Box::new(move || {
-            while let Some(Kept { retain, pinned, begun }) = garbage.next() {
-                if let Err(error) = store.collect(retain, &pinned, begun) {
-                    tracing::warn!(error = %shown(error), "old checkpoints could not be collected");
-                }
+            while let Some(kept) = at_work.0.next() {
+                collect(kept);
             }
         }));
     }
@@ -61,43 +58,70 @@ impl Garbage {
     }
 }
 
+/// Lets a later removal be made also after one that has panicked.
+struct AtWork(Garbage);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().at_work = false;
+            tracing::error!(
+                "old checkpoints could not be collected, which is a bug of the engine; it is tried again after the next"
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use watershed_state::{FolderStore, SimulatedDisk};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
 
-    /// Jobs that wait to be run.
+    /// Runs jobs at once, as a pool does that nothing escapes from, and counts them.
     #[derive(Default)]
-    struct Waiting(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+    struct AtOnce(Mutex<u32>);
 
-    impl Pool for Waiting {
+    impl Pool for AtOnce {
         fn run(&self, job: Box<dyn FnOnce() + Send>) {
-            self.0.lock().unwrap().push(job);
+            *self.0.lock().unwrap() += 1;
+            let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }
 
+    fn kept(begun: u64) -> Kept {
+        Kept { retain: 3, pinned: Vec::new(), begun }
+    }
+
     #[test]
-    fn a_removal_that_is_asked_for_while_another_is_under_way_is_made_after_it() {
-        let disk = SimulatedDisk::new(0);
-        let store = CheckpointStore::open(FolderStore::open(&disk.fs(), "/checkpoints")).unwrap();
-        let folder = |id: u64| PathBuf::from(format!("/checkpoints/chk-{id}"));
-        let (garbage, pool) = (Garbage::default(), Waiting::default());
-        // What has no manifest, and is not in the making, is left from a checkpoint that was given up.
-        let left = |begun| {
-            disk.fs().create_dir_all(&folder(begun - 1)).unwrap();
-            garbage.remove(&store, &pool, Kept { retain: 3, pinned: Vec::new(), begun });
+    fn a_removal_that_is_asked_for_while_another_is_at_work_is_made_after_it() {
+        let (garbage, pool, made) = (Garbage::default(), AtOnce::default(), Arc::new(Mutex::new(Vec::new())));
+        let (asks, makes) = (garbage.clone(), Arc::clone(&made));
+        let collect = move |Kept { begun, .. }: Kept| {
+            makes.lock().unwrap().push(begun);
+            if begun == 1 {
+                // Two come meanwhile: the later one knows best.
+                for begun in [2, 3] {
+                    asks.remove(&AtOnce::default(), kept(begun), |_| panic!("never two at once"));
+                }
+            }
         };
-        let run = || pool.0.lock().unwrap().drain(..).map(|job| job()).count();
-        left(2);
-        left(3);
-        assert_eq!(run(), 1, "never two at once");
-        left(4);
-        assert_eq!(run(), 1);
-        for id in 1..4 {
-            assert!(!disk.fs().exists(&folder(id)).unwrap(), "chk-{id}");
+        garbage.remove(&pool, kept(1), collect.clone());
+        assert_eq!(*made.lock().unwrap(), [1, 3]);
+        garbage.remove(&pool, kept(4), collect);
+        assert_eq!((made.lock().unwrap().as_slice(), *pool.0.lock().unwrap()), ([1, 3, 4].as_slice(), 2));
+    }
+
+    #[test]
+    fn after_a_removal_that_has_panicked_later_ones_are_made() {
+        let (garbage, pool, made) = (Garbage::default(), AtOnce::default(), Arc::new(Mutex::new(Vec::new())));
+        for begun in 1..4 {
+            let makes = Arc::clone(&made);
+            garbage.remove(&pool, kept(begun), move |kept| {
+                makes.lock().unwrap().push(kept.begun);
+                assert!(kept.begun == 2, "it fails");
+            });
         }
+        assert_eq!(*made.lock().unwrap(), [1, 2, 3]);
     }
 }
