@@ -43,27 +43,26 @@ impl Socket {
         let listing = Listing::of(&path);
         Ok(Self { listener, file, path, _listing: listing })
     }
-}
 
-impl Socket {
-    /// Listens anew if the file is not there any more, which may have gone with its folder. Says whether it does.
+    /// Listens anew if the file is not there any more, which may have gone with its folder.
     ///
     /// # Errors
     /// As of [`Socket::bind`].
-    pub(super) fn renew(&mut self) -> io::Result<bool> {
-        let is_ours = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
-        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
-            return Ok(false);
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        if !self.is_there() {
+            (self.listener, self.file) = listen_at(&self.path)?;
         }
-        (self.listener, self.file) = listen_at(&self.path)?;
-        Ok(true)
+        Ok(())
+    }
+
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file)
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let is_ours = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
-        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+        if self.is_there() {
             // If it cannot be removed, the next job replaces it.
             let _ = fs::remove_file(&self.path);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use watershed_state::shown;
 
@@ -22,6 +23,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How long to wait before accepting anew, if that failed: the process may have no more files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long to wait before listening anew in a folder that was made again, if that failed.
+const RENEW_AGAIN: Duration = Duration::from_secs(5);
 
 /// Tells those who are connected how the job has ended, and the socket when its folder was made again.
 #[derive(Debug)]
@@ -95,23 +99,42 @@ fn listener_of(socket: &Socket) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.listener.try_clone()?)
 }
 
+/// Waits for this moment, or for ever if there is none.
+async fn moment(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn listen(mut socket: Socket, commands: Commands, mut closed: Closed) -> io::Result<()> {
     let mut listener = listener_of(&socket)?;
     let mut folders = closed.folders.clone();
     let (mut sessions, mut seats) = (JoinSet::new(), Seats::default());
+    let mut renew_at = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = sessions.join_next() => continue,
             Ok(()) = folders.changed() => {
-                match socket.renew().and_then(|is_new| is_new.then(|| listener_of(&socket)).transpose()) {
-                    Ok(renewed) => listener = renewed.unwrap_or(listener),
-                    Err(error) => tracing::warn!(
-                        path = %shown(socket.path.display()),
-                        %error,
-                        "the job cannot listen on its socket again and cannot be asked"
-                    ),
-                }
+                renew_at = Some(Instant::now());
+                continue;
+            }
+            () = moment(renew_at) => {
+                renew_at = match socket.renew().and_then(|()| listener_of(&socket)) {
+                    Ok(renewed) => {
+                        listener = renewed;
+                        None
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            path = %shown(socket.path.display()),
+                            %error,
+                            "the job cannot listen on its socket again yet, and cannot be asked meanwhile"
+                        );
+                        Some(Instant::now() + RENEW_AGAIN)
+                    }
+                };
                 continue;
             }
             _ = closed.how() => break,
