@@ -54,7 +54,7 @@ pub(super) fn drain<R: Reader>(reader: &mut R, limit: usize) -> UserResult<Vec<R
     loop {
         let (records, polled) = poll(reader, limit)?;
         all.extend(records);
-        if polled == Polled::End {
+        if matches!(polled, Polled::End | Polled::Finished) {
             return Ok(all);
         }
     }

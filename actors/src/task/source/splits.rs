@@ -245,10 +245,10 @@ impl<S: Source> Splits<S> {
             return;
         }
         let has_lasted = now_nanos.saturating_sub(opened_nanos) >= rested_nanos;
-        let longest = match gave {
-            true if has_lasted => FIRST_REST_NANOS,
-            true => LONGEST_REST_OF_GIVER_NANOS,
-            false => LONGEST_REST_NANOS,
+        let longest = match (gave, has_lasted) {
+            (true, true) => FIRST_REST_NANOS,
+            (true, false) => LONGEST_REST_OF_GIVER_NANOS,
+            (false, _) => LONGEST_REST_NANOS,
         };
         let rested_nanos = rested_nanos.saturating_mul(2).clamp(FIRST_REST_NANOS, longest);
         tracing::warn!(
