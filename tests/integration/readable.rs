@@ -1,5 +1,6 @@
 //! What is written can be read back: else no checkpoint counts.
 
+use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use watershed::prelude::*;
 use watershed::{
-    Collector, End, ErrorKind, Polled, Reader, Records, SimulatedDisk, Source, SourceContext, Split,
+    Collector, End, ErrorKind, Key, Polled, Reader, Records, SimulatedDisk, Source, SourceContext, Split,
 };
 
 use crate::fixture::{seeded, simulated};
@@ -168,35 +169,33 @@ fn a_key_whose_hash_is_another_one_each_time_ends_the_job_and_says_so() {
     assert!(error.contains("(here it is 0)"), "{error}");
 }
 
+/// Has a state that can be written and not be read, by key or for each instance.
+struct Wide<K>(PhantomData<fn(K)>);
+
+impl<K: Key> Process for Wide<K> {
+    type Key = K;
+    type In = u64;
+    type Out = u64;
+    type State = Balance;
+
+    fn on_record(&self, n: u64, balance: &mut Balance, context: &mut Context<'_, Self>) -> UserResult {
+        *balance = Balance::Wide { sum: n.into() };
+        context.emit(n);
+        Ok(())
+    }
+}
+
 #[test]
 fn a_last_checkpoint_that_could_not_be_read_back_ends_the_job_with_the_reason() {
-    struct Wide;
-    impl Process for Wide {
-        type Key = u64;
-        type In = u64;
-        type Out = u64;
-        type State = Balance;
-
-        fn on_record(&self, n: u64, balance: &mut Balance, context: &mut Context<'_, Self>) -> UserResult {
-            *balance = Balance::Wide { sum: n.into() };
-            context.emit(n);
-            Ok(())
-        }
-    }
     let shown = Collector::new();
     let topology = Topology::new("wide");
     topology
         .source("numbers", Generator::bounded(1_000, |n| n))
         .key_by(|n| n % 5)
-        .actor("wide", Wide)
+        .actor("wide", Wide::<u64>(PhantomData))
         .sink_exactly_once("shown", shown.sink());
-    let error = topology.run(simulated(seeded(1))).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::State);
-    for part in
-        ["`wide[", "Balance", "not be read back", "the last checkpoint cannot be made", "text or as two u64"]
-    {
-        assert!(error.to_string().contains(part), "there is no {part:?} in: {error}");
-    }
+    let error = refused(&topology, "`wide[");
+    assert!(error.contains("text or as two u64"), "{error}");
     assert!(shown.take().is_empty(), "nothing is shown that no checkpoint covers");
 }
 
@@ -255,24 +254,11 @@ fn a_position_that_could_not_be_read_back_ends_the_job_and_names_the_source() {
 
 #[test]
 fn a_state_of_an_instance_that_could_not_be_read_back_ends_the_job_and_names_the_operator() {
-    struct Wide;
-    impl Process for Wide {
-        type Key = ();
-        type In = u64;
-        type Out = u64;
-        type State = Balance;
-
-        fn on_record(&self, n: u64, balance: &mut Balance, context: &mut Context<'_, Self>) -> UserResult {
-            *balance = Balance::Wide { sum: n.into() };
-            context.emit(n);
-            Ok(())
-        }
-    }
     let shown = Collector::new();
     let topology = Topology::new("wide");
     topology
         .source("numbers", Generator::bounded(1_000, |n| n))
-        .actor("wide", Wide)
+        .actor("wide", Wide::<()>(PhantomData))
         .parallelism(1)
         .sink_exactly_once("shown", shown.sink());
     refused(&topology, "`wide[0]`");
@@ -281,10 +267,12 @@ fn a_state_of_an_instance_that_could_not_be_read_back_ends_the_job_and_names_the
 
 /// The job ends, as what this instance saves could not be read back.
 #[track_caller]
-fn refused(topology: &Topology, instance: &str) {
+fn refused(topology: &Topology, instance: &str) -> String {
     let error = topology.run(simulated(seeded(1))).unwrap_err();
     assert_eq!(error.kind, ErrorKind::State, "{error}");
+    let error = error.to_string();
     for part in [instance, "Balance", "not be read back", "the last checkpoint cannot be made"] {
-        assert!(error.to_string().contains(part), "there is no {part:?} in: {error}");
+        assert!(error.contains(part), "there is no {part:?} in: {error}");
     }
+    error
 }
