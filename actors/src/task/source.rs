@@ -173,8 +173,7 @@ impl<S: Source> SourceTask<S> {
                 Polled::Ready => earliest = now,
                 Polled::Pending(until) => earliest = earliest.min(until.unwrap_or(u64::MAX)),
                 Polled::End | Polled::Finished => {
-                    let is_for_good = polled == Polled::Finished;
-                    self.splits.close(index, &*self.setup.source, is_for_good, now);
+                    self.splits.close(index, &*self.setup.source, polled, now);
                     self.hand_over(now)?;
                     return Ok(Found::Records);
                 }

@@ -9,7 +9,7 @@ use watershed_state::{CodecError, Sampler, Section, SectionKind, decode, encode_
 
 use crate::error::{Failure, chain_of};
 use crate::instance::Instance;
-use crate::source::{Reader, Source, SourceContext, Split};
+use crate::source::{Polled, Reader, Source, SourceContext, Split};
 use crate::task::Restored;
 
 /// How far a split has been read, as it is saved.
@@ -232,11 +232,11 @@ impl<S: Source> Splits<S> {
         index
     }
 
-    /// A reader says that its split has ended, for good or not.
-    pub(super) fn close(&mut self, index: usize, source: &S, is_for_good: bool, now_nanos: u64) {
+    /// A reader says that its split has ended: with [`Polled::Finished`] for good, with [`Polled::End`] for now.
+    pub(super) fn close(&mut self, index: usize, source: &S, said: Polled, now_nanos: u64) {
         let Reading { split, reader, gave, opened_nanos, rested_nanos } = self.reading.swap_remove(index);
         let position = reader.position();
-        if is_for_good {
+        if said == Polled::Finished {
             self.finished.push((split.id(), Progress::FinishedForGoodAt(position)));
             return;
         }
