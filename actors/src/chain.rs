@@ -8,12 +8,14 @@ mod operation;
 mod tee;
 #[cfg(test)]
 mod tests;
+mod watermarks;
 
 pub use event_time::{EventTime, FarAhead, Lateness, Timing, WatermarkGenerator, WatermarkStrategy};
 pub use operation::{
     Filter, FilterMap, FlatMap, ForEach, Inspect, Map, Operation, TryFilterMap, TryFlatMap, TryMap,
 };
 pub use tee::Tee;
+pub use watermarks::{FusedWatermarks, SavedWatermarks};
 
 use crate::batch::{Batch, Flow};
 use crate::error::UserResult;
@@ -47,11 +49,11 @@ pub trait Push<T>: Send {
     /// call again at the latest, in clock nanoseconds, `u64::MAX` for never.
     fn tick(&mut self, now_nanos: u64, starved: bool) -> u64;
 
-    /// Appends what fused operators have to remember across a restart, one number each.
-    fn save(&self, saved: &mut Vec<i64>);
+    /// Notes how far event time has come in each fused operator that has to know it after a restart.
+    fn save(&self, saved: &mut FusedWatermarks);
 
-    /// Takes back what [`Push::save`] wrote, in the same order.
-    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>);
+    /// Takes back what [`Push::save`] noted.
+    fn load(&mut self, saved: &mut FusedWatermarks);
 
     /// Gives the closure in this place a record that it has rejected before. `None` if it is not in this chain.
     fn replay(&mut self, _place: &Place, _record: &[u8], _at: i64) -> Option<UserResult<Flow>> {
@@ -78,10 +80,10 @@ impl<T> Push<T> for Box<dyn Push<T>> {
     fn tick(&mut self, now_nanos: u64, starved: bool) -> u64 {
         (**self).tick(now_nanos, starved)
     }
-    fn save(&self, saved: &mut Vec<i64>) {
+    fn save(&self, saved: &mut FusedWatermarks) {
         (**self).save(saved);
     }
-    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
+    fn load(&mut self, saved: &mut FusedWatermarks) {
         (**self).load(saved);
     }
     fn replay(&mut self, place: &Place, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
@@ -129,17 +131,13 @@ impl<T, O: Operation<T>, N: Push<O::Out>> Push<T> for Fused<O, N> {
         own.min(self.next.tick(now_nanos, starved))
     }
 
-    fn save(&self, saved: &mut Vec<i64>) {
-        saved.extend(self.operation.save());
+    fn save(&self, saved: &mut FusedWatermarks) {
+        self.operation.save(saved);
         self.next.save(saved);
     }
 
-    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
-        if self.operation.save().is_some()
-            && let Some(number) = saved.next()
-        {
-            self.operation.load(number);
-        }
+    fn load(&mut self, saved: &mut FusedWatermarks) {
+        self.operation.load(saved);
         self.next.load(saved);
     }
 

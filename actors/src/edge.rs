@@ -12,7 +12,7 @@ use std::sync::Arc;
 use watershed_state::bug::{self, Bug};
 
 use crate::batch::{Batch, Flow};
-use crate::chain::Push;
+use crate::chain::{FusedWatermarks, Push};
 use crate::clock::MAX_WATERMARK;
 use crate::link::Link;
 use crate::message::{Barrier, Envelope, Message, Signal};
@@ -300,7 +300,7 @@ impl<T: Clone + Send, R: Route<T>> Push<T> for Edge<T, R> {
         u64::MAX
     }
 
-    fn save(&self, _saved: &mut Vec<i64>) {}
+    fn save(&self, _saved: &mut FusedWatermarks) {}
 
-    fn load(&mut self, _saved: &mut dyn Iterator<Item = i64>) {}
+    fn load(&mut self, _saved: &mut FusedWatermarks) {}
 }

@@ -32,8 +32,9 @@ mod task;
 pub use actor::{ActorPort, ControlMessage, Shell};
 pub use batch::{Batch, Flow};
 pub use chain::{
-    EventTime, FarAhead, Filter, FilterMap, FlatMap, ForEach, Fused, Inspect, Lateness, Map, Operation, Push,
-    Tee, Timing, TryFilterMap, TryFlatMap, TryMap, WatermarkGenerator, WatermarkStrategy,
+    EventTime, FarAhead, Filter, FilterMap, FlatMap, ForEach, Fused, FusedWatermarks, Inspect, Lateness, Map,
+    Operation, Push, SavedWatermarks, Tee, Timing, TryFilterMap, TryFlatMap, TryMap, WatermarkGenerator,
+    WatermarkStrategy,
 };
 pub use clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP, SystemClock, nanos_of};
 pub use edge::{BatchLimits, Broadcast, ByKey, Edge, Forward, Port, Rebalance, Route, Sender};

@@ -231,7 +231,8 @@ impl Config {
         self
     }
 
-    /// Throws away what a checkpoint holds for an operator that the topology no longer has.
+    /// Throws away what a checkpoint holds for an operator that the topology no longer has, or, with `actor:name`, the watermark
+    /// of an `event_time` that is no longer fused into the actor.
     pub fn drop_state_of(mut self, operator: &str) -> Self {
         self.dropped.push(operator.to_string());
         self

@@ -123,8 +123,11 @@ pub(crate) type Attach = Arc<dyn Fn(&mut InstanceBuild<'_>) + Send + Sync>;
 /// A stream that someone held in a variable.
 #[derive(Clone)]
 pub(crate) struct PointSpec {
-    pub(crate) origin: NodeId,
+    /// The actor at the root of each branch.
+    pub(crate) roots: Vec<NodeId>,
     pub(crate) fused: Vec<&'static str>,
+    /// The name of the `event_time` at its end, if there is one.
+    pub(crate) event_time: Option<String>,
     /// Whether it comes straight out of an actor: then one of the actor's outputs has to be used, not each.
     pub(crate) is_output: bool,
     pub(crate) uses: Arc<AtomicUsize>,

@@ -52,6 +52,8 @@ pub(crate) struct PlannedNode {
     pub(crate) build: Arc<dyn NodeBuild>,
     /// Attach the outputs to an instance.
     pub(crate) attach: Vec<Attach>,
+    /// The names of the event times that are fused into it, in the order in which they were wired, once for each branch.
+    pub(crate) event_times: Vec<String>,
     pub(crate) first_task: usize,
     /// Where its records can be looked at.
     pub(crate) tap: Arc<Tap>,
@@ -108,6 +110,7 @@ impl Plan {
         check::names(graph)?;
         check::ends(graph)?;
         check::side_outputs(graph)?;
+        check::event_times(graph)?;
         let widths = widths(graph, config);
         check::parallelism(graph, &widths, config)?;
         let edges = channels(graph, &widths, config.credits)?;
@@ -127,6 +130,7 @@ impl Plan {
                 state: backend_of(node.state.as_ref(), config),
                 build: Arc::clone(&node.build),
                 attach: outgoing.map(|edge| Arc::clone(&edge.attach)).collect(),
+                event_times: event_times(graph, NodeId(index)),
                 first_task: tasks.len(),
                 tap: Arc::default(),
             });
@@ -193,6 +197,15 @@ fn widths(graph: &Graph, config: &Config) -> Vec<usize> {
         widths.push(node.parallelism.unwrap_or(default));
     }
     widths
+}
+
+/// The names of the event times that are fused into an actor.
+fn event_times(graph: &Graph, node: NodeId) -> Vec<String> {
+    let names = graph.points.iter().flat_map(|point| {
+        let branches = point.roots.iter().filter(|root| **root == node).count();
+        std::iter::repeat_n(point.event_time.clone(), branches).flatten()
+    });
+    names.collect()
 }
 
 /// The arbiter of the first instance of each actor; the others follow on the next ones. Actors that fill all slots lie

@@ -25,7 +25,7 @@ use crate::plan::Plan;
 use crate::savepoint::Claim;
 use crate::scratch::{Scratch, ScratchPlace};
 use crate::tree::CheckpointNode;
-use fit::{check_manifest, compare_splits, in_snapshot, load};
+use fit::{check_manifest, compare_event_times, compare_splits, in_snapshot, load};
 use history::{Past, is_of_history, savepoint_to_start_from};
 use places::check_places;
 pub(crate) use places::check_savepoint;
@@ -108,6 +108,7 @@ pub(crate) fn start(
         }
         restored = load(&plan, &place, begins_at_savepoint, manifest, run).map_err(of_chosen)?;
         event_time::reset(config, manifest, &mut restored);
+        compare_event_times(&plan, config, &restored).map_err(of_chosen)?;
     }
     let new_splits = compare_splits(&plan, splits, &restored).map_err(of_chosen)?;
     let lineage = match &before {

@@ -82,11 +82,10 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         let uses = Arc::default();
         let mut wiring = graph.lock();
         let id = wiring.points.len();
-        let origin = chain.roots()[0];
-        let fused = chain.describe(0).fused;
-        wiring.points.push(PointSpec { origin, fused, is_output, uses: Arc::clone(&uses) });
+        let (roots, fused) = (chain.roots(), chain.describe(0).fused);
+        let routing = vec![Routing::Auto; roots.len()];
+        wiring.points.push(PointSpec { roots, fused, event_time: None, is_output, uses: Arc::clone(&uses) });
         drop(wiring);
-        let routing = vec![Routing::Auto; chain.roots().len()];
         let point = Point { id, chain, uses, is_output };
         Self { graph: graph.clone(), point, routing, item: PhantomData }
     }
@@ -263,6 +262,9 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     /// Gives each record its event time, in milliseconds since the Unix epoch, and sends watermarks as `strategy` says. A record
     /// whose event time is more than a day ahead of processing time is an error of the operator, as it would make all later records
     /// late, unless the strategy says something else ([`FarAhead`](watershed_actors::FarAhead)). `i64::MIN` stands for none.
+    ///
+    /// Checkpoints keep how far event time has come, by name. Where several are fused into one actor, each needs one of its own:
+    /// see [`Lateness::named`](watershed_actors::Lateness::named).
     pub fn event_time<F, W>(
         &self,
         time_of: F,
@@ -272,15 +274,17 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         F: Fn(&T) -> i64 + Send + Sync + 'static,
         W: WatermarkStrategy,
     {
-        let time_of = Arc::new(time_of);
-        self.then("event_time", move |settings| {
+        let (time_of, name) = (Arc::new(time_of), strategy.name().to_string());
+        let timed = self.then("event_time", move |settings| {
             let timing = Timing {
                 interval: settings.watermark_interval,
                 clock: settings.clock.clone(),
                 rejecter: settings.rejects.event_time(),
             };
             EventTime::new(Arc::clone(&time_of), &strategy, timing)
-        })
+        });
+        self.graph.lock().points[timed.point.id].event_time = Some(name);
+        timed
     }
 
     /// The same stream under a type that can be named: `Stream<T>`.

@@ -18,7 +18,7 @@ pub enum SectionKind {
     Committables = 6,
     /// The state of an operator without keys.
     InstanceState = 7,
-    /// The state of what is fused into the operator.
+    /// The watermarks of what is fused into the operator, by place, as versions up to 0.1-3 have saved them.
     ChainState = 8,
     /// What an instance has left out, and which dead letters it has replayed.
     Supervision = 9,
@@ -38,11 +38,13 @@ pub enum SectionKind {
     RemovedEventTimers = 16,
     /// Timers by processing time that are gone, in a snapshot that is an addition to another.
     RemovedProcessingTimers = 17,
+    /// The watermarks of what is fused into the operator, by name.
+    FusedWatermarks = 18,
 }
 
 impl SectionKind {
     /// All kinds, by number.
-    pub const ALL: [SectionKind; 17] = [
+    pub const ALL: [SectionKind; 18] = [
         SectionKind::KeyedState,
         SectionKind::EventTimers,
         SectionKind::ProcessingTimers,
@@ -60,6 +62,7 @@ impl SectionKind {
         SectionKind::CollectionNames,
         SectionKind::RemovedEventTimers,
         SectionKind::RemovedProcessingTimers,
+        SectionKind::FusedWatermarks,
     ];
 
     /// Whether it is of what an addition to a snapshot holds the changes of. Of all other kinds a snapshot holds everything.

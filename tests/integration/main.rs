@@ -13,6 +13,7 @@ mod docs;
 mod dropped;
 mod endless;
 mod escalation;
+mod event_times;
 mod far_ahead;
 mod fixture;
 mod fixtures;

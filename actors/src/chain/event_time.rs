@@ -4,6 +4,7 @@ mod ahead;
 
 pub use ahead::FarAhead;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use watershed_state::bug::{self, Bug};
 
 use crate::batch::Flow;
 use crate::chain::event_time::ahead::Bound;
-use crate::chain::{Operation, Push};
+use crate::chain::{FusedWatermarks, Operation, Push};
 use crate::clock::{Clock, MAX_WATERMARK, nanos_of};
 use crate::error::UserResult;
 use crate::message::{Signal, Status};
@@ -48,15 +49,24 @@ pub trait WatermarkStrategy: Send + Sync + 'static {
     fn far_ahead(&self) -> FarAhead {
         FarAhead::default()
     }
+
+    /// Under which name checkpoints keep the watermark: see [`Lateness::named`].
+    fn name(&self) -> &str {
+        EVENT_TIME
+    }
 }
 
+/// The name of an `event_time` that was given none.
+const EVENT_TIME: &str = "event_time";
+
 /// How much out of order records may be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Lateness {
     bound_ms: i64,
     idle_after: Option<Duration>,
     per_record: bool,
     far_ahead: FarAhead,
+    name: Cow<'static, str>,
 }
 
 impl Lateness {
@@ -68,6 +78,7 @@ impl Lateness {
             idle_after: None,
             per_record: false,
             far_ahead: FarAhead::default(),
+            name: Cow::Borrowed(EVENT_TIME),
         }
     }
 
@@ -106,6 +117,14 @@ impl Lateness {
         self.far_ahead = far_ahead;
         self
     }
+
+    /// The name under which checkpoints keep the watermark (`event_time`). Each `event_time` that is fused into one actor
+    /// needs a name of its own, so that each gets back its own watermark, also from a program that wires them in another
+    /// order.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Cow::Owned(name.to_string());
+        self
+    }
 }
 
 impl WatermarkStrategy for Lateness {
@@ -125,6 +144,10 @@ impl WatermarkStrategy for Lateness {
 
     fn far_ahead(&self) -> FarAhead {
         self.far_ahead
+    }
+
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -151,6 +174,8 @@ impl WatermarkGenerator for BoundedLateness {
 /// record.
 #[derive(Debug)]
 pub struct EventTime<F, G> {
+    /// Under which its watermark is saved.
+    name: String,
     time_of: Arc<F>,
     generator: G,
     /// Whether a watermark goes behind each record that moves it.
@@ -189,6 +214,7 @@ impl<F, G: WatermarkGenerator> EventTime<F, G> {
         let Timing { interval, clock, rejecter } = timing;
         let bound = Bound::new(strategy.far_ahead(), clock, rejecter);
         Self {
+            name: strategy.name().to_string(),
             time_of,
             generator: strategy.generator(),
             per_record: strategy.per_record(),
@@ -322,12 +348,14 @@ where
         }
     }
 
-    fn save(&self) -> Option<i64> {
-        Some(self.sent.max(self.restored))
+    fn save(&self, saved: &mut FusedWatermarks) {
+        saved.note(&self.name, self.sent.max(self.restored));
     }
 
-    fn load(&mut self, saved: i64) {
-        self.bound.warn_of_restored(saved);
-        self.restored = saved;
+    fn load(&mut self, saved: &mut FusedWatermarks) {
+        if let Some(watermark) = saved.give(&self.name) {
+            self.bound.warn_of_restored(watermark);
+            self.restored = watermark;
+        }
     }
 }

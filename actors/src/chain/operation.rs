@@ -5,7 +5,7 @@ use std::sync::Arc;
 use watershed_state::Data;
 
 use crate::batch::Flow;
-use crate::chain::Push;
+use crate::chain::{FusedWatermarks, Push};
 use crate::error::UserResult;
 use crate::message::Signal;
 use crate::supervision::{Place, Rejecter};
@@ -40,13 +40,11 @@ pub trait Operation<T>: Send {
         u64::MAX
     }
 
-    /// What has to be remembered across a restart.
-    fn save(&self) -> Option<i64> {
-        None
-    }
+    /// Notes how far event time has come, if it has to know that after a restart.
+    fn save(&self, _saved: &mut FusedWatermarks) {}
 
-    /// Takes back what was saved.
-    fn load(&mut self, _saved: i64) {}
+    /// Takes back what was noted.
+    fn load(&mut self, _saved: &mut FusedWatermarks) {}
 
     /// A record that the closure in this place has rejected before, if this is that closure.
     fn replay(&self, _place: &Place, _record: &[u8]) -> Option<UserResult<T>> {
@@ -304,6 +302,6 @@ impl<T, F: FnMut(T) + Send> Push<T> for ForEach<F> {
     fn tick(&mut self, _now_nanos: u64, _starved: bool) -> u64 {
         u64::MAX
     }
-    fn save(&self, _saved: &mut Vec<i64>) {}
-    fn load(&mut self, _saved: &mut dyn Iterator<Item = i64>) {}
+    fn save(&self, _saved: &mut FusedWatermarks) {}
+    fn load(&mut self, _saved: &mut FusedWatermarks) {}
 }

@@ -1,7 +1,7 @@
 //! Fan-out: one stream, used several times.
 
 use crate::batch::{Batch, Flow};
-use crate::chain::Push;
+use crate::chain::{FusedWatermarks, Push};
 use crate::error::UserResult;
 use crate::message::Signal;
 use crate::supervision::Place;
@@ -114,13 +114,13 @@ impl<T: Clone + Send> Push<T> for Tee<T> {
         ticks.min().unwrap_or(u64::MAX)
     }
 
-    fn save(&self, saved: &mut Vec<i64>) {
+    fn save(&self, saved: &mut FusedWatermarks) {
         for consumer in &self.consumers {
             consumer.push.save(saved);
         }
     }
 
-    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
+    fn load(&mut self, saved: &mut FusedWatermarks) {
         for consumer in &mut self.consumers {
             consumer.push.load(saved);
         }

@@ -87,9 +87,9 @@ impl<T: Send> Push<T> for End<T> {
         u64::MAX
     }
 
-    fn save(&self, _saved: &mut Vec<i64>) {}
+    fn save(&self, _saved: &mut FusedWatermarks) {}
 
-    fn load(&mut self, _saved: &mut dyn Iterator<Item = i64>) {}
+    fn load(&mut self, _saved: &mut FusedWatermarks) {}
 }
 
 fn numbers(values: impl IntoIterator<Item = u64>) -> Batch<u64> {
@@ -123,12 +123,20 @@ fn run_through<T, U: Send>(
     }
 }
 
-fn save<T>(chain: &dyn Push<T>) -> Vec<i64> {
-    let mut saved = Vec::new();
+fn save<T>(chain: &dyn Push<T>) -> FusedWatermarks {
+    let mut saved = FusedWatermarks::default();
     chain.save(&mut saved);
     saved
 }
 
-fn load<T>(chain: &mut dyn Push<T>, saved: &[i64]) {
-    chain.load(&mut saved.iter().copied());
+fn load<T>(chain: &mut dyn Push<T>, saved: &FusedWatermarks) {
+    chain.load(&mut saved.clone());
+}
+
+fn watermarks<'n>(named: impl IntoIterator<Item = (&'n str, i64)>) -> FusedWatermarks {
+    let mut watermarks = FusedWatermarks::default();
+    for (name, watermark) in named {
+        watermarks.note(name, watermark);
+    }
+    watermarks
 }

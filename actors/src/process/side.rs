@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::batch::{Batch, Flow};
-use crate::chain::{Push, Tee};
+use crate::chain::{FusedWatermarks, Push, Tee};
 use crate::error::{UserResult, fail};
 use crate::message::Signal;
 use crate::supervision::Place;
@@ -69,8 +69,8 @@ trait SidePort: Send {
     fn tick(&mut self, now_nanos: u64, starved: bool) -> u64;
     fn resume(&mut self) -> Flow;
     fn interrupted(&self) -> bool;
-    fn save(&self, saved: &mut Vec<i64>);
-    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>);
+    fn save(&self, saved: &mut FusedWatermarks);
+    fn load(&mut self, saved: &mut FusedWatermarks);
     fn replay(&mut self, place: &Place, record: &[u8], at: i64) -> Option<UserResult<Flow>>;
     /// Takes back what this record has emitted. Returns how many records that were.
     fn take_back(&mut self, record: u64) -> usize;
@@ -105,10 +105,10 @@ impl<T: Clone + Send + 'static> SidePort for Gathering<T> {
     fn interrupted(&self) -> bool {
         self.tee.interrupted()
     }
-    fn save(&self, saved: &mut Vec<i64>) {
+    fn save(&self, saved: &mut FusedWatermarks) {
         self.tee.save(saved);
     }
-    fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
+    fn load(&mut self, saved: &mut FusedWatermarks) {
         self.tee.load(saved);
     }
     fn replay(&mut self, place: &Place, record: &[u8], at: i64) -> Option<UserResult<Flow>> {
@@ -205,14 +205,14 @@ impl SideOutputs {
     }
 
     /// See [`Push::save`].
-    pub fn save(&self, saved: &mut Vec<i64>) {
+    pub fn save(&self, saved: &mut FusedWatermarks) {
         for (_, port) in &self.ports {
             port.save(saved);
         }
     }
 
     /// See [`Push::load`].
-    pub fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
+    pub fn load(&mut self, saved: &mut FusedWatermarks) {
         for (_, port) in &mut self.ports {
             port.load(saved);
         }

@@ -4,7 +4,7 @@
 use watershed_state::Data;
 
 use crate::batch::Flow;
-use crate::chain::{Push, Tee};
+use crate::chain::{FusedWatermarks, Push, Tee};
 use crate::clock::NO_TIMESTAMP;
 use crate::error::{Failure, UserResult};
 use crate::message::Signal;
@@ -164,12 +164,12 @@ impl Aside {
     }
 
     /// See [`Push::save`].
-    pub(super) fn save(&self, saved: &mut Vec<i64>) {
+    pub(super) fn save(&self, saved: &mut FusedWatermarks) {
         self.sides.save(saved);
     }
 
     /// See [`Push::load`].
-    pub(super) fn load(&mut self, saved: &mut dyn Iterator<Item = i64>) {
+    pub(super) fn load(&mut self, saved: &mut FusedWatermarks) {
         self.sides.load(saved);
     }
 }

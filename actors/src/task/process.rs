@@ -23,7 +23,7 @@ use watershed_state::{
 };
 
 use crate::batch::{Batch, Flow};
-use crate::chain::{Push, Tee};
+use crate::chain::{FusedWatermarks, Push, Tee};
 use crate::clock::{MAX_WATERMARK, NO_TIMESTAMP};
 use crate::error::{Blame, Failure, chain_of};
 use crate::inbox::ValveChange;
@@ -166,11 +166,9 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         // Those whose release had begun.
         parked.waiting_for(|letter| care.has_replayed(letter)).for_each(|hash| errands.release(hash));
         env.counters.set_parked(parked.waiting());
-        restore_chain(restored, &instance, |saved| {
-            let mut saved = saved.iter().copied();
-            self.outlet.load(&mut saved);
-            self.emitted.side.load(&mut saved);
-        })?;
+        let mut fused = FusedWatermarks::restore(restored, &instance)?;
+        self.outlet.load(&mut fused);
+        self.emitted.side.load(&mut fused);
         Ok(lowest)
     }
 
@@ -290,35 +288,6 @@ fn effective_watermark(watermark: i64, floors: &[i64], groups: KeyGroups, hash: 
     if floors.is_empty() { watermark } else { watermark.max(floors[usize::from(groups.group_of(hash))]) }
 }
 
-/// Gives fused operators back what they remembered: their own if the parallelism is the same, else the least of all.
-pub(crate) fn restore_chain(
-    restored: &Restored,
-    instance: &crate::instance::Instance,
-    load: impl FnOnce(&[i64]),
-) -> Result<(), Failure> {
-    let writers = restored.instances.len();
-    let mut saved: Vec<Vec<i64>> = Vec::new();
-    for (writer, section) in restored.sections(SectionKind::ChainState) {
-        let numbers: Vec<i64> =
-            decode(&mut section.bytes.as_slice()).map_err(|error| Failure::state(chain_of(&error)))?;
-        if writers != instance.parallelism {
-            saved.push(numbers);
-        } else if writer == instance.index {
-            load(&numbers);
-            return Ok(());
-        }
-    }
-    // An instance that has saved nothing has seen nothing: then nothing is known of all together.
-    if writers != instance.parallelism
-        && saved.len() == writers
-        && let Some(width) = saved.iter().map(Vec::len).min()
-    {
-        let least = |column: usize| saved.iter().map(|numbers| numbers[column]).min().unwrap_or(i64::MIN);
-        load(&(0..width).map(least).collect::<Vec<_>>());
-    }
-    Ok(())
-}
-
 /// A section that is not tied to a key group.
 pub(crate) fn small_section<T: serde::Serialize>(
     kind: SectionKind,
@@ -421,17 +390,14 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
 
     fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
         self.signal(Signal::Barrier(checkpoint));
-        let mut chain = Vec::new();
-        self.outlet.save(&mut chain);
-        self.emitted.side.save(&mut chain);
+        let mut fused = FusedWatermarks::default();
+        self.outlet.save(&mut fused);
+        self.emitted.side.save(&mut fused);
         let groups = self.store.owned(&self.env.instance);
         let floor = |group: u16| self.floors.get(usize::from(group)).copied().unwrap_or(i64::MIN);
         let watermarks: Vec<(u16, i64)> =
             groups.map(|group| (group, self.real_watermark.max(floor(group)))).collect();
-        let mut items = vec![
-            small_section(SectionKind::ChainState, &chain)?,
-            small_section(SectionKind::Watermarks, &watermarks)?,
-        ];
+        let mut items = vec![fused.section()?, small_section(SectionKind::Watermarks, &watermarks)?];
         items.extend(self.care.barrier(checkpoint)?);
         match self.parked.save(self.store.groups()) {
             Ok(parked) => items.extend(parked.into_iter().map(SnapshotItem::Section)),

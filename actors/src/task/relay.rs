@@ -6,7 +6,7 @@ mod tests;
 use watershed_state::{CodecError, Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};
-use crate::chain::{Push, Tee};
+use crate::chain::{FusedWatermarks, Push, Tee};
 use crate::error::{Blame, Failure};
 use crate::inbox::ValveChange;
 use crate::message::{Signal, Status};
@@ -14,7 +14,6 @@ use crate::process::SideOutputs;
 use crate::query::{QueryError, QueryKey, Reading};
 use crate::supervision::Stage;
 use crate::task::operator::{Logic, Tick};
-use crate::task::process::{restore_chain, small_section};
 use crate::task::{Aside, Env, Restored, SnapshotItem, replay_into};
 
 /// Hands batches on without touching them.
@@ -36,11 +35,9 @@ impl<T: Data> RelayLogic<T> {
         restored: &Restored,
     ) -> Result<Self, Failure> {
         let mut relay = Self { outlet, aside: Aside::restore(env, sides, restored)? };
-        restore_chain(restored, &env.instance, |saved| {
-            let mut saved = saved.iter().copied();
-            relay.outlet.load(&mut saved);
-            relay.aside.load(&mut saved);
-        })?;
+        let mut watermarks = FusedWatermarks::restore(restored, &env.instance)?;
+        relay.outlet.load(&mut watermarks);
+        relay.aside.load(&mut watermarks);
         Ok(relay)
     }
 
@@ -127,10 +124,10 @@ impl<T: Data> Logic for RelayLogic<T> {
 
     fn barrier(&mut self, checkpoint: u64) -> Result<Vec<SnapshotItem>, Failure> {
         self.outlet.signal(Signal::Barrier(checkpoint));
-        let mut chain = Vec::new();
-        self.outlet.save(&mut chain);
-        self.aside.save(&mut chain);
-        let mut items = vec![small_section(watershed_state::SectionKind::ChainState, &chain)?];
+        let mut watermarks = FusedWatermarks::default();
+        self.outlet.save(&mut watermarks);
+        self.aside.save(&mut watermarks);
+        let mut items = vec![watermarks.section()?];
         items.extend(self.aside.barrier(checkpoint)?);
         Ok(items)
     }

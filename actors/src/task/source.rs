@@ -10,11 +10,10 @@ pub use splits::{assign_splits, saved_splits};
 use std::sync::Arc;
 use std::task::Waker;
 
-use watershed_state::SectionKind;
 use watershed_state::bug::{self, Bug};
 
 use crate::batch::{Batch, Flow};
-use crate::chain::{Push, Tee};
+use crate::chain::{FusedWatermarks, Push, Tee};
 use crate::clock::MAX_WATERMARK;
 use crate::error::{Blame, Failure, chain_of};
 use crate::message::{Envelope, Signal};
@@ -23,7 +22,6 @@ use crate::process::SideOutputs;
 use crate::source::{Polled, Reader, Records, Source, SourceContext, Split, Undecoded};
 use crate::supervision::{Evidence, Place, Position, Stage};
 use crate::task::pace::Pace;
-use crate::task::process::{restore_chain, small_section};
 use crate::task::source::splits::{Reading, Splits};
 use crate::task::source::throttle::Throttle;
 use crate::task::{
@@ -142,11 +140,9 @@ impl<S: Source> SourceTask<S> {
             blocked: false,
             course: Course::Reading,
         };
-        restore_chain(restored, &instance, |numbers| {
-            let mut numbers = numbers.iter().copied();
-            task.setup.outlet.load(&mut numbers);
-            task.aside.load(&mut numbers);
-        })?;
+        let mut watermarks = FusedWatermarks::restore(restored, &instance)?;
+        task.setup.outlet.load(&mut watermarks);
+        task.aside.load(&mut watermarks);
         Ok(task)
     }
 
@@ -363,14 +359,14 @@ impl<S: Source> SourceTask<S> {
         let Some(checkpoint) = self.triggered.take() else { return Ok(()) };
         let splits = self.splits.save();
         let states = self.context.states.save();
-        let mut chain = Vec::new();
-        self.setup.outlet.save(&mut chain);
-        self.aside.save(&mut chain);
-        let chain = small_section(SectionKind::ChainState, &chain)?;
+        let mut watermarks = FusedWatermarks::default();
+        self.setup.outlet.save(&mut watermarks);
+        self.aside.save(&mut watermarks);
+        let watermarks = watermarks.section()?;
         self.setup.outlet.signal(Signal::Barrier(checkpoint));
         let care = self.aside.barrier(checkpoint)?;
         let upload = Upload::begin(&self.env, checkpoint);
-        upload.push([splits.into(), chain].into_iter().chain(states).chain(care));
+        upload.push([splits.into(), watermarks].into_iter().chain(states).chain(care));
         upload.complete();
         self.snapshot = Some(upload);
         Ok(())

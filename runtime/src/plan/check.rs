@@ -85,13 +85,16 @@ pub(super) fn ends(graph: &Graph) -> Result<(), Error> {
     if let Some(point) = graph.points.iter().find(|point| !point.is_output && !point.is_used()) {
         return Err(Error::config(format!(
             "the stream `{}` → {} leads nowhere: end it in a sink or in `for_each`",
-            graph.nodes[point.origin.0].name,
+            graph.nodes[point.roots[0].0].name,
             point.fused.join(" → ")
         )));
     }
     for (index, node) in graph.nodes.iter().enumerate() {
-        let mut outputs =
-            graph.points.iter().filter(|point| point.is_output && point.origin == NodeId(index)).peekable();
+        let mut outputs = graph
+            .points
+            .iter()
+            .filter(|point| point.is_output && point.roots.contains(&NodeId(index)))
+            .peekable();
         if outputs.peek().is_some() && !outputs.any(PointSpec::is_used) {
             return Err(Error::config(format!(
                 "`{}` has no sink: nothing that it sends is used; end its stream in a sink or in `for_each`",
@@ -114,6 +117,30 @@ pub(super) fn side_outputs(graph: &Graph) -> Result<(), Error> {
                 "side output `{side}` of `{}` is used as `{before}` and as `{}`: give each type a name of its own",
                 graph.nodes[edge.from.0].name, edge.item
             )));
+        }
+    }
+    Ok(())
+}
+
+/// The watermarks of what is fused into an actor are told apart by name.
+pub(super) fn event_times(graph: &Graph) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    for point in &graph.points {
+        let Some(name) = &point.event_time else { continue };
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(is_shown_escaped) {
+            return Err(Error::config(format!(
+                "`{name}` cannot be the name of an `event_time`: it needs one of {NAME_BYTES_MAX} bytes at most, without line ends \
+                 and other control characters"
+            )));
+        }
+        for root in point.roots.iter().collect::<BTreeSet<_>>() {
+            if !seen.insert((root, name)) {
+                return Err(Error::config(format!(
+                    "of the event times that are fused into it, two of `{}` are called `{name}`: give each a name of its own \
+                     with `Lateness::named`, as a restart finds its watermark by it",
+                    graph.nodes[root.0].name
+                )));
+            }
         }
     }
     Ok(())

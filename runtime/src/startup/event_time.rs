@@ -21,7 +21,12 @@ pub(super) fn reset(config: &Config, manifest: &Manifest, restored: &mut BTreeMa
     );
     for saved in restored.values_mut().map(Arc::make_mut) {
         for instance in &mut saved.instances {
-            let is_time = |kind| matches!(kind, SectionKind::Watermarks | SectionKind::ChainState);
+            let is_time = |kind| {
+                matches!(
+                    kind,
+                    SectionKind::Watermarks | SectionKind::ChainState | SectionKind::FusedWatermarks
+                )
+            };
             instance.sections.retain(|section| !is_time(section.kind));
         }
     }

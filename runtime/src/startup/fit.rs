@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use watershed_actors::{Restored, saved_splits};
+use watershed_actors::{Restored, SavedWatermarks, saved_splits};
 use watershed_state::{Manifest, SnapshotPlace, StoreError, hash_canary, read_saved, shown};
 
 use super::{Splits, named};
 use crate::config::Config;
 use crate::error::Error;
-use crate::plan::{LETTER_SINK, Plan};
+use crate::plan::{LETTER_SINK, Plan, PlannedNode};
 
 /// The error with the file that it is about: the manifest of this checkpoint, or of the savepoint if it is none.
 pub(super) fn in_snapshot(place: &SnapshotPlace, checkpoint: Option<&Manifest>, error: &Error) -> Error {
@@ -123,6 +123,52 @@ pub(super) fn load(
         restored.insert(index, Arc::new(saved));
     }
     Ok(restored)
+}
+
+/// Refuses a checkpoint with the watermark of an `event_time` that its actor does not have any more: those that are late now
+/// would be taken again.
+pub(super) fn compare_event_times(
+    plan: &Plan,
+    config: &Config,
+    restored: &BTreeMap<usize, Arc<Restored>>,
+) -> Result<(), Error> {
+    for (node, restored) in restored {
+        let PlannedNode { name: actor, event_times, .. } = &plan.nodes[*node];
+        let saved = SavedWatermarks::of(restored)
+            .map_err(|error| Error::state(watershed_actors::chain_of(&error)))?;
+        let names = match saved {
+            SavedWatermarks::Named(names) => names,
+            SavedWatermarks::Placed(saved) if saved == event_times.len() => continue,
+            SavedWatermarks::Placed(saved) => {
+                return Err(Error::config(format!(
+                    "the checkpoint has watermarks of {saved} event times that are fused into `{actor}`, which has {} now. It is of a \
+                     version that did not name them, so that it cannot be told which is which: wire them as they were, or let \
+                     event time begin anew with `Config::reset_event_time`",
+                    event_times.len()
+                )));
+            }
+        };
+        for name in names.iter().filter(|name| !event_times.contains(name)) {
+            let place = format!("{actor}:{name}");
+            if config.dropped.contains(&place) {
+                tracing::warn!(
+                    operator = %shown(actor), event_time = %shown(name),
+                    "the `event_time` is gone: its watermark is dropped, as asked"
+                );
+                continue;
+            }
+            let now = match event_times.as_slice() {
+                [] => "now it has none".to_string(),
+                names => format!("now it has `{}`", names.join("`, `")),
+            };
+            return Err(Error::config(format!(
+                "`{actor}`: the checkpoint has the watermark of the `event_time` called `{name}`, which is not fused into it any \
+                 more; {now}. Give it its name back with `Lateness::named`, or drop the watermark with \
+                 `Config::drop_state_of(\"{place}\")`: records that are late by it are taken then"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a source has splits that the checkpoint does not know, or may always have more. Refuses to start if one is gone

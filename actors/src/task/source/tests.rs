@@ -9,7 +9,7 @@ mod states;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
-use watershed_state::{Section, decode, encode};
+use watershed_state::{Section, SectionKind, decode, encode};
 
 use super::splits::Progress;
 use super::*;
