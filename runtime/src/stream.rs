@@ -12,6 +12,7 @@ pub use fitting::{BroadcastProcessOf, ProcessOf};
 pub use keyed::{ExpiringStates, KeyedStream, Reduced};
 pub use without_key::WithoutKey;
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -294,6 +295,9 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// The records of both, in no particular order between them. Each side keeps the routing that it was given.
+    ///
+    /// The stream comes out of several actors then. Whatever is set on it is set for each of them, and a side output of it
+    /// has what each of them sends there.
     pub fn union<D: Chain<Out = T>>(&self, other: &Stream<T, D>) -> Stream<T> {
         let (one, two) = (self.boxed(), other.boxed());
         let streams = vec![one.point.used().chain, two.point.used().chain];
@@ -304,14 +308,25 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     /// The records that this actor, and what is fused into it, have left out under [`Supervision::quarantine`], with what
     /// is known of each. They are kept beside the checkpoints as well.
     pub fn dead_letters(&self) -> Stream<DeadLetter> {
-        let root = self.point.chain.roots()[0];
-        Stream::output(&self.graph, root, Some(LETTERS.to_string()))
+        self.side_outputs(LETTERS)
     }
 
     /// What this actor sends to a side output.
     pub fn side<U: Data>(&self, output: &SideOutput<U>) -> Stream<U> {
-        let root = self.point.chain.roots()[0];
-        Stream::output(&self.graph, root, Some(output.name().to_string()))
+        self.side_outputs(output.name())
+    }
+
+    /// A side output of each actor that this stream comes out of.
+    fn side_outputs<U: Data>(&self, name: &str) -> Stream<U> {
+        let output = |node| Output { node, side: Some(name.to_string()), item: PhantomData };
+        let outputs =
+            self.roots().into_iter().map(|node| Boxed(Arc::new(output(node)) as Arc<dyn AnyChain<U>>));
+        Stream::new(&self.graph, Boxed(Arc::new(Union(outputs.collect()))), true)
+    }
+
+    /// The actors that this stream comes out of, each once.
+    fn roots(&self) -> BTreeSet<NodeId> {
+        self.point.chain.roots().into_iter().collect()
     }
 
     /// Deals the records out in turn to the instances of the next actor, whatever is fused before it.
@@ -370,7 +385,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
 
     fn set(&self, change: impl Fn(&mut Node)) {
         let mut graph = self.graph.lock();
-        for root in self.point.chain.roots() {
+        for root in self.roots() {
             change(&mut graph.nodes[root.0]);
         }
     }

@@ -63,6 +63,60 @@ fn a_wiring_with_quarantine_is_explained_without_a_place_for_dead_letters() {
     assert!(error.to_string().contains("no place for dead letters"), "{error}");
 }
 
+/// Sends what is odd to a side output.
+struct Odd;
+
+/// The side output.
+fn odd() -> SideOutput<u64> {
+    SideOutput::new("odd")
+}
+
+impl Process for Odd {
+    type Key = ();
+    type In = u64;
+    type Out = u64;
+    type State = ();
+
+    fn on_record(&self, record: u64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
+        if record.is_multiple_of(2) {
+            context.emit(record);
+        } else {
+            context.emit_to(&odd(), record);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_asked_of_a_union_is_asked_of_each_of_its_actors_once() {
+    let (even, sides, letters) = (Collector::new(), Collector::new(), Collector::new());
+    let topology = Topology::new("union");
+    let below_ten = |name, first: u64| {
+        let numbers = topology.source(name, Generator::bounded(10, move |n| first + n)).parallelism(1);
+        numbers.actor(&format!("odd-{name}"), Odd)
+    };
+    let (low, high) = (below_ten("low", 0), below_ten("high", 10));
+    // Two branches come out of `odd-low`.
+    let (first, others) = (low.filter(|n| *n == 0), low.filter(|n| *n != 0));
+    let all = first.union(&others).union(&high).parallelism(1).supervise(Supervision::quarantine());
+    let kept = all.try_filter(|n| if n % 10 == 6 { Err("six".into()) } else { Ok(true) });
+    kept.sink_exactly_once("even", even.sink());
+    kept.side(&odd()).sink_exactly_once("sides", sides.sink());
+    let place = kept.dead_letters().map(|letter| (letter.operator, letter.cause));
+    place.sink_exactly_once("letters", letters.sink());
+    finish(&topology, 1, &SimulatedDisk::new(1));
+
+    assert_eq!(sorted(even.take()), [0, 2, 4, 8, 10, 12, 14, 18]);
+    assert_eq!(sorted(sides.take()), (0..20).filter(|n| n % 2 == 1).collect::<Vec<u64>>());
+    let of = |actor: &str| (actor.to_string(), "six".to_string());
+    assert_eq!(sorted(letters.take()), [of("odd-high"), of("odd-low")]);
+}
+
+fn sorted<T: Ord>(mut records: Vec<T>) -> Vec<T> {
+    records.sort_unstable();
+    records
+}
+
 #[test]
 fn rebalance_deals_records_out_evenly() {
     let shown = Collector::new();
