@@ -1,13 +1,16 @@
 //! Building instances: from the wiring to tasks with their outputs connected.
 
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use watershed_actors::{
-    BatchLimits, Boot, Clock, Counters, Credits, Env, Instance, Link, Port, Push, Rejects, Restored, Sender,
-    SideOutputs, Task, TaskCell, TaskWaker, Tee,
+    BatchLimits, Boot, Clock, Counters, Credits, Env, Failure, Instance, Link, Port, Push, Rejects, Restored,
+    Sender, SideOutputs, Task, TaskCell, TaskWaker, Tee,
 };
 use watershed_state::{Data, KeyGroups};
 
@@ -65,18 +68,23 @@ pub(crate) struct InstanceBuild<'a> {
 
 /// One output with its consumers, whatever its type.
 struct Output {
-    /// A `Vec<Box<dyn Push<T>>>`.
-    consumers: Box<dyn Any + Send>,
-    connect: fn(Box<dyn Any + Send>, &str, &mut SideOutputs),
+    consumers: AnyConsumers,
+    connect: ConnectSide,
 }
+
+/// A `Vec<Box<dyn Push<T>>>`.
+type AnyConsumers = Box<dyn Any + Send>;
+
+/// Makes a side output of this name of its consumers.
+type ConnectSide = fn(AnyConsumers, &str, &mut SideOutputs) -> Result<(), Failure>;
 
 trait PendingTee {
     fn as_any(&mut self) -> &mut dyn Any;
-    fn finish(self: Box<Self>, build: &mut InstanceBuild<'_>);
+    fn finish(self: Box<Self>, build: &mut InstanceBuild<'_>) -> Result<(), Failure>;
 }
 
 /// Attaches what stands before a shared stream to what stands behind it.
-pub(crate) type AttachTee<T> = Box<dyn FnOnce(&mut InstanceBuild<'_>, Tee<T>)>;
+pub(crate) type AttachTee<T> = Box<dyn FnOnce(&mut InstanceBuild<'_>, Tee<T>) -> Result<(), Failure>>;
 
 struct Gathering<T> {
     consumers: Vec<Box<dyn Push<T>>>,
@@ -87,8 +95,8 @@ impl<T: Data> PendingTee for Gathering<T> {
     fn as_any(&mut self) -> &mut dyn Any {
         self
     }
-    fn finish(self: Box<Self>, build: &mut InstanceBuild<'_>) {
-        (self.attach)(build, Tee::new(self.consumers));
+    fn finish(self: Box<Self>, build: &mut InstanceBuild<'_>) -> Result<(), Failure> {
+        (self.attach)(build, Tee::new(self.consumers))
     }
 }
 
@@ -114,19 +122,24 @@ impl<'a> InstanceBuild<'a> {
     }
 
     /// Adds a consumer to the main output or to a side output.
-    pub(crate) fn consume<T: Data>(&mut self, side: Option<&str>, consumer: Box<dyn Push<T>>) {
+    ///
+    /// # Errors
+    /// If others consume the output as another type. The plan refuses side outputs with two types before anything is built.
+    pub(crate) fn consume<T: Data>(
+        &mut self,
+        side: Option<&str>,
+        consumer: Box<dyn Push<T>>,
+    ) -> Result<(), Failure> {
         let output = self.outputs.entry(side.map(str::to_string)).or_insert_with(|| Output {
             consumers: Box::new(Vec::<Box<dyn Push<T>>>::new()),
             connect: |consumers, name, sides| {
-                if let Ok(consumers) = consumers.downcast::<Vec<Box<dyn Push<T>>>>() {
-                    sides.connect(name, Tee::new(*consumers));
-                }
+                sides.connect(name, Tee::new(consumers_of::<T>(consumers)?));
+                Ok(())
             },
         });
-        // Two side outputs of one name but different types: the plan refuses the name before anything is built.
-        if let Some(consumers) = output.consumers.downcast_mut::<Vec<Box<dyn Push<T>>>>() {
-            consumers.push(consumer);
-        }
+        let consumers = output.consumers.downcast_mut::<Vec<Box<dyn Push<T>>>>();
+        consumers.ok_or_else(|| misfit::<T>("a consumer of an output"))?.push(consumer);
+        Ok(())
     }
 
     /// Adds a consumer to a shared stream; `attach` puts the stream behind what stands before it, once.
@@ -135,63 +148,77 @@ impl<'a> InstanceBuild<'a> {
         point: (usize, usize),
         consumer: Box<dyn Push<T>>,
         attach: impl FnOnce() -> AttachTee<T>,
-    ) {
+    ) -> Result<(), Failure> {
         let tee = self
             .tees
             .entry(point)
             .or_insert_with(|| Box::new(Gathering { consumers: Vec::new(), attach: attach() }));
-        if let Some(tee) = tee.as_any().downcast_mut::<Gathering<T>>() {
-            tee.consumers.push(consumer);
-        }
+        let tee = tee.as_any().downcast_mut::<Gathering<T>>();
+        tee.ok_or_else(|| misfit::<T>("a consumer of a shared stream"))?.consumers.push(consumer);
+        Ok(())
     }
 
     /// Connects all shared streams, the furthest first, as they feed on those before them.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         while let Some((_, tee)) = self.tees.pop_last() {
-            tee.finish(self);
+            tee.finish(self)?;
         }
+        Ok(())
     }
 
     /// The main output.
-    pub(crate) fn take_main<T: Data>(&mut self) -> Tee<T> {
+    pub(crate) fn take_main<T: Data>(&mut self) -> Result<Tee<T>, Failure> {
         let output = self.outputs.remove(&None);
-        let consumers = output.and_then(|output| output.consumers.downcast::<Vec<Box<dyn Push<T>>>>().ok());
-        Tee::new(consumers.map_or_else(Vec::new, |consumers| *consumers))
+        let consumers = output.map(|output| consumers_of::<T>(output.consumers)).transpose()?;
+        Ok(Tee::new(consumers.unwrap_or_default()))
     }
 
     /// The side outputs.
-    pub(crate) fn take_sides(&mut self) -> SideOutputs {
+    pub(crate) fn take_sides(&mut self) -> Result<SideOutputs, Failure> {
         let mut sides = SideOutputs::default();
         for (name, output) in std::mem::take(&mut self.outputs) {
             if let Some(name) = name {
-                (output.connect)(output.consumers, &name, &mut sides);
+                (output.connect)(output.consumers, &name, &mut sides)?;
             }
         }
-        sides
+        Ok(sides)
     }
 
     /// Channels of an edge, from this instance to each receiver that it reaches.
-    pub(crate) fn senders<T: Data>(&mut self, edge: usize) -> Vec<Sender<T>> {
+    pub(crate) fn senders<T: Data>(&mut self, edge: usize) -> Result<Vec<Sender<T>>, Failure> {
         let plan = &self.edges[edge];
-        let Some(to) = plan.to else { return Vec::new() };
+        let to = plan.to.ok_or_else(|| Failure::internal("an edge into a closure has channels"))?;
         let (receivers, channel) = match plan.routing {
             Routing::Forward => (self.instance.index..self.instance.index + 1, plan.first_channel),
             _ => (0..plan.receivers, plan.first_channel + self.instance.index),
         };
         let mut senders = Vec::new();
         for receiver in receivers {
-            let endpoint = self.endpoints.get(&(to, receiver));
-            let Some(endpoint) = endpoint.and_then(|endpoint| endpoint.downcast_ref::<Endpoint<T>>()) else {
-                continue;
-            };
+            let endpoint = self.endpoints.get(&(to, receiver)).ok_or_else(|| {
+                Failure::internal(format!(
+                    "an actor is launched before instance {receiver} of the one behind it"
+                ))
+            })?;
+            let endpoint =
+                endpoint.downcast_ref::<Endpoint<T>>().ok_or_else(|| misfit::<T>("a channel to an actor"))?;
             let link = Link::new(self.settings.credits, Arc::clone(&self.waker));
             let credits: Weak<dyn Credits> = Arc::downgrade(&link) as _;
             self.channels.push((to, receiver, credits));
             let sender = Sender::new((endpoint.0)(), link, channel as u32, self.run, self.settings.limits);
             senders.push(sender.counted_by(&self.counters));
         }
-        senders
+        Ok(senders)
     }
+}
+
+fn consumers_of<T: Data>(consumers: AnyConsumers) -> Result<Vec<Box<dyn Push<T>>>, Failure> {
+    let consumers = consumers.downcast::<Vec<Box<dyn Push<T>>>>();
+    consumers.map(|consumers| *consumers).map_err(|_| misfit::<T>("what an actor sends"))
+}
+
+/// Something was wired for another type: then records would get lost on the way.
+fn misfit<T>(what: &str) -> Failure {
+    Failure::internal(format!("{what} is of another type than `{}`", std::any::type_name::<T>()))
 }
 
 /// What it takes to start one instance.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use watershed_actors::{OutputClaim, Owner, Restored};
+use watershed_actors::{Failure, OutputClaim, Owner, Restored};
 use watershed_state::{Fs, StateBackend};
 
 use crate::build::{InstanceBuild, Launch};
@@ -118,7 +118,7 @@ pub(crate) struct EdgeSpec {
 }
 
 /// Attaches an output to an instance.
-pub(crate) type Attach = Arc<dyn Fn(&mut InstanceBuild<'_>) + Send + Sync>;
+pub(crate) type Attach = Arc<dyn Fn(&mut InstanceBuild<'_>) -> Result<(), Failure> + Send + Sync>;
 
 /// A stream that someone held in a variable.
 #[derive(Clone)]
@@ -156,10 +156,9 @@ pub(crate) trait NodeBuild: Send + Sync {
         true
     }
 
-    /// Finds out whether so many instances can take over what a checkpoint holds of it.
-    fn check_restored(&self, _restored: &Restored, _parallelism: usize) -> Result<(), Error> {
-        Ok(())
-    }
+    /// Finds out whether so many instances can take over what a checkpoint holds of it. What a kind of actor does not take
+    /// would be lost, so each of them has to say.
+    fn check_restored(&self, restored: &Restored, parallelism: usize) -> Result<(), Error>;
 
     /// Takes its output for this process, if it is a sink whose output two processes could replace for each other.
     fn claim(&self, _owner: &Owner, _fs: &Fs) -> Result<Option<Box<dyn OutputClaim>>, Error> {
@@ -190,5 +189,5 @@ pub(crate) trait NodeBuild: Send + Sync {
     fn forget(&self) {}
 
     /// Starts one instance.
-    fn launch(&self, launch: Launch<'_>);
+    fn launch(&self, launch: Launch<'_>) -> Result<(), Failure>;
 }

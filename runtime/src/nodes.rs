@@ -1,6 +1,7 @@
 //! The kinds of actors: how each makes its instances.
 
 mod connected;
+mod takes;
 
 pub(crate) use connected::{ConnectedInstanceNode, ConnectedKeyedNode};
 
@@ -10,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use watershed_actors::{
-    Boot, Env, Inbox, InstanceStore, KeyedStore, Life, Logic, OperatorTask, OutputClaim, Owner, Process,
-    ProcessLogic, RelayLogic, Restored, Sink, SinkLogic, Source, SourceSetup, SourceTask, Split, Store,
-    TwoPhaseLogic, TwoPhaseSink,
+    Boot, Env, Failure, Inbox, InstanceStore, KeyedStore, Life, Logic, OperatorTask, OutputClaim, Owner,
+    Process, ProcessLogic, RelayLogic, Restored, Sink, SinkLogic, Source, SourceSetup, SourceTask, Split,
+    Store, TwoPhaseLogic, TwoPhaseSink,
 };
-use watershed_state::{Data, Fs, SectionKind};
+use watershed_state::{Data, Fs};
 
 use crate::build::Launch;
 use crate::error::{Error, ErrorKind};
@@ -51,13 +52,18 @@ impl<S: Source> NodeBuild for SourceNode<S> {
         self.source.is_bounded()
     }
 
-    fn launch(&self, mut launch: Launch<'_>) {
+    fn check_restored(&self, restored: &Restored, _parallelism: usize) -> Result<(), Error> {
+        takes::only(restored, &[takes::SOURCE])
+    }
+
+    fn launch(&self, mut launch: Launch<'_>) -> Result<(), Failure> {
         let splits = Arc::clone(&self.splits.lock().unwrap_or_else(PoisonError::into_inner));
-        let (outlet, sides) = (launch.build.take_main::<S::Item>(), launch.build.take_sides());
+        let (outlet, sides) = (launch.build.take_main::<S::Item>()?, launch.build.take_sides()?);
         let setup =
             SourceSetup { source: Arc::clone(&self.source), splits, outlet, sides, rate: launch.rate };
         let (env, restored) = (launch.env.clone(), Arc::clone(&launch.restored));
         launch.spawn(Box::new(move || SourceTask::restore(env, setup, &restored)));
+        Ok(())
     }
 }
 
@@ -77,13 +83,13 @@ where
     L: Life,
 {
     fn check_restored(&self, restored: &Restored, _parallelism: usize) -> Result<(), Error> {
-        without_operator_state(restored)
+        takes::only(restored, &[takes::PROCESS])
     }
 
-    fn launch(&self, launch: Launch<'_>) {
+    fn launch(&self, launch: Launch<'_>) -> Result<(), Failure> {
         let (key_of, groups) = (Arc::clone(&self.key_of), launch.build.settings.key_groups);
         let (instance, life) = (launch.env.instance.clone(), (self.life)(&launch.env));
-        launch_process(launch, &self.process, move || KeyedStore::living(life, key_of, groups, &instance));
+        launch_process(launch, &self.process, move || KeyedStore::living(life, key_of, groups, &instance))
     }
 }
 
@@ -94,24 +100,13 @@ pub(crate) struct InstanceNode<P> {
 
 impl<P: Process<Key = ()>> NodeBuild for InstanceNode<P> {
     fn check_restored(&self, restored: &Restored, parallelism: usize) -> Result<(), Error> {
-        without_operator_state(restored)?;
+        takes::only(restored, &[takes::PROCESS])?;
         let checked = InstanceStore::<P>::check_parallelism(restored, parallelism);
         checked.map_err(|failure| Error::config(failure.cause))
     }
 
-    fn launch(&self, launch: Launch<'_>) {
-        launch_process(launch, &self.process, InstanceStore::new);
-    }
-}
-
-/// A process has no operator state, so that it could only lose what was saved.
-fn without_operator_state(restored: &Restored) -> Result<(), Error> {
-    match restored.sections(SectionKind::OperatorState).next() {
-        None => Ok(()),
-        Some(_) => Err(Error::config(
-            "it was saved with operator state, like the replica of `connect_broadcast`, which it does not have any more; give \
-             it another name, and allow that the state is dropped (`Config::drop_state_of`)",
-        )),
+    fn launch(&self, launch: Launch<'_>) -> Result<(), Failure> {
+        launch_process(launch, &self.process, InstanceStore::new)
     }
 }
 
@@ -119,8 +114,8 @@ fn launch_process<P: Process, S: Store<P> + 'static>(
     mut launch: Launch<'_>,
     process: &Arc<P>,
     store: impl FnOnce() -> S + Send + 'static,
-) {
-    let (outlet, sides) = (launch.build.take_main::<P::Out>(), launch.build.take_sides());
+) -> Result<(), Failure> {
+    let (outlet, sides) = (launch.build.take_main::<P::Out>()?, launch.build.take_sides()?);
     let (env, restored, channels) = (launch.env.clone(), Arc::clone(&launch.restored), launch.channels);
     let process = Arc::clone(process);
     launch.spawn(Box::new(move || {
@@ -130,19 +125,25 @@ fn launch_process<P: Process, S: Store<P> + 'static>(
         inbox.restore_watermark(watermark);
         Ok(OperatorTask::new(env, inbox, logic))
     }));
+    Ok(())
 }
 
 /// An actor that only receives; it is for what is fused behind it.
 pub(crate) struct RelayNode<T>(pub(crate) PhantomData<fn() -> T>);
 
 impl<T: Data> NodeBuild for RelayNode<T> {
-    fn launch(&self, mut launch: Launch<'_>) {
-        let (outlet, sides) = (launch.build.take_main::<T>(), launch.build.take_sides());
+    fn check_restored(&self, restored: &Restored, _parallelism: usize) -> Result<(), Error> {
+        takes::only(restored, &[])
+    }
+
+    fn launch(&self, mut launch: Launch<'_>) -> Result<(), Failure> {
+        let (outlet, sides) = (launch.build.take_main::<T>()?, launch.build.take_sides()?);
         let (env, restored, channels) = (launch.env.clone(), Arc::clone(&launch.restored), launch.channels);
         launch.spawn(Box::new(move || {
             let logic = RelayLogic::restore(&env, outlet, sides, &restored)?;
             Ok(operator(env, channels, logic))
         }));
+        Ok(())
     }
 }
 
@@ -152,27 +153,35 @@ pub(crate) struct SinkNode<S> {
 }
 
 impl<S: Sink> NodeBuild for SinkNode<S> {
-    fn launch(&self, mut launch: Launch<'_>) {
+    fn check_restored(&self, restored: &Restored, _parallelism: usize) -> Result<(), Error> {
+        takes::only(restored, &[takes::SINK])
+    }
+
+    fn launch(&self, mut launch: Launch<'_>) -> Result<(), Failure> {
         match launch.script() {
             None => {
-                let boot = sink_boot(&mut launch, Arc::clone(&self.sink));
+                let boot = sink_boot(&mut launch, Arc::clone(&self.sink))?;
                 launch.spawn(boot);
             }
             Some(script) => {
-                let boot = sink_boot(&mut launch, Scripted::new(&self.sink, &script));
+                let boot = sink_boot(&mut launch, Scripted::new(&self.sink, &script))?;
                 launch.spawn_simulated(boot);
             }
         }
+        Ok(())
     }
 }
 
-fn sink_boot<S: Sink>(launch: &mut Launch<'_>, sink: Arc<S>) -> Boot<OperatorTask<SinkLogic<S>>> {
+fn sink_boot<S: Sink>(
+    launch: &mut Launch<'_>,
+    sink: Arc<S>,
+) -> Result<Boot<OperatorTask<SinkLogic<S>>>, Failure> {
     let (env, channels) = (launch.env.clone(), launch.channels);
-    let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
-    Box::new(move || {
+    let (sides, restored) = (launch.build.take_sides()?, Arc::clone(&launch.restored));
+    Ok(Box::new(move || {
         let logic = SinkLogic::<S>::open(&env, &sink, sides, &restored)?;
         Ok(operator(env, channels, logic))
-    })
+    }))
 }
 
 /// An actor that writes exactly once.
@@ -216,30 +225,35 @@ impl<S: TwoPhaseSink> NodeBuild for TwoPhaseNode<S> {
         self.sink.forget();
     }
 
-    fn launch(&self, mut launch: Launch<'_>) {
+    fn check_restored(&self, restored: &Restored, _parallelism: usize) -> Result<(), Error> {
+        takes::only(restored, &[takes::TWO_PHASE_SINK])
+    }
+
+    fn launch(&self, mut launch: Launch<'_>) -> Result<(), Failure> {
         match launch.script() {
             None => {
-                let boot = two_phase_boot(&mut launch, Arc::clone(&self.sink));
+                let boot = two_phase_boot(&mut launch, Arc::clone(&self.sink))?;
                 launch.spawn(boot);
             }
             Some(script) => {
-                let boot = two_phase_boot(&mut launch, Scripted::new(&self.sink, &script));
+                let boot = two_phase_boot(&mut launch, Scripted::new(&self.sink, &script))?;
                 launch.spawn_simulated(boot);
             }
         }
+        Ok(())
     }
 }
 
 fn two_phase_boot<S: TwoPhaseSink>(
     launch: &mut Launch<'_>,
     sink: Arc<S>,
-) -> Boot<OperatorTask<TwoPhaseLogic<S>>> {
+) -> Result<Boot<OperatorTask<TwoPhaseLogic<S>>>, Failure> {
     let (env, channels) = (launch.env.clone(), launch.channels);
-    let (sides, restored) = (launch.build.take_sides(), Arc::clone(&launch.restored));
-    Box::new(move || {
+    let (sides, restored) = (launch.build.take_sides()?, Arc::clone(&launch.restored));
+    Ok(Box::new(move || {
         let logic = TwoPhaseLogic::restore(&env, &sink, sides, &restored)?;
         Ok(operator(env, channels, logic))
-    })
+    }))
 }
 
 fn operator<L: Logic>(env: Env, channels: usize, logic: L) -> OperatorTask<L> {

@@ -17,8 +17,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use watershed_actors::{
-    Broadcast, DeadLetter, Edge, EventTime, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect, Instance,
-    LETTERS, Map, Operation, Rebalance, SideOutput, Sink, Timing, TryFilterMap, TryFlatMap, TryMap,
+    Broadcast, DeadLetter, Edge, EventTime, Failure, Filter, FilterMap, FlatMap, ForEach, Forward, Inspect,
+    Instance, LETTERS, Map, Operation, Rebalance, SideOutput, Sink, Timing, TryFilterMap, TryFlatMap, TryMap,
     TwoPhaseSink, UserResult, WatermarkStrategy,
 };
 use watershed_state::{Data, Key, StateBackend};
@@ -444,7 +444,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     {
         let make = Arc::new(make);
         let routing = vec![Routing::Forward; self.routing.len()];
-        self.add_edges(None, &routing, move |_, build| ForEach(make(&build.instance)));
+        self.add_edges(None, &routing, move |_, build| Ok(ForEach(make(&build.instance))));
     }
 
     fn add_node(&self, name: &str, kind: NodeKind, build: Arc<dyn NodeBuild>) -> NodeId {
@@ -473,7 +473,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     fn add_edges<N, M>(&self, to: Option<NodeId>, routing: &[Routing], make: M)
     where
         N: watershed_actors::Push<T> + 'static,
-        M: Fn(usize, &mut InstanceBuild<'_>) -> N + Send + Sync + 'static,
+        M: Fn(usize, &mut InstanceBuild<'_>) -> Result<N, Failure> + Send + Sync + 'static,
     {
         let (point, make) = (self.point.used(), Arc::new(make));
         let mut graph = self.graph.lock();
@@ -481,8 +481,8 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
             let chain::Description { side, item, fused } = point.chain.describe(branch);
             let (point, make, edge) = (point.clone(), Arc::clone(&make), graph.edges.len());
             let attach = move |build: &mut InstanceBuild<'_>| {
-                let end = make(edge, build);
-                point.attach(branch, build, end);
+                let end = make(edge, build)?;
+                point.attach(branch, build, end)
             };
             let (routing, attach) = (routing[branch], Arc::new(attach));
             graph.edges.push(EdgeSpec { from, to, routing, side, item, fused, attach });
@@ -539,9 +539,12 @@ struct AnyEdge;
 
 impl AnyEdge {
     #[expect(clippy::new_ret_no_self, reason = "it chooses between types that have only the trait in common")]
-    fn new<T: Data>(edge: usize, build: &mut InstanceBuild<'_>) -> Box<dyn watershed_actors::Push<T>> {
-        let (senders, limits) = (build.senders::<T>(edge), build.settings.limits);
-        match build.edges[edge].routing {
+    fn new<T: Data>(
+        edge: usize,
+        build: &mut InstanceBuild<'_>,
+    ) -> Result<Box<dyn watershed_actors::Push<T>>, Failure> {
+        let (senders, limits) = (build.senders::<T>(edge)?, build.settings.limits);
+        Ok(match build.edges[edge].routing {
             Routing::Broadcast => Box::new(Edge::new(senders, Broadcast, limits)),
             Routing::Rebalance => {
                 Box::new(Edge::new(senders, Rebalance::starting_at(build.instance.index), limits))
@@ -549,6 +552,6 @@ impl AnyEdge {
             Routing::Forward | Routing::Auto | Routing::ByKey => {
                 Box::new(Edge::new(senders, Forward, limits))
             }
-        }
+        })
     }
 }

@@ -84,6 +84,25 @@ impl SectionKind {
         )
     }
 
+    /// What its entries are, for people.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::KeyedState | Self::RemovedKeys => "states of keys",
+            Self::EventTimers
+            | Self::RemovedEventTimers
+            | Self::ProcessingTimers
+            | Self::RemovedProcessingTimers => "timers",
+            Self::Watermarks | Self::ChainState | Self::FusedWatermarks => "watermarks",
+            Self::Splits => "positions of splits",
+            Self::Committables => "output that is not committed",
+            Self::InstanceState => "states of instances",
+            Self::Supervision => "records that were left out",
+            Self::Parked => "parked records",
+            Self::Collections | Self::RemovedPages | Self::CollectionNames => "collections",
+            Self::OperatorState => "operator state (such as the replica of `connect_broadcast`)",
+        }
+    }
+
     /// The kind with this number in a file, if there is one.
     pub fn from_number(number: u8) -> Option<SectionKind> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)

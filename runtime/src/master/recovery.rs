@@ -44,10 +44,10 @@ impl Master {
             let mut build = InstanceBuild::new(settings, &env, &plan.edges, &endpoints);
             // Watermark generators and closures of instances are made here, by code of the user's.
             let attached = guard(|| {
-                node.attach.iter().for_each(|attach| attach(&mut build));
-                build.finish();
+                node.attach.iter().try_for_each(|attach| attach(&mut build))?;
+                build.finish()
             });
-            if let Err(failure) = attached {
+            if let Err(failure) = attached.and_then(|attached| attached) {
                 failed = Some((*id, failure));
                 break;
             }
@@ -56,7 +56,7 @@ impl Master {
             self.tasks[id.0 as usize].channels = channels.collect();
             let nothing = || Arc::new(Restored { process_run: self.process_run, ..Restored::default() });
             let mut launched = Launched::default();
-            node.build.launch(Launch {
+            let started = node.build.launch(Launch {
                 build,
                 env,
                 restored: restored.get(&planned.node.0).map_or_else(nothing, Arc::clone),
@@ -66,6 +66,10 @@ impl Master {
                 arbiter: planned.arbiter,
                 launched: &mut launched,
             });
+            if let Err(failure) = started {
+                failed = Some((*id, failure));
+                break;
+            }
             if let Some(endpoint) = launched.endpoint {
                 endpoints.insert((planned.node, planned.instance), endpoint);
             }

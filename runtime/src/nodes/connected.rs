@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use watershed_actors::{
-    BroadcastInput, BroadcastLogic, BroadcastProcess, Connected, Env, Inbox, InstanceStore, KeyedStore, Life,
-    OperatorTask, Restored, Store,
+    BroadcastInput, BroadcastLogic, BroadcastProcess, Connected, Env, Failure, Inbox, InstanceStore,
+    KeyedStore, Life, OperatorTask, Restored, Store,
 };
 
 use crate::build::Launch;
 use crate::error::Error;
 use crate::graph::NodeBuild;
+use crate::nodes::takes;
 
 /// An actor with state per key.
 pub(crate) struct ConnectedKeyedNode<B, F, M> {
@@ -26,10 +27,14 @@ where
     M: Fn(&Env) -> L + Send + Sync + 'static,
     L: Life,
 {
-    fn launch(&self, launch: Launch<'_>) {
+    fn check_restored(&self, restored: &Restored, _parallelism: usize) -> Result<(), Error> {
+        takes::only(restored, &[takes::PROCESS, takes::REPLICA])
+    }
+
+    fn launch(&self, launch: Launch<'_>) -> Result<(), Failure> {
         let (key_of, groups) = (Arc::clone(&self.key_of), launch.build.settings.key_groups);
         let (instance, life) = (launch.env.instance.clone(), (self.life)(&launch.env));
-        launch_connected(launch, &self.process, move || KeyedStore::living(life, key_of, groups, &instance));
+        launch_connected(launch, &self.process, move || KeyedStore::living(life, key_of, groups, &instance))
     }
 }
 
@@ -40,12 +45,13 @@ pub(crate) struct ConnectedInstanceNode<B> {
 
 impl<B: BroadcastProcess<Key = ()>> NodeBuild for ConnectedInstanceNode<B> {
     fn check_restored(&self, restored: &Restored, parallelism: usize) -> Result<(), Error> {
+        takes::only(restored, &[takes::PROCESS, takes::REPLICA])?;
         let checked = InstanceStore::<Connected<B>>::check_parallelism(restored, parallelism);
         checked.map_err(|failure| Error::config(failure.cause))
     }
 
-    fn launch(&self, launch: Launch<'_>) {
-        launch_connected(launch, &self.process, InstanceStore::new);
+    fn launch(&self, launch: Launch<'_>) -> Result<(), Failure> {
+        launch_connected(launch, &self.process, InstanceStore::new)
     }
 }
 
@@ -53,8 +59,8 @@ fn launch_connected<B: BroadcastProcess, S: Store<Connected<B>> + 'static>(
     mut launch: Launch<'_>,
     process: &Arc<B>,
     store: impl FnOnce() -> S + Send + 'static,
-) {
-    let outputs = (launch.build.take_main::<B::Out>(), launch.build.take_sides());
+) -> Result<(), Failure> {
+    let outputs = (launch.build.take_main::<B::Out>()?, launch.build.take_sides()?);
     let (env, restored, channels) = (launch.env.clone(), Arc::clone(&launch.restored), launch.channels);
     let process = Arc::clone(process);
     launch.spawn(Box::new(move || {
@@ -63,4 +69,5 @@ fn launch_connected<B: BroadcastProcess, S: Store<Connected<B>> + 'static>(
         inbox.restore_watermark(watermark);
         Ok(OperatorTask::new(env, inbox, logic))
     }));
+    Ok(())
 }

@@ -58,9 +58,9 @@ pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph,
         graph.nodes.push(letters);
         let (to, edge) = (NodeId(graph.nodes.len() - 1), graph.edges.len());
         let attach = move |build: &mut InstanceBuild<'_>| {
-            let senders = build.senders::<DeadLetter>(edge);
+            let senders = build.senders::<DeadLetter>(edge)?;
             let end = Edge::new(senders, Forward, build.settings.limits);
-            build.consume::<DeadLetter>(Some(LETTERS), Box::new(end));
+            build.consume::<DeadLetter>(Some(LETTERS), Box::new(end))
         };
         graph.edges.push(EdgeSpec {
             from,

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use watershed_actors::{Fused, LETTERS, Operation, Push, Rejects};
+use watershed_actors::{Failure, Fused, LETTERS, Operation, Push, Rejects};
 use watershed_state::Data;
 
 use crate::build::{BuildSettings, InstanceBuild};
@@ -32,7 +32,12 @@ pub trait Chain: Clone + Send + Sync + 'static {
 
     /// Puts `next` behind a branch, in an instance of the actor at its root.
     #[doc(hidden)]
-    fn attach<N: Push<Self::Out> + 'static>(&self, branch: usize, build: &mut InstanceBuild<'_>, next: N);
+    fn attach<N: Push<Self::Out> + 'static>(
+        &self,
+        branch: usize,
+        build: &mut InstanceBuild<'_>,
+        next: N,
+    ) -> Result<(), Failure>;
 }
 
 /// A [`Chain`] whose type is not forgotten yet: [`boxed`](crate::Stream::boxed), or `.into()`, makes a `Stream<T>` of a stream with
@@ -68,7 +73,12 @@ impl<T> Clone for Boxed<T> {
 pub(crate) trait AnyChain<T>: Send + Sync {
     fn roots(&self) -> Vec<NodeId>;
     fn describe(&self, branch: usize) -> Description;
-    fn attach(&self, branch: usize, build: &mut InstanceBuild<'_>, next: Box<dyn Push<T>>);
+    fn attach(
+        &self,
+        branch: usize,
+        build: &mut InstanceBuild<'_>,
+        next: Box<dyn Push<T>>,
+    ) -> Result<(), Failure>;
 }
 
 #[expect(private_interfaces, reason = "as in the trait")]
@@ -81,8 +91,13 @@ impl<T: Data> Chain for Boxed<T> {
     fn describe(&self, branch: usize) -> Description {
         self.0.describe(branch)
     }
-    fn attach<N: Push<T> + 'static>(&self, branch: usize, build: &mut InstanceBuild<'_>, next: N) {
-        self.0.attach(branch, build, Box::new(next));
+    fn attach<N: Push<T> + 'static>(
+        &self,
+        branch: usize,
+        build: &mut InstanceBuild<'_>,
+        next: N,
+    ) -> Result<(), Failure> {
+        self.0.attach(branch, build, Box::new(next))
     }
 }
 
@@ -100,8 +115,13 @@ impl<T: Data> AnyChain<T> for Output<T> {
     fn describe(&self, _branch: usize) -> Description {
         Description { side: self.side.clone(), item: std::any::type_name::<T>(), fused: Vec::new() }
     }
-    fn attach(&self, _branch: usize, build: &mut InstanceBuild<'_>, next: Box<dyn Push<T>>) {
-        build.consume(self.side.as_deref(), next);
+    fn attach(
+        &self,
+        _branch: usize,
+        build: &mut InstanceBuild<'_>,
+        next: Box<dyn Push<T>>,
+    ) -> Result<(), Failure> {
+        build.consume(self.side.as_deref(), next)
     }
 }
 
@@ -130,9 +150,14 @@ impl<T: Data> AnyChain<T> for Union<T> {
         let (stream, branch) = self.find(branch);
         stream.describe(branch)
     }
-    fn attach(&self, branch: usize, build: &mut InstanceBuild<'_>, next: Box<dyn Push<T>>) {
+    fn attach(
+        &self,
+        branch: usize,
+        build: &mut InstanceBuild<'_>,
+        next: Box<dyn Push<T>>,
+    ) -> Result<(), Failure> {
         let (stream, branch) = self.find(branch);
-        stream.0.attach(branch, build, next);
+        stream.0.attach(branch, build, next)
     }
 }
 
@@ -146,8 +171,13 @@ impl<C: Chain> AnyChain<C::Out> for Erased<C> {
     fn describe(&self, branch: usize) -> Description {
         self.0.chain.describe(branch)
     }
-    fn attach(&self, branch: usize, build: &mut InstanceBuild<'_>, next: Box<dyn Push<C::Out>>) {
-        self.0.attach(branch, build, next);
+    fn attach(
+        &self,
+        branch: usize,
+        build: &mut InstanceBuild<'_>,
+        next: Box<dyn Push<C::Out>>,
+    ) -> Result<(), Failure> {
+        self.0.attach(branch, build, next)
     }
 }
 
@@ -194,14 +224,19 @@ where
         description
     }
 
-    fn attach<N: Push<O::Out> + 'static>(&self, branch: usize, build: &mut InstanceBuild<'_>, next: N) {
+    fn attach<N: Push<O::Out> + 'static>(
+        &self,
+        branch: usize,
+        build: &mut InstanceBuild<'_>,
+        next: N,
+    ) -> Result<(), Failure> {
         let operation = if self.before.chain.describe(branch).side.as_deref() == Some(LETTERS) {
             let rejects = Rejects::behind_letters();
             (self.make)(&BuildSettings { rejects, ..build.settings.clone() })
         } else {
             (self.make)(&build.settings)
         };
-        self.before.attach(branch, build, Fused::new(operation, next));
+        self.before.attach(branch, build, Fused::new(operation, next))
     }
 }
 
@@ -247,7 +282,7 @@ impl<C: Chain> Point<C> {
         branch: usize,
         build: &mut InstanceBuild<'_>,
         next: N,
-    ) {
+    ) -> Result<(), Failure> {
         if self.is_output || self.uses.load(Ordering::Relaxed) < 2 {
             return self.chain.attach(branch, build, next);
         }
@@ -255,6 +290,6 @@ impl<C: Chain> Point<C> {
         build.consume_shared((self.id, branch), Box::new(next), || {
             let chain = chain.clone();
             Box::new(move |build, tee| chain.attach(branch, build, tee))
-        });
+        })
     }
 }

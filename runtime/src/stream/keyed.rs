@@ -77,9 +77,10 @@ where
         let key_of = Arc::clone(&self.key_of);
         let routing = vec![Routing::ByKey; self.stream.routing.len()];
         self.stream.add_edges(Some(node), &routing, move |edge, build| {
-            let senders = build.senders::<T>(edge);
+            let senders = build.senders::<T>(edge)?;
             let route = ByKey::new(Arc::clone(&key_of), build.settings.key_groups, senders.len());
-            Edge::new(senders, if hashes { route } else { route.without_hashes() }, build.settings.limits)
+            let route = if hashes { route } else { route.without_hashes() };
+            Ok(Edge::new(senders, route, build.settings.limits))
         });
         Stream::output(graph, node, None)
     }

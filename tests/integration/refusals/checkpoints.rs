@@ -106,6 +106,15 @@ fn an_operator_that_has_lost_its_key_is_refused() {
 }
 
 #[test]
+fn an_operator_that_has_no_states_any_more_is_refused() {
+    let disk = killed(&sums());
+    let topology = Topology::new("sums");
+    numbers(&topology).key_by(|n| n % 7).partition("sum").sink_exactly_once("out", Files::jsonl("/out"));
+    let says = ["`sum`: the snapshot has states of keys", "another name", "Config::drop_state_of"];
+    refused(topology.run(on(&disk, None)), ErrorKind::Config, &says);
+}
+
+#[test]
 fn another_number_of_key_groups_is_refused() {
     let disk = killed(&sums());
     let says = ["`sum` has 128 key groups in the checkpoint and 64 now", "Config::key_groups(128)"];
