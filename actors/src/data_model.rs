@@ -19,8 +19,8 @@ use watershed_state::{
 };
 
 use crate::operator_state::OperatorStates;
+use crate::snapshot::SnapshotItem;
 use crate::supervision::{Evidence, Place, Stage};
-use crate::task::SnapshotItem;
 
 const GROUPS: KeyGroups = KeyGroups::DEFAULT;
 const ALL: std::ops::Range<u16> = 0..128;

@@ -58,12 +58,13 @@ use std::time::Duration;
 use watershed_state::{KeyGroups, Ttl, hash_key};
 
 use crate::chain::Tee;
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::inbox::Inbox;
 use crate::process::{BroadcastInput, BroadcastProcess, Connected, Process, SideOutput, SideOutputs};
+use crate::restored::Restored;
 use crate::task::{
     BroadcastLogic, Env, Expiring, Forever, InstanceStore, KeyedStore, Life, OperatorTask, ProcessLogic,
-    Restored, Store, Task,
+    Store, Task,
 };
 
 use mode::Mode;

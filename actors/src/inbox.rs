@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use watershed_state::bug::{self, Bug};
 
 use crate::batch::Batch;
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::link::Permit;
 use crate::message::{Envelope, Message};
 

@@ -11,6 +11,7 @@ mod clock;
 mod data_model;
 mod edge;
 mod error;
+mod failure;
 pub mod harness;
 mod inbox;
 mod instance;
@@ -20,9 +21,11 @@ mod operator_state;
 mod panics;
 mod process;
 mod query;
+mod restored;
 mod sink;
 pub mod sinks;
 mod slot;
+mod snapshot;
 mod source;
 pub mod sources;
 mod supervision;
@@ -38,23 +41,26 @@ pub use chain::{
 };
 pub use clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP, SystemClock, nanos_of};
 pub use edge::{BatchLimits, Broadcast, ByKey, Edge, Forward, Port, Rebalance, Route, Sender};
-pub use error::{Blame, Failure, FailureKind, UserError, UserResult, chain_of, is_no_space};
+pub use error::{UserError, UserResult, chain_of, is_no_space};
+pub use failure::{Blame, Failure, FailureKind};
 pub use inbox::{Aligner, Arrival, Inbox, Input, Valve, ValveChange};
 pub use instance::Instance;
 pub use link::{Credits, Link, Permit, TaskWaker};
 pub use message::{Barrier, Envelope, Message, Signal, Status};
 pub use operator_state::{OperatorState, OperatorStates};
-pub use panics::in_simulation;
+pub use panics::{guard, in_simulation};
 pub use process::{
     BroadcastContext, BroadcastInput, BroadcastProcess, Connected, ConnectedContext, Context, Process,
     SideOutput, SideOutputs, Timer, TimerKind,
 };
 pub use query::{Found, Query, QueryError, QueryKey, Reading};
+pub use restored::Restored;
 pub use sink::{
     NoClaim, OutputClaim, OutputClosed, Owner, Prepare, Sink, SinkContext, SinkWriter, TwoPhaseSink,
     TwoPhaseWriter,
 };
 pub use slot::Slot;
+pub use snapshot::SnapshotItem;
 pub use source::{Polled, Progress, ProgressUnit, Reader, Records, Source, SourceContext, Split};
 pub use supervision::{
     DeadLetter, Directive, Evidence, LETTERS, Oversight, Place, Policy, Position, Rejecter, Rejects, Replay,
@@ -64,7 +70,7 @@ pub use tap::{Sample, Tap, Tapper};
 pub use task::{
     Activity, Boot, BroadcastLogic, Control, Counters, Env, Expiring, Fence, Forever, InstanceStore,
     KeyedStore, Life, Logic, Meter, OperatorTask, Pool, ProcessLogic, ProgressGauge, Pulse, RelayLogic,
-    Report, Reporter, Restored, Sent, SinkLogic, SnapshotItem, SourceSetup, SourceTask, StateSetup, Step,
-    Store, Task, TaskCell, TaskEvent, TaskId, Tick, Times, TwoPhaseLogic, WatermarkGauge, Work,
-    assign_splits, guard, saved_replays, saved_splits,
+    Report, Reporter, Sent, SinkLogic, SourceSetup, SourceTask, StateSetup, Step, Store, Task, TaskCell,
+    TaskEvent, TaskId, Tick, Times, TwoPhaseLogic, WatermarkGauge, Work, assign_splits, saved_replays,
+    saved_splits,
 };

@@ -14,9 +14,10 @@ use watershed_state::{
     encode_for_keeps,
 };
 
-use crate::error::{Failure, UserResult, chain_of};
+use crate::error::UserResult;
 use crate::instance::Instance;
-use crate::task::{Restored, SnapshotItem};
+use crate::restored::Restored;
+use crate::snapshot::SnapshotItem;
 
 /// A list of elements that an instance remembers, saved with each checkpoint as it is when the barrier passes.
 ///
@@ -161,11 +162,10 @@ impl OperatorStates {
         restored: &Restored,
         instance: &Instance,
         receiving: usize,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CodecError> {
         let mut saved: Vec<Vec<SavedState>> = vec![Vec::new(); restored.instances.len()];
         for (writer, section) in restored.sections(SectionKind::OperatorState) {
-            let state = SavedState::read(section).map_err(|error| Failure::state(chain_of(&error)))?;
-            saved[writer].push(state);
+            saved[writer].push(SavedState::read(section)?);
         }
         let to = Receiver { index: instance.index, parallelism: instance.parallelism, receiving };
         let dealt = deal(&saved, to).into_iter();

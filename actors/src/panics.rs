@@ -2,11 +2,11 @@
 
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
-use std::panic::PanicHookInfo;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 use std::thread::LocalKey;
 
-use crate::task::guard;
+use crate::failure::Failure;
 
 thread_local! {
     /// Whether the thread is inside [`watched`].
@@ -23,6 +23,15 @@ struct Panic {
     location: Option<String>,
     /// Not of one in a simulation.
     backtrace: Option<Backtrace>,
+}
+
+/// Runs code of the user's; what it throws comes back as a failure.
+///
+/// # Errors
+/// What was thrown.
+pub fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
+    // Whatever the code left half-changed is thrown away: the caller drops the task and rolls its region back.
+    catch_unwind(AssertUnwindSafe(|| watched(code))).map_err(Failure::caught)
 }
 
 /// Runs code, and remembers where it panics; what was remembered before is forgotten. Whatever hook there is is called as

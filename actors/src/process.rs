@@ -3,12 +3,16 @@
 mod broadcast;
 mod context;
 mod side;
+mod side_output;
+mod timer;
 mod timers;
 
 pub use broadcast::{BroadcastContext, BroadcastInput, BroadcastProcess, Connected, ConnectedContext};
+pub use context::Context;
 pub(crate) use context::Emitted;
-pub use context::{Context, Timer, TimerKind};
-pub use side::{SideOutput, SideOutputs};
+pub use side::SideOutputs;
+pub use side_output::SideOutput;
+pub use timer::{Timer, TimerKind};
 pub(crate) use timers::TimerService;
 
 use watershed_state::{Data, Key, State};

@@ -14,8 +14,9 @@ use tokio::sync::broadcast::{Receiver, Sender, channel};
 use watershed_state::{SHOWN_LEVELS, chain_of, encode, levels};
 
 use crate::batch::Batch;
-use crate::clock::NO_TIMESTAMP;
-use crate::task::{Env, guard};
+use crate::clock::{Clock, NO_TIMESTAMP};
+use crate::instance::Instance;
+use crate::panics::guard;
 
 /// Where the instances of an operator show some of their records to whoever looks, and nothing to nobody.
 ///
@@ -87,10 +88,11 @@ impl Tap {
     pub(crate) fn show<T: Serialize>(
         &self,
         batch: &Batch<T>,
-        env: &Env,
+        instance: &Instance,
+        clock: &dyn Clock,
         key_of: impl Fn(&T) -> Option<String>,
     ) {
-        let now_nanos = env.clock.nanos();
+        let now_nanos = clock.nanos();
         for (index, record) in batch.values.iter().enumerate().take(Self::PER_BATCH) {
             if !self.allows(now_nanos) {
                 return;
@@ -99,9 +101,9 @@ impl Tap {
             let encoded = guard(|| (key_of(record), json(record)));
             let (key, (record, note)) = encoded.unwrap_or_else(|failure| (None, unfit(&failure.to_string())));
             let sample = Sample {
-                operator: env.instance.operator.to_string(),
-                instance: env.instance.index,
-                at_ms: env.clock.wall_ms(),
+                operator: instance.operator.to_string(),
+                instance: instance.index,
+                at_ms: clock.wall_ms(),
                 key: key.and_then(|key| RawValue::from_string(key).ok()),
                 timestamp: Some(batch.timestamp(index)).filter(|at| *at != NO_TIMESTAMP),
                 record,

@@ -21,7 +21,7 @@ mod upload;
 use aside::{Aside, no_closure, replay_into};
 pub use care::saved_replays;
 pub(crate) use care::{Attempt, Care, Exhibit, Verdict};
-pub use cell::{Boot, TaskCell, guard};
+pub use cell::{Boot, TaskCell};
 pub use metrics::{Activity, Meter, Sent, Times, WatermarkGauge};
 pub use operator::{Logic, OperatorTask, Tick};
 pub use process::{BroadcastLogic, Expiring, Forever, InstanceStore, KeyedStore, Life, ProcessLogic, Store};
@@ -32,7 +32,6 @@ pub use relay::RelayLogic;
 use replays::Replays;
 pub use sink::{SinkLogic, TwoPhaseLogic};
 pub use source::{SourceSetup, SourceTask, assign_splits, saved_splits};
-pub use upload::SnapshotItem;
 use upload::Upload;
 
 use std::path::PathBuf;
@@ -40,10 +39,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Data, Fs, Objects, SavedInstance, SavedPart, Section, StateBackend};
+use watershed_state::{Data, Fs, Objects, SavedPart, StateBackend};
 
 use crate::clock::Clock;
-use crate::error::{Blame, Failure};
+use crate::failure::{Blame, Failure};
 use crate::instance::Instance;
 use crate::link::TaskWaker;
 use crate::message::Envelope;
@@ -377,36 +376,5 @@ impl Env {
             fs: Arc::clone(&self.fs),
             states: OperatorStates::closed(),
         }
-    }
-}
-
-/// What a snapshot holds for an operator, for an instance to take its share from.
-#[derive(Debug, Clone, Default)]
-pub struct Restored {
-    /// What each instance saved, in order of the instances; the parallelism may have been another.
-    pub instances: Vec<SavedInstance>,
-    /// Whether instances of this process wrote it: then each takes back what it wrote itself, as those of other regions
-    /// go on with theirs.
-    pub from_this_process: bool,
-    /// The first run of this process.
-    pub process_run: u32,
-}
-
-impl Restored {
-    /// All sections of a kind, with the instance that wrote them.
-    pub fn sections(&self, kind: watershed_state::SectionKind) -> impl Iterator<Item = (usize, &Section)> {
-        let instances = self.instances.iter().enumerate();
-        instances.flat_map(move |(instance, saved)| {
-            saved
-                .sections
-                .iter()
-                .filter(move |section| section.kind == kind)
-                .map(move |section| (instance, section))
-        })
-    }
-
-    /// Whether there is nothing: a start from the beginning.
-    pub fn is_empty(&self) -> bool {
-        self.instances.is_empty()
     }
 }

@@ -5,11 +5,13 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use watershed_state::{CodecError, Section, SectionKind, decode, encode};
+use watershed_state::{CodecError, Section, SectionKind, decode};
 
-use crate::error::{Failure, chain_of};
+use crate::error::chain_of;
+use crate::failure::Failure;
 use crate::instance::Instance;
-use crate::task::{Restored, SnapshotItem};
+use crate::restored::Restored;
+use crate::snapshot::{SnapshotItem, small_section};
 
 /// The watermark of each operator that is fused into an instance, by its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,10 +48,8 @@ impl FusedWatermarks {
     }
 
     /// The section of a snapshot that holds them.
-    pub(crate) fn section(&self) -> Result<SnapshotItem, Failure> {
-        let mut bytes = Vec::new();
-        encode(&self.named, &mut bytes).map_err(|error| Failure::internal(chain_of(&error)))?;
-        Ok(SnapshotItem::Section(Section { kind: SectionKind::FusedWatermarks, group: 0, entries: 1, bytes }))
+    pub(crate) fn section(&self) -> SnapshotItem {
+        small_section(SectionKind::FusedWatermarks, &self.named)
     }
 
     /// What an instance goes on with: its own if the parallelism is the same, else the least of all, of each name.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use watershed_state::{KeyGroups, hash_key};
 
 use crate::batch::{Batch, Flow};
-use crate::edge::Sender;
+use crate::edge::sender::Sender;
 
 /// Chooses the channel of each record.
 pub trait Route<T>: Send {

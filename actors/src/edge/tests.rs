@@ -3,11 +3,12 @@
 mod flow;
 mod routes;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::link::{Permit, TaskWaker};
-use crate::message::Status;
+use crate::link::{Link, Permit, TaskWaker};
+use crate::message::{Envelope, Message, Status};
 
 /// The mailbox of a receiver, and its end of the channel.
 struct Receiver<T> {

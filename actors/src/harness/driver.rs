@@ -5,7 +5,7 @@ use std::sync::Arc;
 use watershed_state::{Data, Section};
 
 use crate::clock::Clock;
-use crate::error::{Blame, Failure};
+use crate::failure::{Blame, Failure};
 use crate::harness::clock::VirtualClock;
 use crate::harness::probe::Credits;
 use crate::harness::world::{Reports, World};

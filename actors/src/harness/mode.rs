@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::clock::MAX_WATERMARK;
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::harness::diff::Seen;
 use crate::harness::driver::Driver;
 use crate::harness::item::{Item, Kind};
@@ -14,7 +14,7 @@ use crate::harness::world::World;
 use crate::harness::{AnyTask, Harness, Outputs};
 use crate::message::Message;
 use crate::process::{Process, SideOutputs};
-use crate::task::Restored;
+use crate::restored::Restored;
 
 /// A way of running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

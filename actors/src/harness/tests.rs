@@ -4,7 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::error::{FailureKind, UserResult};
+use crate::error::UserResult;
+use crate::failure::FailureKind;
 use crate::process::{Context, Timer};
 
 /// Sums per key, remembering in two ways.

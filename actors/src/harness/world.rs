@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use watershed_state::{FolderStore, Fs, Objects, SavedPart, Section, SimulatedDisk, read_part};
 
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::harness::clock::VirtualClock;
 use crate::instance::Instance;
 use crate::task::{Env, Fence, Pool, Report, Reporter, StateSetup, TaskEvent, TaskId};

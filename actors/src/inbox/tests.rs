@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::MAX_WATERMARK;
-use crate::error::FailureKind;
+use crate::failure::FailureKind;
 use crate::link::Link;
 use crate::message::{Barrier, Status};
 

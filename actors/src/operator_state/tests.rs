@@ -2,7 +2,8 @@ use serde::{Deserialize, Serialize};
 use watershed_state::{SavedInstance, Section};
 
 use super::*;
-use crate::error::FailureKind;
+use crate::error::chain_of;
+use crate::failure::{Failure, FailureKind};
 
 fn instance(index: usize, parallelism: usize) -> Instance {
     Instance { operator: "in".into(), index, parallelism }

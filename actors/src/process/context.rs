@@ -1,6 +1,5 @@
 //! What a process function may do.
 
-use serde::{Deserialize, Serialize};
 use watershed_state::{
     Aggregate, AggregatingState, Collections, Data, Key, ListState, MapState, OpenAggregating, OpenList,
     OpenMap, OpenReducing, OpenValue, ReducingState, ValueState,
@@ -9,7 +8,7 @@ use watershed_state::{
 use crate::batch::Batch;
 use crate::clock::{Clock, MAX_WATERMARK, NO_TIMESTAMP};
 use crate::process::timers::TimerService;
-use crate::process::{Process, SideOutput, SideOutputs};
+use crate::process::{Process, SideOutput, SideOutputs, TimerKind};
 
 /// What an actor may do with the record or timer at hand.
 pub struct Context<'a, P: Process + ?Sized> {
@@ -177,43 +176,6 @@ impl<P: Process + ?Sized> Context<'_, P> {
     pub fn clear(&mut self) {
         self.cleared = true;
     }
-}
-
-/// A timer that has come due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timer {
-    /// For when it was set, in milliseconds.
-    pub at: i64,
-    /// Which clock.
-    pub kind: TimerKind,
-}
-
-impl Timer {
-    /// What [`Context::timer_at_end`] sets.
-    pub(crate) const AT_END: Self = Self { at: MAX_WATERMARK, kind: TimerKind::EventTime };
-
-    /// Whether it stands for the end of the input.
-    pub(crate) fn is_at_end(self) -> bool {
-        self == Self::AT_END
-    }
-
-    /// The event time that it fires with.
-    pub(crate) fn timestamp(self) -> i64 {
-        match self.kind {
-            TimerKind::EventTime if !self.is_at_end() => self.at,
-            _ => NO_TIMESTAMP,
-        }
-    }
-}
-
-/// The clock a timer goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimerKind {
-    /// The watermark.
-    EventTime,
-    /// The clock of the machine.
-    ProcessingTime,
 }
 
 /// What user code has emitted and nobody has taken yet.

@@ -1,46 +1,14 @@
-//! Side outputs: further streams out of one actor.
+//! The side outputs of an instance, with what stands behind them.
 
 use std::any::{Any, type_name};
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{FusedWatermarks, Push, Tee};
 use crate::error::{UserResult, fail};
 use crate::message::Signal;
+use crate::process::SideOutput;
 use crate::supervision::Place;
-
-/// Names a further output of an actor and the type of its records.
-///
-/// The same value is given to [`Context::emit_to`](crate::Context::emit_to) and to the stream's `side`.
-pub struct SideOutput<T> {
-    name: Arc<str>,
-    item: PhantomData<fn() -> T>,
-}
-
-impl<T> std::fmt::Debug for SideOutput<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("SideOutput").field(&self.name).finish()
-    }
-}
-
-impl<T> Clone for SideOutput<T> {
-    fn clone(&self) -> Self {
-        Self { name: Arc::clone(&self.name), item: PhantomData }
-    }
-}
-
-impl<T> SideOutput<T> {
-    /// A side output; its name has to be unique among those of one actor.
-    pub fn new(name: &str) -> Self {
-        Self { name: Arc::from(name), item: PhantomData }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
 
 /// The connected side outputs of an instance.
 #[derive(Default)]
@@ -133,9 +101,9 @@ impl SideOutputs {
     /// failure.
     pub fn emit<T: Clone + Send + 'static>(&mut self, output: &SideOutput<T>, value: T, at: i64) {
         for (name, port) in &mut self.ports {
-            if **name == *output.name {
+            if **name == *output.name() {
                 let Some(gathering) = port.as_any().downcast_mut::<Gathering<T>>() else {
-                    let (name, sent, used) = (&output.name, type_name::<T>(), port.item());
+                    let (name, sent, used) = (output.name(), type_name::<T>(), port.item());
                     fail(format!("side output `{name}` is sent `{sent}` but used as `{used}`").into())
                 };
                 if gathering.before.0 != self.record {

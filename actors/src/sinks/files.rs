@@ -1,6 +1,10 @@
 //! Files with one record a line.
 
+mod committable;
+mod described;
 mod error;
+mod folder;
+mod format;
 mod mark;
 mod names;
 mod part;
@@ -8,21 +12,23 @@ mod part;
 mod tests;
 mod writer;
 
+pub use committable::{FileContent, FilesPart};
 pub(crate) use error::FilesError;
-pub use part::{FileContent, FilesPart};
 pub use writer::FilesWriter;
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use watershed_state::bug::{self, Bug};
-use watershed_state::{Data, FileInfo, Fs, shown};
+use watershed_state::{Data, Fs, shown};
 
+use self::folder::Folder;
+use self::format::Format;
 use self::mark::FolderClaim;
-use self::names::{FinishedName, MarkName, PendingName};
+use self::names::{FinishedName, PendingName};
 use crate::error::UserResult;
 use crate::sink::{OutputClaim, Owner, SinkContext, TwoPhaseSink};
 use crate::sinks::json::json_into;
@@ -47,24 +53,6 @@ use crate::sinks::text::{display_into, ends_inside, escape_line_ends};
 pub struct Files<T> {
     folder: Folder,
     format: Format<T>,
-}
-
-/// Where files go.
-#[derive(Debug, Clone)]
-struct Folder {
-    path: PathBuf,
-    /// Who may read the files, if not this user alone.
-    mode: Option<u32>,
-    /// The folder with which it may be taken away.
-    goes_with: Option<PathBuf>,
-}
-
-/// How records are written.
-pub(crate) struct Format<T> {
-    /// End of the names of finished files.
-    extension: &'static str,
-    /// Appends a record without the line end.
-    encode: fn(&T, &mut Vec<u8>) -> Result<(), FilesError>,
 }
 
 impl<T> Files<T> {
@@ -129,48 +117,6 @@ impl<T> Files<T> {
 
     fn new(path: PathBuf, format: Format<T>) -> Self {
         Self { folder: Folder { path, mode: None, goes_with: None }, format }
-    }
-}
-
-impl Folder {
-    /// Makes the folder, and those above it that are missing.
-    fn make(&self, fs: &Fs) -> io::Result<()> {
-        let mut missing = Vec::new();
-        for folder in self.path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
-            if fs.exists(folder)? {
-                break;
-            }
-            missing.push(folder);
-        }
-        fs.create_dir_all(&self.path)?;
-        let Some(mode) = self.mode else { return Ok(()) };
-        // Whoever may read what is in a folder may enter it.
-        let mode = mode | (mode & 0o444) >> 2 | 0o700;
-        missing.into_iter().try_for_each(|folder| fs.set_mode(folder, mode))
-    }
-
-    /// Whether the folder is not the one in which this process has said that it writes, as it went with an outer one.
-    fn was_taken_away(&self, context: &SinkContext) -> Result<bool, FilesError> {
-        let is_ours = |file: &FileInfo| {
-            let mark = MarkName::parse(&file.name);
-            mark.is_some_and(|mark| {
-                mark.operator == &*context.instance.operator && mark.lineage == context.lineage
-            })
-        };
-        Ok(self.goes_with.is_some() && !self.list(&context.fs)?.iter().any(is_ours))
-    }
-
-    /// What is in it: nothing if it does not exist yet.
-    fn list(&self, fs: &Fs) -> Result<Vec<FileInfo>, FilesError> {
-        match fs.list(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-            listed => listed.map_err(|source| FilesError::io("list", &self.path, source)),
-        }
-    }
-
-    /// Makes durable which names exist in it.
-    fn sync(&self, fs: &Fs) -> Result<(), FilesError> {
-        fs.sync_dir(&self.path).map_err(|source| FilesError::io("sync", &self.path, source))
     }
 }
 
@@ -294,11 +240,3 @@ impl<T> fmt::Debug for Files<T> {
         f.debug_struct("Files").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
-
-impl<T> Clone for Format<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Format<T> {}

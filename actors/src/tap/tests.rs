@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::harness::VirtualClock;
 use crate::harness::world::World;
+use crate::task::Env;
 
 /// An operator whose records can be looked at.
 struct Operator {
@@ -21,7 +22,7 @@ impl Operator {
     /// What a task does with a batch.
     fn pass<T: Serialize>(&self, batch: &Batch<T>) {
         if self.env.tap.is_open() {
-            self.env.tap.show(batch, &self.env, |_| None);
+            self.env.tap.show(batch, &self.env.instance, &*self.env.clock, |_| None);
         }
     }
 }
@@ -63,7 +64,8 @@ fn a_sample_says_where_and_when_it_was_seen() {
     operator.clock.advance(Duration::from_millis(77));
     let mut tapper = operator.env.tap.open();
     let batch = Batch { values: vec![("a", 1)], timestamps: vec![1_234], hashes: Vec::new() };
-    operator.env.tap.show(&batch, &operator.env, |record| Some(format!("\"{}\"", record.0)));
+    let Env { tap, instance, clock, .. } = &operator.env;
+    tap.show(&batch, instance, &**clock, |record| Some(format!("\"{}\"", record.0)));
     let seen = seen(&mut tapper);
     let json = serde_json::to_string(&*seen[0]).unwrap();
     assert_eq!(

@@ -6,11 +6,14 @@ use watershed_state::Data;
 use crate::batch::Flow;
 use crate::chain::{FusedWatermarks, Push, Tee};
 use crate::clock::NO_TIMESTAMP;
-use crate::error::{Failure, UserResult};
+use crate::error::UserResult;
+use crate::failure::Failure;
 use crate::message::Signal;
 use crate::process::SideOutputs;
+use crate::restored::Restored;
+use crate::snapshot::SnapshotItem;
 use crate::supervision::{Evidence, Place, Position, Replay, Stage, letters};
-use crate::task::{Attempt, Care, Env, Exhibit, Replays, Restored, SnapshotItem, Verdict};
+use crate::task::{Attempt, Care, Env, Exhibit, Replays, Verdict};
 
 /// Care and dead letters of an instance.
 #[derive(Debug)]
@@ -138,7 +141,7 @@ impl Aside {
     }
 
     /// What is saved: after the barrier has been passed on.
-    pub(super) fn barrier(&mut self, checkpoint: u64) -> Result<Option<SnapshotItem>, Failure> {
+    pub(super) fn barrier(&mut self, checkpoint: u64) -> Option<SnapshotItem> {
         self.sides.signal(Signal::Barrier(checkpoint));
         self.care.barrier(checkpoint)
     }

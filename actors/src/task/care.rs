@@ -12,14 +12,17 @@ use tracing::field::display;
 use watershed_state::{Data, SectionKind, decode, encode, hash_key, shown};
 
 use crate::clock::NO_TIMESTAMP;
-use crate::error::{Blame, Failure, FailureKind, UserError, chain_of};
+use crate::error::{UserError, chain_of};
+use crate::failure::{Blame, Failure, FailureKind};
 use crate::instance::Instance;
+use crate::restored::Restored;
+use crate::snapshot::SnapshotItem;
+use crate::snapshot::small_section;
 use crate::supervision::{
     DeadLetter, Directive, Evidence, Place, Position, Rejected, Replay, SkipEntry, Stage, Suspect, ToJson,
     json_of,
 };
-use crate::task::process::small_section;
-use crate::task::{Env, Restored, SnapshotItem, TaskEvent};
+use crate::task::{Env, TaskEvent};
 use window::{Counted, Window};
 
 /// Watches over the records of an instance.
@@ -554,7 +557,7 @@ impl Care {
     ///
     /// # Errors
     /// What cannot be encoded.
-    pub(crate) fn barrier(&mut self, checkpoint: u64) -> Result<Option<SnapshotItem>, Failure> {
+    pub(crate) fn barrier(&mut self, checkpoint: u64) -> Option<SnapshotItem> {
         if self.is_active() {
             self.counts.push((checkpoint, BTreeMap::new()));
         } else {
@@ -562,7 +565,7 @@ impl Care {
         }
         let nothing = self.settled.is_empty() && self.pending.is_empty() && self.replayed.is_empty();
         if nothing && !self.env.oversight.policy.leaves_out() {
-            return Ok(None);
+            return None;
         }
         if !self.fresh.is_empty() {
             let letters = std::mem::take(&mut self.fresh);
@@ -576,7 +579,7 @@ impl Care {
             seen: self.seen(),
             window: self.window,
         };
-        small_section(SectionKind::Supervision, &saved).map(Some)
+        Some(small_section(SectionKind::Supervision, &saved))
     }
 
     /// Nothing goes back behind this checkpoint any more.

@@ -3,21 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use crate::error::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind};
 use crate::message::Envelope;
-use crate::panics;
+use crate::panics::{self, guard};
 use crate::task::{Activity, Control, Env, Step, Task, TaskEvent, Work};
-
-/// Runs code of the user's; what it throws comes back as a failure.
-///
-/// # Errors
-/// What was thrown.
-pub fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
-    // Whatever the code left half-changed is thrown away: the caller drops the task and rolls its region back.
-    catch_unwind(AssertUnwindSafe(|| panics::watched(code))).map_err(Failure::caught)
-}
 
 /// Makes the task, restored, on the thread that will run it.
 pub type Boot<T> = Box<dyn FnOnce() -> Result<T, Failure> + Send>;

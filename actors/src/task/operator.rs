@@ -6,13 +6,16 @@ mod tests;
 use watershed_state::{CodecError, Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};
-use crate::error::{Blame, Failure, chain_of};
+use crate::error::chain_of;
+use crate::failure::{Blame, Failure};
 use crate::inbox::{Inbox, Input, ValveChange};
 use crate::link::Permit;
 use crate::message::Envelope;
+use crate::panics::guard;
 use crate::query::{QueryError, QueryKey, Reading};
+use crate::snapshot::SnapshotItem;
 use crate::task::pace::Pace;
-use crate::task::{Control, Env, SnapshotItem, Step, Task, Upload, guard};
+use crate::task::{Control, Env, Step, Task, Upload};
 
 /// What an operator does with records and with what stands between them.
 pub trait Logic: Send {
@@ -208,7 +211,8 @@ impl<L: Logic> OperatorTask<L> {
             Some(Input::Batch(batch, permit)) => {
                 self.logic.comes_on(Some(self.inbox.popped()));
                 if self.env.tap.is_open() {
-                    self.env.tap.show(&batch, &self.env, |record| self.logic.key_of(record));
+                    let Env { tap, instance, clock, .. } = &self.env;
+                    tap.show(&batch, instance, &**clock, |record| self.logic.key_of(record));
                 }
                 let records = batch.len();
                 self.current = Some(Current { batch, permit, records, since_nanos: now });

@@ -18,24 +18,28 @@ use std::sync::Arc;
 
 use watershed_state::bug::{self, Bug};
 use watershed_state::{
-    Additions, CodecError, Collections, KeyGroups, Section, SectionKind, SliceProgress, SnapshotBegun,
-    StateFault, decode, encode,
+    Additions, CodecError, Collections, KeyGroups, SectionKind, SliceProgress, SnapshotBegun, StateFault,
+    decode,
 };
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{FusedWatermarks, Push, Tee};
 use crate::clock::{MAX_WATERMARK, NO_TIMESTAMP};
-use crate::error::{Blame, Failure, chain_of};
+use crate::error::chain_of;
+use crate::failure::{Blame, Failure};
 use crate::inbox::ValveChange;
 use crate::message::Signal;
 use crate::process::{Emitted, Process, SideOutputs, Timer, TimerKind, TimerService};
 use crate::query::{QueryError, QueryKey, Reading};
+use crate::restored::Restored;
+use crate::snapshot::SnapshotItem;
+use crate::snapshot::small_section;
 use crate::supervision::{Stage, letters};
 use crate::task::operator::{Logic, Tick};
 use crate::task::process::ending::Ending;
 use crate::task::process::errands::Errands;
 use crate::task::process::parked::Parked;
-use crate::task::{Care, Env, Restored, SnapshotItem};
+use crate::task::{Care, Env};
 
 /// Runs a [`Process`] over state per key or per instance.
 pub struct ProcessLogic<P: Process, S: Store<P>> {
@@ -288,16 +292,6 @@ fn effective_watermark(watermark: i64, floors: &[i64], groups: KeyGroups, hash: 
     if floors.is_empty() { watermark } else { watermark.max(floors[usize::from(groups.group_of(hash))]) }
 }
 
-/// A section that is not tied to a key group.
-pub(crate) fn small_section<T: serde::Serialize>(
-    kind: SectionKind,
-    value: &T,
-) -> Result<SnapshotItem, Failure> {
-    let mut bytes = Vec::new();
-    encode(value, &mut bytes).map_err(|error| Failure::internal(chain_of(&error)))?;
-    Ok(SnapshotItem::Section(Section { kind, group: 0, entries: 1, bytes }))
-}
-
 impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
     type In = P::In;
 
@@ -397,8 +391,8 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let floor = |group: u16| self.floors.get(usize::from(group)).copied().unwrap_or(i64::MIN);
         let watermarks: Vec<(u16, i64)> =
             groups.map(|group| (group, self.real_watermark.max(floor(group)))).collect();
-        let mut items = vec![fused.section()?, small_section(SectionKind::Watermarks, &watermarks)?];
-        items.extend(self.care.barrier(checkpoint)?);
+        let mut items = vec![fused.section(), small_section(SectionKind::Watermarks, &watermarks)];
+        items.extend(self.care.barrier(checkpoint));
         match self.parked.save(self.store.groups()) {
             Ok(parked) => items.extend(parked.into_iter().map(SnapshotItem::Section)),
             Err(error) => items.push(Err(error).into()),

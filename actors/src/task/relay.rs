@@ -7,14 +7,16 @@ use watershed_state::{CodecError, Data, SliceProgress};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::{FusedWatermarks, Push, Tee};
-use crate::error::{Blame, Failure};
+use crate::failure::{Blame, Failure};
 use crate::inbox::ValveChange;
 use crate::message::{Signal, Status};
 use crate::process::SideOutputs;
 use crate::query::{QueryError, QueryKey, Reading};
+use crate::restored::Restored;
+use crate::snapshot::SnapshotItem;
 use crate::supervision::Stage;
 use crate::task::operator::{Logic, Tick};
-use crate::task::{Aside, Env, Restored, SnapshotItem, replay_into};
+use crate::task::{Aside, Env, replay_into};
 
 /// Hands batches on without touching them.
 #[derive(Debug)]
@@ -127,8 +129,8 @@ impl<T: Data> Logic for RelayLogic<T> {
         let mut watermarks = FusedWatermarks::default();
         self.outlet.save(&mut watermarks);
         self.aside.save(&mut watermarks);
-        let mut items = vec![watermarks.section()?];
-        items.extend(self.aside.barrier(checkpoint)?);
+        let mut items = vec![watermarks.section()];
+        items.extend(self.aside.barrier(checkpoint));
         Ok(items)
     }
 

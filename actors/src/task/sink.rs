@@ -13,16 +13,19 @@ use watershed_state::{
 };
 
 use crate::batch::{Batch, Flow};
-use crate::error::{Blame, Failure, chain_of};
+use crate::error::chain_of;
+use crate::failure::{Blame, Failure};
 use crate::inbox::ValveChange;
 use crate::message::Signal;
 use crate::operator_state::OperatorStates;
+use crate::panics::guard;
 use crate::process::SideOutputs;
 use crate::query::{QueryError, QueryKey, Reading};
+use crate::restored::Restored;
 use crate::sink::{Prepare, Sink, SinkWriter, TwoPhaseSink, TwoPhaseWriter};
-use crate::task::cell::guard;
+use crate::snapshot::SnapshotItem;
 use crate::task::operator::{Logic, Tick};
-use crate::task::{Env, Restored, SnapshotItem, TaskEvent, Work};
+use crate::task::{Env, TaskEvent, Work};
 use desk::Desk;
 
 /// Writes records at least once.
@@ -46,7 +49,8 @@ impl<S: Sink> SinkLogic<S> {
     /// # Errors
     /// What the sink says; what cannot be decoded.
     pub fn open(env: &Env, sink: &S, sides: SideOutputs, restored: &Restored) -> Result<Self, Failure> {
-        let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism)?;
+        let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism);
+        let states = states.map_err(|error| Failure::state(chain_of(&error)))?;
         let writer = sink.open(&env.writer_context(&states)).map_err(|error| Failure::connector(&error))?;
         Ok(Self { writer, dirty: false, states, desk: Desk::restore(env, sides, restored)? })
     }
@@ -97,7 +101,7 @@ impl<S: Sink> Logic for SinkLogic<S> {
             self.flush()?;
         }
         let mut items = self.states.save();
-        items.extend(self.desk.aside.barrier(checkpoint)?);
+        items.extend(self.desk.aside.barrier(checkpoint));
         Ok(items)
     }
 
@@ -202,7 +206,8 @@ impl<S: TwoPhaseSink> TwoPhaseLogic<S> {
             sink.discard_dangling(&keep, 0..restored.process_run, None, &context).map_err(user)?;
         }
         sink.discard_dangling(&keep, restored.process_run..env.run, Some(own), &context).map_err(user)?;
-        let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism)?;
+        let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism);
+        let states = states.map_err(|error| Failure::state(chain_of(&error)))?;
         let writer = sink.open(&env.writer_context(&states)).map_err(user)?;
         let commits = Commits {
             sink: Arc::clone(sink),
@@ -321,7 +326,7 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
         lock(&self.commits.unprepared).extend(prepare.map(|prepare| (checkpoint, prepare)));
         let commits = Arc::clone(&self.commits);
         let mut items = self.states.save();
-        items.extend(self.desk.aside.barrier(checkpoint)?);
+        items.extend(self.desk.aside.barrier(checkpoint));
         items.push(SnapshotItem::Deferred(Box::new(move || {
             Ok(commits.check(guard(|| commits.section(checkpoint)))??)
         })));

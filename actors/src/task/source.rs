@@ -15,18 +15,18 @@ use watershed_state::bug::{self, Bug};
 use crate::batch::{Batch, Flow};
 use crate::chain::{FusedWatermarks, Push, Tee};
 use crate::clock::MAX_WATERMARK;
-use crate::error::{Blame, Failure, chain_of};
+use crate::error::chain_of;
+use crate::failure::{Blame, Failure};
 use crate::message::{Envelope, Signal};
 use crate::operator_state::OperatorStates;
 use crate::process::SideOutputs;
+use crate::restored::Restored;
 use crate::source::{Polled, Reader, Records, Source, SourceContext, Split, Undecoded};
 use crate::supervision::{Evidence, Place, Position, Stage};
 use crate::task::pace::Pace;
 use crate::task::source::splits::{Reading, Splits};
 use crate::task::source::throttle::Throttle;
-use crate::task::{
-    Aside, Attempt, Control, Env, Exhibit, Restored, Step, Task, TaskEvent, Upload, replay_into,
-};
+use crate::task::{Aside, Attempt, Control, Env, Exhibit, Step, Task, TaskEvent, Upload, replay_into};
 
 /// What a source task needs beside its [`Env`].
 pub struct SourceSetup<S: Source> {
@@ -110,11 +110,12 @@ impl<S: Source> SourceTask<S> {
         let aside = Aside::restore(&env, std::mem::take(&mut setup.sides), restored)?;
         let instance = env.instance.clone();
         let (splits, readers) = Splits::restore(&*setup.source, &setup.splits, restored, &instance)?;
+        let states = OperatorStates::restore(restored, &instance, readers);
         let context = SourceContext {
             instance: instance.clone(),
             clock: Arc::clone(&env.clock),
             waker: Waker::from(Arc::clone(&env.waker)),
-            states: OperatorStates::restore(restored, &instance, readers)?,
+            states: states.map_err(|error| Failure::state(chain_of(&error)))?,
         };
         // Instances without a split have no share in it.
         let sharing = instance.parallelism.min(setup.splits.len());
@@ -235,7 +236,7 @@ impl<S: Source> SourceTask<S> {
         }
         self.env.counters.add(records);
         if self.env.tap.is_open() {
-            self.env.tap.show(&self.batch, &self.env, |_| None);
+            self.env.tap.show(&self.batch, &self.env.instance, &*self.env.clock, |_| None);
         }
         if let Some(throttle) = &mut self.throttle {
             throttle.spend(records);
@@ -352,24 +353,22 @@ impl<S: Source> SourceTask<S> {
     }
 
     /// Sends the barrier of the triggered checkpoint, if no record is in between.
-    fn cut(&mut self) -> Result<(), Failure> {
+    fn cut(&mut self) {
         if self.is_interrupted() && !bug::is(Bug::CutInsideRecord) {
-            return Ok(());
+            return;
         }
-        let Some(checkpoint) = self.triggered.take() else { return Ok(()) };
+        let Some(checkpoint) = self.triggered.take() else { return };
         let splits = self.splits.save();
         let states = self.context.states.save();
         let mut watermarks = FusedWatermarks::default();
         self.setup.outlet.save(&mut watermarks);
         self.aside.save(&mut watermarks);
-        let watermarks = watermarks.section()?;
         self.setup.outlet.signal(Signal::Barrier(checkpoint));
-        let care = self.aside.barrier(checkpoint)?;
+        let care = self.aside.barrier(checkpoint);
         let upload = Upload::begin(&self.env, checkpoint);
-        upload.push([splits.into(), watermarks].into_iter().chain(states).chain(care));
+        upload.push([splits.into(), watermarks.section()].into_iter().chain(states).chain(care));
         upload.complete();
         self.snapshot = Some(upload);
-        Ok(())
     }
 }
 
@@ -414,7 +413,7 @@ impl<S: Source> Task for SourceTask<S> {
             if self.blocked {
                 self.resume()?;
             }
-            self.cut()?;
+            self.cut();
             if self.blocked {
                 return Ok(Step::Waiting(self.tick(now, false)));
             }

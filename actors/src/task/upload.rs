@@ -7,49 +7,17 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use watershed_state::{CodecError, DatabaseCopy, Link, PartWriter, SavedPart, Section, StoreError};
+use watershed_state::{CodecError, DatabaseCopy, PartWriter, SavedPart, StoreError};
 
-use crate::error::{UserResult, chain_of};
-use crate::task::cell::guard;
+use crate::error::chain_of;
+use crate::panics::guard;
+use crate::snapshot::SnapshotItem;
 use crate::task::{Env, TaskEvent};
 
 /// One snapshot of one instance on its way to disk. Sections are handed over as they are made; one job at a time on
 /// the pool writes them. The acknowledgement goes out when the file is durable.
 #[derive(Debug)]
 pub(super) struct Upload(Arc<Shared>);
-
-/// A piece of a snapshot.
-pub enum SnapshotItem {
-    /// Ready to be written.
-    Section(Section),
-    /// To be finished on the pool first.
-    Deferred(Box<dyn FnOnce() -> UserResult<Section> + Send>),
-    /// Keyed state and timers are those of this checkpoint, with the changes that the sections hold.
-    ChangesOf(u64),
-    /// The keyed state is that of this database, with the changes that the sections hold.
-    Database(Link),
-}
-
-/// A section, or why there is none: then the checkpoint is given up, and the job goes on.
-impl From<Result<Section, CodecError>> for SnapshotItem {
-    fn from(section: Result<Section, CodecError>) -> Self {
-        match section {
-            Ok(section) => Self::Section(section),
-            Err(error) => Self::Deferred(Box::new(move || Err(error.into()))),
-        }
-    }
-}
-
-impl std::fmt::Debug for SnapshotItem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Section(section) => f.debug_tuple("Section").field(&section.kind).finish(),
-            Self::Deferred(_) => f.write_str("Deferred"),
-            Self::ChangesOf(checkpoint) => f.debug_tuple("ChangesOf").field(checkpoint).finish(),
-            Self::Database(_) => f.write_str("Database"),
-        }
-    }
-}
 
 /// Why a part is not made, as [`TaskEvent::Declined`] has it.
 struct Declined {

@@ -2,7 +2,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::error::{Failure, FailureKind, UserResult};
+use crate::error::UserResult;
+use crate::failure::{Failure, FailureKind};
 use crate::supervision::Rejecter;
 
 /// Runs `input` through one operation, with room for any number of records and for one, two and three at a time.

@@ -1,4 +1,4 @@
-use watershed_state::SavedInstance;
+use watershed_state::{SavedInstance, encode};
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn named(watermarks: &[(&str, i64)]) -> Vec<Section> {
     for (name, watermark) in watermarks {
         fused.note(name, *watermark);
     }
-    let SnapshotItem::Section(section) = fused.section().unwrap() else { panic!("it is not there yet") };
+    let SnapshotItem::Section(section) = fused.section() else { panic!("it is not there yet") };
     vec![section]
 }
 

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use super::mark::Described;
+use super::committable::{FileContent, FilesPart};
+use super::described::Described;
 use super::names::accepted;
-use super::part::{FileContent, FilesPart};
 use crate::sink::Owner;
 use crate::sinks::json::JsonError;
 

@@ -92,7 +92,7 @@ fn a_record_of_several_lines_is_refused_or_escaped_and_never_written_as_several(
     let mut writer = refusing.open(&context).unwrap();
     for record in ["a\nb", "\n", "a\r"] {
         let error = writer.write(record.to_owned()).unwrap_err();
-        assert!(!crate::error::is_io(&*error), "the policy may leave the record out: {error}");
+        assert!(!crate::failure::is_io(&*error), "the policy may leave the record out: {error}");
         assert!(error.to_string().contains("Files::escaping_line_ends"), "{error}");
     }
     write(&mut writer, &["a\rb", "c"]);
@@ -115,7 +115,7 @@ fn a_number_that_json_does_not_have_is_refused_and_nothing_of_its_record_is_writ
     let mut writer = sink.open(&context).unwrap();
     writer.write(vec![1.5]).unwrap();
     let error = writer.write(vec![1.0, f64::NAN]).unwrap_err();
-    assert!(!crate::error::is_io(&*error), "the policy may leave the record out");
+    assert!(!crate::failure::is_io(&*error), "the policy may leave the record out");
     assert!(error.to_string().contains("`[1]` of a record is NaN"), "{error}");
     let part = writer.prepare(1).unwrap().unwrap()().unwrap();
     sink.commit(&part, &context).unwrap();
@@ -211,7 +211,7 @@ fn a_file_that_is_removed_or_cut_while_it_is_written_is_not_prepared() {
             context.fs.create(&path).unwrap();
         }
         let error = writer.prepare(1).unwrap().unwrap()().unwrap_err();
-        assert!(crate::error::is_io(&*error), "its records are written again: {error}");
+        assert!(crate::failure::is_io(&*error), "its records are written again: {error}");
         let says = "was removed or changed while it was being written";
         assert!(error.to_string().contains(says), "{error}");
     }
@@ -225,7 +225,7 @@ fn a_folder_that_is_removed_is_waited_for_and_not_made_again() {
     let mut writer = sink.open(&context).unwrap();
     write(&mut writer, &["a"]);
     let error = writer.prepare(1).unwrap().unwrap()().unwrap_err();
-    assert!(crate::error::is_io(&*error), "it is tried again: {error}");
+    assert!(crate::failure::is_io(&*error), "it is tried again: {error}");
     assert!(error.to_string().contains("/out was removed, or what it is on is not mounted"), "{error}");
     assert!(!context.fs.exists(FOLDER.as_ref()).unwrap());
     context.fs.create_dir_all(FOLDER.as_ref()).unwrap();
@@ -324,7 +324,7 @@ fn a_file_of_somebody_else_is_neither_replaced_nor_taken_for_ours() {
     let said = error.to_string();
     assert!(said.contains(&format!("somebody else has written /out/{}", theirs.finished)), "{said}");
     assert!(said.contains(&ours.pending) && said.contains("a copy of it"), "both names are told: {said}");
-    let failure = crate::error::Failure::user(&error);
+    let failure = crate::failure::Failure::user(&error);
     let blame = failure.blame.expect("the job ends, as trying again would change nothing");
     assert_eq!(blame.directive, crate::supervision::Directive::Stop);
     assert_eq!(visible(&disk.fs()), "theirs\n");
@@ -355,7 +355,7 @@ fn a_pending_file_of_somebody_else_is_not_written_to() {
     put(&context.fs, name, "theirs");
     let error = writer.prepare(1).unwrap().unwrap()().unwrap_err();
     assert!(error.to_string().contains(name), "{error}");
-    assert!(crate::error::is_io(&*error), "the next run has other names");
+    assert!(crate::failure::is_io(&*error), "the next run has other names");
     assert_eq!(context.fs.read(&at(name)).unwrap(), b"theirs");
 }
 
@@ -558,7 +558,7 @@ fn nothing_is_written_of_a_record_that_fails_on_the_way() {
         let mut writer = sink.open(&context).unwrap();
         writer.write(Half(true)).unwrap();
         let error = writer.write(Half(false)).unwrap_err();
-        assert!(!crate::error::is_io(&*error), "the record is at fault, not the disk: {error}");
+        assert!(!crate::failure::is_io(&*error), "the record is at fault, not the disk: {error}");
         writer.write(Half(true)).unwrap();
         let part = writer.prepare(1).unwrap().unwrap()().unwrap();
         sink.commit(&part, &context).unwrap();

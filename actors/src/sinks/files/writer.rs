@@ -8,10 +8,12 @@ use std::sync::Arc;
 use watershed_state::bug::{self, Bug};
 use watershed_state::{Data, FileWriter, Fs};
 
+use super::committable::{FileContent, FilesPart};
 use super::error::FilesError;
+use super::folder::Folder;
+use super::format::Format;
 use super::names::{FinishedName, PendingName};
-use super::part::{FileContent, FilesPart, Measuring};
-use super::{Folder, Format};
+use super::part::Measuring;
 use crate::error::UserResult;
 use crate::sink::{Prepare, SinkContext, TwoPhaseWriter};
 

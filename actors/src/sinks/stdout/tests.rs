@@ -36,7 +36,7 @@ fn a_job_whose_output_nobody_reads_any_more_ends_without_an_error() {
     let mut writer = writer();
     writer.write(1).unwrap();
     let error = writer.print(&mut Closed).unwrap_err();
-    assert_eq!(crate::error::Failure::user(&error).kind, crate::error::FailureKind::OutputClosed);
+    assert_eq!(crate::failure::Failure::user(&error).kind, crate::failure::FailureKind::OutputClosed);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn take(care: &mut Care, record: u64) -> bool {
 }
 
 fn save(care: &mut Care) -> Section {
-    match care.barrier(CHECKPOINT + 1).unwrap() {
+    match care.barrier(CHECKPOINT + 1) {
         Some(SnapshotItem::Section(section)) => section,
         other => panic!("{other:?}"),
     }

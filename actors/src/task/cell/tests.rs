@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::error::FailureKind;
+use crate::failure::FailureKind;
 use crate::harness::world::{Reports, World};
 use crate::link::Link;
 use crate::message::Message;
@@ -51,7 +51,7 @@ impl Task for Actor {
         Some("\"key\"".to_string())
     }
 
-    fn blame(&self, _failure: &Failure) -> Option<crate::error::Blame> {
+    fn blame(&self, _failure: &Failure) -> Option<crate::failure::Blame> {
         None
     }
 }

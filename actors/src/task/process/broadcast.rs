@@ -11,17 +11,20 @@ use watershed_state::{CodecError, Redistribution, SavedState, SliceProgress};
 
 use crate::batch::{Batch, Flow};
 use crate::chain::Tee;
-use crate::error::{Blame, Failure, UserError};
+use crate::error::{UserError, chain_of};
+use crate::failure::{Blame, Failure};
 use crate::inbox::ValveChange;
 use crate::operator_state::OperatorStates;
 use crate::process::{BroadcastContext, BroadcastInput, BroadcastProcess, Connected, SideOutputs};
 use crate::query::{QueryError, QueryKey, Reading};
+use crate::restored::Restored;
+use crate::snapshot::SnapshotItem;
 use crate::supervision::{DeadLetter, Evidence, Place, Replay, Stage};
 use crate::task::operator::{Logic, Tick};
 use crate::task::process::parked::Waiting;
 use crate::task::process::records::{Attempted, attempt_of};
 use crate::task::process::{EMIT_RECORDS, ProcessLogic, Store};
-use crate::task::{Env, Exhibit, Restored, SnapshotItem, Verdict};
+use crate::task::{Env, Exhibit, Verdict};
 
 /// Runs a [`BroadcastProcess`] over state per key or per instance, and a replica of what is shared.
 pub struct BroadcastLogic<B: BroadcastProcess, S: Store<Connected<B>>> {
@@ -51,7 +54,8 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> BroadcastLogic<B, S> {
         (outlet, sides): (Tee<B::Out>, SideOutputs),
         restored: &Restored,
     ) -> Result<(Self, i64), Failure> {
-        let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism)?;
+        let states = OperatorStates::restore(restored, &env.instance, env.instance.parallelism);
+        let states = states.map_err(|error| Failure::state(chain_of(&error)))?;
         let shared = states
             .open(SavedState::REPLICA, Redistribution::Broadcast)
             .map_err(|error| Failure::user(&error))?;

@@ -11,12 +11,15 @@ use watershed_state::{
     saved_timers,
 };
 
-use crate::error::{Failure, chain_of};
+use crate::error::chain_of;
+use crate::failure::Failure;
 use crate::instance::Instance;
 use crate::process::Process;
 use crate::query::{Found, QueryError, QueryKey, Reading};
+use crate::restored::Restored;
+use crate::snapshot::SnapshotItem;
 use crate::task::process::life::{Forever, Life};
-use crate::task::{Env, Restored, SnapshotItem, StateSetup};
+use crate::task::{Env, StateSetup};
 
 /// State of an instance, with snapshots that do not stall it.
 pub trait Store<P: Process>: Send {

@@ -4,12 +4,14 @@ use watershed_state::Data;
 
 use crate::batch::{Batch, Flow};
 use crate::clock::NO_TIMESTAMP;
-use crate::error::{Blame, Failure, UserError, UserResult, chain_of, is_io};
+use crate::error::{UserError, UserResult, chain_of};
+use crate::failure::{Blame, Failure, is_io};
 use crate::inbox::ValveChange;
 use crate::message::{Signal, Status};
 use crate::process::SideOutputs;
+use crate::restored::Restored;
 use crate::supervision::{Place, Stage};
-use crate::task::{Aside, Attempt, Env, Exhibit, Restored};
+use crate::task::{Aside, Attempt, Env, Exhibit};
 
 /// Hands records to a writer.
 #[derive(Debug)]

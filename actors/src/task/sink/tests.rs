@@ -9,7 +9,8 @@ use std::ops::Range;
 use watershed_state::Fs;
 
 use super::*;
-use crate::error::{FailureKind, UserResult};
+use crate::error::UserResult;
+use crate::failure::FailureKind;
 use crate::harness::driver::Driver;
 use crate::harness::world::World;
 use crate::inbox::Inbox;

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{CodecError, Sampler, Section, SectionKind, decode, encode_for_keeps};
 
-use crate::error::{Failure, chain_of};
+use crate::error::chain_of;
+use crate::failure::Failure;
 use crate::instance::Instance;
+use crate::restored::Restored;
 use crate::source::{Polled, Reader, Source, SourceContext, Split};
-use crate::task::Restored;
 
 /// How far a split has been read, as it is saved.
 #[derive(Debug, Clone, Serialize, Deserialize)]

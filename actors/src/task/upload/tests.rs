@@ -1,6 +1,7 @@
-use watershed_state::{FolderStore, SectionKind, SimulatedDisk};
+use watershed_state::{FolderStore, Section, SectionKind, SimulatedDisk};
 
 use super::*;
+use crate::error::UserResult;
 use crate::harness::world::World;
 use crate::task::{Pool, TaskId};
 

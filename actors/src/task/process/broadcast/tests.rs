@@ -4,7 +4,8 @@ use watershed_state::{KeyGroups, Section, hash_key};
 
 use super::*;
 use crate::clock::NO_TIMESTAMP;
-use crate::error::{FailureKind, UserResult};
+use crate::error::UserResult;
+use crate::failure::FailureKind;
 use crate::harness::driver::Driver;
 use crate::harness::probe::{Heard, Probe};
 use crate::harness::world::World;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::error::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind};
 
 fn check(what: &Do, cause: &str, kind: FailureKind) {
     let steps = || [tell(1, Do::Count), tell(7, Do::Count), tell(42, what.clone()), tell(3, Do::Count)];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use watershed_state::{Section, hash_key};
 
 use super::*;
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::harness::driver::Driver;
 use crate::harness::probe::{Credits, Heard, Probe};
 use crate::harness::world::World;

@@ -164,6 +164,6 @@ fn a_split_that_cannot_be_opened_again_fails_as_input_that_is_tried_again_with_g
     let mut rig = start(&world, feed(vec![Piece::HangUp, Piece::Closed]), Setup::default()).unwrap();
     assert!(rig.values().is_empty());
     let failure = rig.driver.advance(100 * MS).unwrap_err();
-    assert_eq!(failure.kind, crate::error::FailureKind::Io, "{failure}");
+    assert_eq!(failure.kind, crate::failure::FailureKind::Io, "{failure}");
     assert!(failure.blame.is_none(), "no policy leaves it out");
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::FailureKind;
+use crate::failure::FailureKind;
 use crate::task::TaskId;
 
 #[test]
