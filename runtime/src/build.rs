@@ -9,17 +9,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use watershed_actors::{
-    BatchLimits, Boot, Clock, Counters, Credits, Env, Failure, Instance, Link, Port, Push, Rejects, Restored,
+    BatchLimits, Boot, Clock, Counters, Credits, Env, Failure, Instance, Link, Push, Rejects, Restored,
     Sender, SideOutputs, Task, TaskCell, TaskWaker, Tee,
 };
 use watershed_state::{Data, KeyGroups};
 
-use crate::graph::{NodeId, Routing};
+use crate::endpoint::Endpoint;
+use crate::faults::Faults;
 use crate::host::{Host, TaskHandle};
-use crate::simulate::Script;
-
-/// How to reach the instances of an actor: makes a port to one of them.
-pub(crate) struct Endpoint<T>(pub(crate) Arc<dyn Fn() -> Box<dyn Port<T>> + Send + Sync>);
+use crate::wiring::{NodeId, Routing};
 
 /// Endpoints of all instances launched so far, each a boxed [`Endpoint`] of the type of its input.
 pub(crate) type Endpoints = BTreeMap<(NodeId, usize), Box<dyn Any + Send>>;
@@ -251,7 +249,7 @@ impl Launch<'_> {
     }
 
     /// What is to go wrong, where the simulator runs the job.
-    pub(crate) fn script(&self) -> Option<Arc<Script>> {
+    pub(crate) fn script(&self) -> Option<Arc<dyn Faults>> {
         match self.host {
             Host::Simulated(host) => host.script().cloned(),
             Host::Actors(_) => None,

@@ -2,7 +2,7 @@
 
 mod check;
 
-pub(crate) use check::INSTANCES_MAX;
+pub(crate) use check::{INSTANCES_MAX, above_zero, within};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,9 +10,10 @@ use std::time::Duration;
 use watershed_actors::{BatchLimits, nanos_of};
 use watershed_state::{KeyGroups, SnapshotPlace, StateBackend};
 
+use crate::dice::Dice;
 use crate::restart::Restart;
 use crate::savepoint::Claim;
-use crate::simulation::{Dice, Simulation};
+use crate::simulation::Simulation;
 use crate::supervision::Supervision;
 
 /// How a topology is run. The same topology runs under any of them.

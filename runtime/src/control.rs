@@ -7,46 +7,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle, System, SystemRunner};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle, System, SystemRunner};
 use watershed_actors::Clock;
 use watershed_state::Fs;
 
+use crate::commands::Commands;
 use crate::config::Config;
 use crate::error::{Error, Result, no_room};
 use crate::host::{ActorsHost, EventMessage, Host, Surroundings};
-use crate::job::Outcome;
-use crate::master::{Command, Event, Master};
+use crate::master::Master;
+use crate::outcome::Outcome;
 use crate::remote::Closing;
 use crate::signals::Listening;
 use crate::startup::Start;
-
-/// The way to the control plane of a job.
-#[derive(Clone)]
-pub(crate) struct Commands(Addr<Control>);
-
-impl Commands {
-    pub(crate) fn send(&self, command: Command) -> Result<()> {
-        let sent = self.0.try_send(EventMessage(Event::Command(command)));
-        sent.map_err(|error| match error {
-            actix::dev::SendError::Full(_) => {
-                Error::config("too much is asked of the job at once: ask again")
-            }
-            actix::dev::SendError::Closed(_) => Error::config("the job has ended"),
-        })
-    }
-
-    /// Whether the control plane is still there.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.0.connected()
-    }
-
-    /// Sends it also to a job that is asked too much already. Says whether the control plane is still there.
-    #[expect(clippy::disallowed_methods, reason = "people send few signals, and none of them may be lost")]
-    pub(crate) fn insist(&self, command: Command) -> bool {
-        self.0.do_send(EventMessage(Event::Command(command)));
-        self.is_connected()
-    }
-}
 
 /// The control plane as an actor: it hands events to the master and wakes it when something is due.
 struct Control {
@@ -200,7 +173,7 @@ fn begin(
         let host = Host::Actors(ActorsHost::new(surroundings, slots, ending.clone())?);
         let master = Master::new(config, host, start);
         let control = Control { master, clock, alarm: None, result, closing, tasks: 0, settled: false };
-        Ok::<_, Error>(Commands(context.run(control)))
+        Ok::<_, Error>(Commands(context.run(control).recipient()))
     })?;
     if let Some(listening) = &listening {
         listening.begin(commands.clone());

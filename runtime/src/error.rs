@@ -35,6 +35,11 @@ pub enum ErrorKind {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// The same, with the name of the operator that it is about.
+    pub(crate) fn of(self, operator: &str) -> Self {
+        Self::new(self.kind, format!("`{operator}`: {self}"))
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }

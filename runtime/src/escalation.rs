@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use watershed_actors::{Directive, FailureKind};
 
-use crate::master::Finding;
+use crate::poison::Finding;
 use crate::restart::{Restart, RestartBudget, Verdict};
 
 /// Who decides about a failure, from the bottom to the top.

@@ -11,10 +11,9 @@ use watershed_state::{Fs, StateBackend};
 use crate::build::{InstanceBuild, Launch};
 use crate::error::Error;
 use crate::supervision::Supervision;
-
-/// Number of an actor within the topology.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct NodeId(pub(crate) usize);
+use crate::wiring::NodeId;
+use crate::wiring::NodeKind;
+use crate::wiring::Routing;
 
 /// The wiring, shared by the topology and all its streams while it is being written.
 #[derive(Clone, Default)]
@@ -55,49 +54,6 @@ pub(crate) struct Node {
     /// Where its keyed state lives; where the configuration says if nothing is said.
     pub(crate) state: Option<StateBackend>,
     pub(crate) build: Arc<dyn NodeBuild>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NodeKind {
-    Source,
-    Process,
-    Sink,
-    TwoPhaseSink,
-}
-
-impl NodeKind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Process => "process",
-            Self::Sink => "sink",
-            Self::TwoPhaseSink => "exactly-once sink",
-        }
-    }
-}
-
-/// How records get from the instances of one actor to those of the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Routing {
-    /// Forward if both have the same parallelism, else in turn.
-    #[default]
-    Auto,
-    Forward,
-    Rebalance,
-    Broadcast,
-    ByKey,
-}
-
-impl Routing {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Forward => "forward",
-            Self::Rebalance => "rebalance",
-            Self::Broadcast => "broadcast",
-            Self::ByKey => "hash",
-        }
-    }
 }
 
 /// A way from one actor: to another one, or into a closure.

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use watershed_actors::{Boot, Clock, Control, Env, Pool, Report, Reporter, Task, TaskCell};
 use watershed_state::Fs;
 
-use crate::build::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::Result;
-use crate::master::Event;
+use crate::event::Event;
 
 /// Runs tasks.
 pub(crate) enum Host {

@@ -7,11 +7,14 @@ use std::time::Duration;
 use watershed_state::{FolderStore, Fs, LocalFs, MemoryStore, Objects, SnapshotPlace, shown};
 
 use crate::attempts::CheckpointHistory;
+use crate::commands::Commands;
 use crate::config::{Config, ControlSocket};
-use crate::control::{self, Commands, Outside};
+use crate::control::{self, Outside};
 use crate::error::{Error, Result};
+use crate::event::{Command, Reply, Then, Wanted, WantedRescale};
 use crate::host::simulated;
-use crate::master::{Command, Reply, Then, Wanted, WantedRescale};
+use crate::outcome::End;
+use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::remote::{Closing, Socket, serve, socket_in};
 use crate::rescale::Rescaled;
@@ -20,38 +23,6 @@ use crate::scratch::ScratchPlace;
 use crate::signals;
 use crate::startup;
 use crate::tree::Tree;
-
-/// How a job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// All sources were read to their end, and everything is committed.
-    Finished,
-    /// It had finished before, and there was nothing new to read.
-    AlreadyFinished,
-    /// It was asked to stop, made a last checkpoint and committed everything up to it.
-    Stopped,
-    /// It was cancelled, or nobody reads its standard output any more: what was not in a checkpoint is dropped.
-    Cancelled,
-    /// The simulation let the process die.
-    Died,
-}
-
-/// What is left of a job.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// How it ended.
-    pub end: End,
-    /// The newest complete checkpoint.
-    pub checkpoint: Option<u64>,
-    /// Checkpoints completed in this process.
-    pub checkpoints: u64,
-    /// Restarts of regions in this process.
-    pub restarts: u32,
-    /// The supervision tree at the end.
-    pub tree: Tree,
-    /// Steps of the scheduler, in a simulation.
-    pub steps: u64,
-}
 
 /// A running job.
 ///

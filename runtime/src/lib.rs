@@ -3,21 +3,29 @@
 //! Invariants: this crate never touches a record; nothing of actix is in its public signatures; a task is told what to
 //! do, never how. What looks at a running job from another process is in [`remote`].
 
+mod answer;
 mod attempts;
 mod build;
 mod claims;
+mod commands;
 mod config;
 mod control;
 pub mod dead_letters;
+mod dice;
+mod endpoint;
 mod error;
 mod escalation;
+mod event;
+mod faults;
 mod graph;
 mod host;
 mod job;
 mod master;
 mod nodes;
 mod offline;
+mod outcome;
 mod plan;
+mod poison;
 mod query;
 pub mod remote;
 mod rescale;
@@ -32,20 +40,24 @@ mod stream;
 mod supervision;
 mod topology;
 mod tree;
+mod virtual_clock;
+mod wiring;
 
 pub use attempts::{AttemptOutcome, CheckpointAttempt, CheckpointHistory};
 pub use config::{Config, Resume, millis, minutes, seconds};
 pub use error::{Error, ErrorKind, Result};
-pub use job::{End, Job, Outcome};
+pub use faults::SinkCall;
+pub use job::Job;
 pub use offline::{
     KeyedStates, OperatorWriter, SavedOperator, SavedTimer, SavepointReader, SavepointWriter, SplitPosition,
 };
+pub use outcome::{End, Outcome};
 pub use rescale::Rescaled;
 pub use restart::Restart;
 pub use savepoint::{Claim, Drain, Savepoint};
 pub use simulate::{
     Difference, Fault, FaultKind, FaultPlace, Seed, Simulated, SimulationFailure, Simulations, Simulator,
-    SinkCall, Violation, simulate, simulate_many,
+    Violation, simulate, simulate_many,
 };
 pub use simulation::Simulation;
 pub use stream::{

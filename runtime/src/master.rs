@@ -27,100 +27,37 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use watershed_actors::{
-    Control, Counters, Credits, Failure, Oversight, QueryKey, Report, Restored, Tap, TaskEvent, TaskId,
-    TaskWaker, nanos_of,
+    Control, Counters, Credits, Failure, Oversight, Report, Restored, Tap, TaskEvent, TaskId, TaskWaker,
+    nanos_of,
 };
 use watershed_state::bug::{self, Bug};
-use watershed_state::{CheckpointStore, Identity, Manifest, SavedInstance};
+use watershed_state::{CheckpointStore, Identity, Manifest};
 
-use crate::attempts::CheckpointHistory;
 use crate::claims::Claims;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::escalation::Escalation;
+use crate::event::Command;
+use crate::event::Event;
 use crate::host::{Host, TaskHandle};
-use crate::job::{End, Outcome};
+use crate::outcome::{End, Outcome};
 use crate::plan::Plan;
+use crate::poison::Poison;
 use crate::scratch::Scratch;
 use crate::startup::Start;
-use crate::tree::{CheckpointNode, Tree};
+use crate::tree::CheckpointNode;
+use crate::wiring::NodeKind;
 use attempts::Attempts;
 use garbage::Garbage;
-use healing::Unread;
 use history::RecentFailures;
 use ledger::Ledger;
 use overdue::Overdue;
-pub(crate) use poison::{Finding, Poison};
-pub(crate) use queries::Answered;
 use records::Marks;
 use region::{Phase, Region};
 use rescale::Rescaling;
-pub(crate) use rescale::WantedRescale;
-pub(crate) use savepoints::{Savepoints, Then, Wanted};
+use savepoints::Savepoints;
 use stopping::Stopping;
 use watchdog::Watchdog;
-
-/// What the control plane hears.
-pub(crate) enum Event {
-    /// A task has something to say.
-    Report(Report),
-    /// A manifest was written, or could not be.
-    Stored { checkpoint: u64, stored: Stored },
-    /// The files of a savepoint were copied, or could not be; their bytes.
-    Copied { checkpoint: u64, bytes: Result<u64, Unread> },
-    /// What a region needs to restart was read, or could not be.
-    Loaded { region: usize, run: u32, result: Result<BTreeMap<usize, Arc<Restored>>, String> },
-    /// What a checkpoint holds was read for a rescaling, or could not be, or does not fit.
-    ReadForRescale { checkpoint: u64, saved: Result<BTreeMap<usize, Vec<SavedInstance>>, Unread> },
-    /// Somebody outside wants something.
-    Command(Command),
-}
-
-/// What became of a manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Stored {
-    /// It is there for good.
-    Complete,
-    /// It is not there, and will not be.
-    Failed(String),
-    /// The same, as a file that it refers to is gone or not whole.
-    Broken(String),
-    /// The same, as the folder is not the job's any more.
-    TakenAway(String),
-    /// The disk does not say.
-    Unknown(String),
-}
-
-/// Takes an answer of the control plane, without holding it up.
-pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
-
-/// What can be asked of a running job.
-pub(crate) enum Command {
-    /// The tree as it is.
-    Tree(Reply<Tree>),
-    /// What has become of the last checkpoints.
-    Checkpoints(Reply<CheckpointHistory>),
-    /// Where the records of the operator of this name can be looked at; else the names there are.
-    Tap(String, Reply<Result<Arc<Tap>, Vec<String>>>),
-    /// The state that an operator has for a key.
-    Query { operator: String, key: QueryKey, reply: Reply<Answered> },
-    /// The tree into the log.
-    LogTree,
-    /// Look for requests to replay dead letters. The answer is the operators of such letters that do not exist.
-    ReplayDeadLetters(Reply<Vec<String>>),
-    /// End at once, without a checkpoint.
-    Cancel,
-    /// End with a last checkpoint.
-    Stop,
-    /// End with a last checkpoint, after everything that waits for event time has come.
-    Drain,
-    /// A signal of this name: the first one is [`Command::Stop`], and the next one [`Command::Cancel`].
-    Signal(&'static str),
-    /// Make a savepoint.
-    Savepoint(Wanted),
-    /// Give an operator another number of instances.
-    Rescale(WantedRescale),
-}
 
 /// How long tasks may take to stop after a failure or at the end.
 const STOP_GRACE: Duration = Duration::from_secs(30);
@@ -435,7 +372,7 @@ impl Master {
             return;
         }
         let committed = |id: TaskId| {
-            self.plan.node_of(id).kind != crate::graph::NodeKind::TwoPhaseSink
+            self.plan.node_of(id).kind != NodeKind::TwoPhaseSink
                 || self.has_committed(id)
                 || bug::is(Bug::EndsBeforeCommits)
                 || self.regions[self.plan.task(id).region].phase != Phase::Running

@@ -1,6 +1,7 @@
 //! The kinds of actors: how each makes its instances.
 
 mod connected;
+mod scripted;
 mod takes;
 
 pub(crate) use connected::{ConnectedInstanceNode, ConnectedKeyedNode};
@@ -20,7 +21,7 @@ use watershed_state::{Data, Fs};
 use crate::build::Launch;
 use crate::error::{Error, ErrorKind};
 use crate::graph::NodeBuild;
-use crate::simulate::Scripted;
+use scripted::Scripted;
 
 /// An actor that reads a source.
 pub(crate) struct SourceNode<S: Source> {

@@ -16,8 +16,9 @@ use watershed_actors::{Tap, TaskId};
 use crate::build::EdgePlan;
 use crate::config::Config;
 use crate::error::Error;
-use crate::graph::{Attach, Graph, NodeBuild, NodeId, NodeKind, Routing};
+use crate::graph::{Attach, Graph, NodeBuild};
 use crate::supervision::Supervision;
+use crate::wiring::{NodeId, NodeKind, Routing};
 use watershed_state::StateBackend;
 
 /// A topology with all numbers filled in.

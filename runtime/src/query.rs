@@ -1,17 +1,14 @@
 //! Asking a running job for the state of a key.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::Duration;
 
 use watershed_actors::{Found, QueryKey, chain_of};
 use watershed_state::{Key, State, decode, encode, hash_key};
 
+use crate::answer::{ANSWER, late};
 use crate::error::{Error, Result};
+use crate::event::Command;
 use crate::job::Job;
-use crate::master::Command;
-
-/// How long an instance may take to answer. One that is at a record for longer is not waited for.
-pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 
 impl Job {
     /// The state that an operator has for a key at this moment; `None` if it has none. `K` and `S` are the
@@ -42,17 +39,6 @@ impl Job {
         })?;
         found.map(|found| decoded(operator, &found)).transpose()
     }
-}
-
-/// An instance does not come to answer.
-pub(crate) fn late(operator: &str) -> Error {
-    Error::new(
-        crate::ErrorKind::User,
-        format!(
-            "`{operator}` has not answered within {} seconds: it is busy with a record, or hangs; ask again later",
-            ANSWER.as_secs()
-        ),
-    )
 }
 
 fn decoded<S: State>(operator: &str, found: &Found) -> Result<S> {

@@ -28,6 +28,7 @@
 //! the control plane if it takes part.
 
 mod client;
+mod connect;
 mod place;
 mod protocol;
 mod registry;

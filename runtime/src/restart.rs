@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use watershed_actors::nanos_of;
 
-use crate::simulation::Dice;
+use crate::dice::Dice;
 
 /// When a supervisor restarts what has failed, and how often before it passes the failure on to the level above it.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -13,8 +13,8 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use signal_hook::low_level::{emulate_default_handler, exit};
 
-use crate::control::Commands;
-use crate::master::Command;
+use crate::commands::Commands;
+use crate::event::Command;
 
 /// Who listens.
 struct Listeners {

@@ -12,15 +12,13 @@ mod lives;
 mod outputs;
 mod scenario;
 mod script;
-mod scripted;
+mod seed;
 mod shrink;
 
 pub use failure::{SimulationFailure, Violation};
-pub use fault::{Fault, FaultKind, FaultPlace, SinkCall};
+pub use fault::{Fault, FaultKind, FaultPlace};
 pub use outputs::Difference;
-pub(crate) use scenario::Choices;
-pub(crate) use script::{Fate, Instead, Script};
-pub(crate) use scripted::Scripted;
+pub use seed::Seed;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -36,13 +34,9 @@ use crate::simulate::judge::Judges;
 use crate::topology::Topology;
 use lives::{Played, Stage};
 use outputs::Shown;
-use scenario::Scenario;
+use scenario::{Choices, Scenario};
 use script::Counts;
 use shrink::shrink;
-
-/// Decides all of a simulated run: the same seed gives the same run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seed(pub u64);
 
 /// Runs the topology on one thread and in virtual time, with faults that the seed picks, and compares what its sinks show
 /// with a run without faults.

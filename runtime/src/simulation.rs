@@ -1,14 +1,12 @@
 //! Deterministic simulation: what decides a run, and the clock it goes by.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use watershed_actors::Clock;
 use watershed_state::SimulatedDisk;
 
-use crate::master::Then;
+use crate::event::Then;
+use crate::faults::Faults;
 use crate::savepoint::Drain;
-use crate::simulate::Script;
 
 /// A simulated run: one thread, a virtual clock, and a seed that picks what happens next. Same seed, same run.
 ///
@@ -31,7 +29,7 @@ pub struct Simulation {
     /// When the process begins, in nanoseconds of the virtual clock.
     pub(crate) begin_nanos: u64,
     /// What else is to go wrong, where the simulator runs the job.
-    pub(crate) script: Option<Arc<Script>>,
+    pub(crate) script: Option<Arc<dyn Faults>>,
 }
 
 impl Simulation {
@@ -116,61 +114,5 @@ impl Simulation {
     pub fn at_most_steps(mut self, steps: u64) -> Self {
         self.steps_max = steps;
         self
-    }
-}
-
-/// A clock that stands still until it is told to go on.
-#[derive(Debug)]
-pub(crate) struct VirtualClock {
-    nanos: AtomicU64,
-}
-
-/// Where virtual time begins, in milliseconds since the Unix epoch: a round number in 2020.
-const EPOCH_MS: i64 = 1_600_000_000_000;
-
-impl VirtualClock {
-    pub(crate) fn starting_at(nanos: u64) -> Self {
-        Self { nanos: AtomicU64::new(nanos) }
-    }
-
-    pub(crate) fn advance(&self, nanos: u64) {
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
-    }
-
-    pub(crate) fn advance_to(&self, nanos: u64) {
-        self.nanos.fetch_max(nanos, Ordering::Relaxed);
-    }
-}
-
-impl Clock for VirtualClock {
-    fn wall_ms(&self) -> i64 {
-        EPOCH_MS + (self.nanos() / 1_000_000) as i64
-    }
-
-    fn nanos(&self) -> u64 {
-        self.nanos.load(Ordering::Relaxed)
-    }
-}
-
-/// The dice of a simulation: splitmix64 (Steele, Lea, Flood 2014).
-#[derive(Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.roll() % bound.max(1) as u64) as usize
     }
 }

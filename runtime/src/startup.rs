@@ -4,6 +4,7 @@ mod event_time;
 mod fit;
 mod history;
 mod places;
+mod splits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,16 +20,18 @@ use crate::claims::Claims;
 use crate::config::{Config, Resume};
 use crate::dead_letters::REQUESTS;
 use crate::error::Error;
-use crate::graph::NodeKind;
-use crate::master::Poison;
 use crate::plan::Plan;
+use crate::poison::Poison;
 use crate::savepoint::Claim;
 use crate::scratch::{Scratch, ScratchPlace};
 use crate::tree::CheckpointNode;
-use fit::{check_manifest, compare_event_times, compare_splits, in_snapshot, load};
+use crate::wiring::NodeKind;
+use fit::{check_manifest, compare_event_times, in_snapshot, load};
 use history::{Past, is_of_history, savepoint_to_start_from};
 use places::check_places;
 pub(crate) use places::check_savepoint;
+pub(crate) use splits::Splits;
+use splits::{compare_splits, known_splits};
 
 /// Run numbers reserved at once.
 pub(crate) const RUN_BLOCK: u32 = 64;
@@ -209,37 +212,12 @@ fn any_replay(
     Ok(any)
 }
 
-/// The ids of the splits of each source.
-pub(crate) type Splits = BTreeMap<usize, Vec<String>>;
-
-/// Asks the sources for their splits.
-fn known_splits(plan: &Plan) -> Result<Splits, Error> {
-    let mut splits = BTreeMap::new();
-    for (index, node) in plan.nodes.iter().enumerate() {
-        let found = node.build.splits().map_err(|error| named(&node.name, &error))?;
-        if let Some(found) = found {
-            if found.is_empty() {
-                tracing::warn!(
-                    source = %shown(&node.name),
-                    "the source has nothing to read: its input is empty, as a folder without files is"
-                );
-            }
-            splits.insert(index, found);
-        }
-    }
-    Ok(splits)
-}
-
 /// Looks for what would keep an actor from working. Returns what the sources have to read.
 pub(crate) fn check_nodes(plan: &Plan, outputs: &Fs) -> Result<Splits, Error> {
     for node in &plan.nodes {
-        node.build.check(outputs).map_err(|error| named(&node.name, &error))?;
+        node.build.check(outputs).map_err(|error| error.of(&node.name))?;
     }
     known_splits(plan)
-}
-
-fn named(operator: &str, error: &Error) -> Error {
-    Error::new(error.kind, format!("`{operator}`: {error}"))
 }
 
 /// A name for a history that no other one has: in a simulation clocks and processes are all alike.

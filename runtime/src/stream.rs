@@ -24,9 +24,10 @@ use watershed_actors::{
 use watershed_state::{Data, Key, StateBackend};
 
 use crate::build::{BuildSettings, InstanceBuild};
-use crate::graph::{EdgeSpec, Node, NodeBuild, NodeId, NodeKind, PointSpec, Routing, SharedGraph};
+use crate::graph::{EdgeSpec, Node, NodeBuild, PointSpec, SharedGraph};
 use crate::nodes::{InstanceNode, SinkNode, TwoPhaseNode};
 use crate::supervision::Supervision;
+use crate::wiring::{NodeId, NodeKind, Routing};
 use chain::{Erased, Then, Union};
 
 /// Records of type `T` on their way out of an actor.

@@ -6,11 +6,13 @@ use watershed_actors::Source;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::graph::{Node, NodeKind, SharedGraph};
-use crate::job::{Job, Outcome};
+use crate::graph::{Node, SharedGraph};
+use crate::job::Job;
 use crate::nodes::SourceNode;
+use crate::outcome::Outcome;
 use crate::plan::{Plan, explain, with_dead_letters};
 use crate::stream::{Stream, add_node};
+use crate::wiring::NodeKind;
 
 /// A wiring of actors. It says what happens; [`Config`] says how and where.
 ///

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::master::Then;
-use crate::simulate::Choices;
+use crate::event::Then;
 use crate::simulation::Simulation;
 use crate::supervision::Supervision;
 
@@ -22,7 +21,7 @@ const HANG_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const SIMULATED_HANG_TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
 /// Refuses a setting that is out of its range.
-fn within<T: PartialOrd + Display + Copy>(
+pub(crate) fn within<T: PartialOrd + Display + Copy>(
     setting: &str,
     value: T,
     range: &RangeInclusive<T>,
@@ -36,7 +35,7 @@ fn within<T: PartialOrd + Display + Copy>(
 }
 
 /// Refuses a time that is nothing.
-fn above_zero(setting: &str, time: Duration) -> Result<(), Error> {
+pub(crate) fn above_zero(setting: &str, time: Duration) -> Result<(), Error> {
     if time > Duration::ZERO {
         return Ok(());
     }
@@ -71,24 +70,6 @@ impl Config {
             simulation.check()?;
         }
         self.supervision.check("Config::supervise")
-    }
-}
-
-impl Choices {
-    /// Looks whether each setting of the simulator is in its range.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.parallelism.is_empty() {
-            return Err(Error::config(
-                "`Simulator::parallelism` names no number of instances: name at least one",
-            ));
-        }
-        for instances in &self.parallelism {
-            within("Simulator::parallelism", *instances, &(1..=INSTANCES_MAX))?;
-        }
-        if let Some(interval) = self.checkpoint_interval {
-            above_zero("Simulator::checkpoint_interval", interval)?;
-        }
-        within("Simulator::at_most_steps", self.steps_max, &(1..=u64::MAX))
     }
 }
 

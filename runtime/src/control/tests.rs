@@ -5,8 +5,8 @@ use tempfile::TempDir;
 use watershed_actors::sinks::Collector;
 use watershed_actors::sources::Generator;
 
-use super::*;
-use crate::job::End;
+use crate::event::Command;
+use crate::outcome::End;
 use crate::{Config, ErrorKind, Topology, millis};
 
 #[test]

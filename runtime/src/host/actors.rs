@@ -6,10 +6,10 @@ use std::sync::mpsc::SyncSender;
 use actix::{Actor, Addr};
 use watershed_actors::{ActorPort, Control, ControlMessage, Pool, Port, Shell, Slot, Task, TaskCell};
 
-use crate::build::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::{Result, no_room};
+use crate::event::Event;
 use crate::host::{EventSink, Surroundings, TaskHandle};
-use crate::master::Event;
 
 /// Threads that run actors.
 pub(crate) struct ActorsHost {

@@ -11,17 +11,19 @@ use std::task::{Wake, Waker};
 
 use watershed_actors::{Clock, Control, Envelope, Pool, Port, Step, Task, TaskCell, TaskId};
 
-use crate::build::Endpoint;
+use crate::endpoint::Endpoint;
+use crate::event::Event;
+use crate::faults::Fate;
+use crate::faults::Faults;
 use crate::host::{EventSink, Surroundings, TaskHandle};
-use crate::master::Event;
-use crate::simulate::{Fate, Script};
-use crate::simulation::VirtualClock;
+
+use crate::virtual_clock::VirtualClock;
 
 /// Everything that can happen in a simulated process.
 pub(crate) struct World {
     clock: Arc<VirtualClock>,
     /// What is to go wrong, and who is told what happens.
-    script: Option<Arc<Script>>,
+    script: Option<Arc<dyn Faults>>,
     state: Mutex<State>,
 }
 
@@ -169,7 +171,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    fn new(clock: Arc<VirtualClock>, script: Option<Arc<Script>>) -> Arc<Self> {
+    fn new(clock: Arc<VirtualClock>, script: Option<Arc<dyn Faults>>) -> Arc<Self> {
         Arc::new(Self { clock, script, state: Mutex::default() })
     }
 
@@ -286,7 +288,7 @@ pub(crate) struct SimulatedHost {
 
 impl SimulatedHost {
     /// What is to go wrong, where the simulator runs the job.
-    pub(crate) fn script(&self) -> Option<&Arc<Script>> {
+    pub(crate) fn script(&self) -> Option<&Arc<dyn Faults>> {
         self.world.script.as_ref()
     }
 

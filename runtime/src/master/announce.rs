@@ -3,8 +3,8 @@
 use watershed_state::{iso_time, shown};
 
 use crate::error::Error;
-use crate::job::{End, Outcome};
 use crate::master::Master;
+use crate::outcome::{End, Outcome};
 
 impl Master {
     /// Says what the job begins with.

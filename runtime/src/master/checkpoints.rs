@@ -9,14 +9,15 @@ use watershed_state::{InstancePart, Manifest, OperatorPart, SavedPart, StoreErro
 
 use crate::attempts::AttemptOutcome;
 use crate::error::Error;
-use crate::graph::NodeKind;
-use crate::job::End;
+use crate::event::{Event, Stored};
+use crate::master::Master;
 use crate::master::garbage::Kept;
 use crate::master::ledger::{Acknowledged, Pending, Purpose, Written};
 use crate::master::region::Phase;
-use crate::master::{Event, Master, Stored};
+use crate::outcome::End;
 use crate::startup::CHECKPOINT_BLOCK;
 use crate::tree::CheckpointNode;
+use crate::wiring::NodeKind;
 
 /// How long to wait after a failed last checkpoint before the next try.
 const RETRY_NANOS: u64 = 1_000_000_000;

@@ -1,34 +1,14 @@
 //! What is done when files of checkpoints, or all of them, are taken away while the job runs: what it has in memory is saved
 //! anew.
 
-use watershed_actors::{Control, TaskId, chain_of};
+use watershed_actors::{Control, TaskId};
 use watershed_state::bug::{self, Bug};
 use watershed_state::{StateBackend, StoreError, shown};
 
 use crate::error::Error;
+use crate::event::Unread;
 use crate::master::Master;
 use crate::master::region::Phase;
-
-/// Why what a checkpoint holds could not be read.
-#[derive(Debug)]
-pub(crate) struct Unread {
-    pub(super) reason: String,
-    /// A file is gone, or is not what was written.
-    is_damaged: bool,
-}
-
-impl Unread {
-    /// Something else is wrong.
-    pub(super) fn other(reason: String) -> Self {
-        Self { reason, is_damaged: false }
-    }
-}
-
-impl From<&StoreError> for Unread {
-    fn from(error: &StoreError) -> Self {
-        Self { reason: chain_of(error), is_damaged: matches!(error, StoreError::Damaged { .. }) }
-    }
-}
 
 impl Master {
     /// Files of the newest checkpoint were read while the job runs, or could not be.

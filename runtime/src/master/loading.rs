@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use watershed_actors::{Restored, TaskId};
 use watershed_state::{InstancePart, SavedInstance, read_saved};
 
+use crate::event::Event;
+use crate::event::Unread;
 use crate::host::EventSink;
-use crate::master::healing::Unread;
-use crate::master::{Event, Master};
+use crate::master::Master;
 use crate::plan::Plan;
 
 /// What each instance has saved, for each actor.

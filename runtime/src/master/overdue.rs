@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use watershed_actors::{TaskId, Work};
 
-use crate::graph::NodeKind;
 use crate::master::Master;
 use crate::master::region::Phase;
+use crate::wiring::NodeKind;
 
 /// How long a checkpoint may take, and may be late, before there is a warning, at least.
 const PATIENCE: u64 = 10_000_000_000;

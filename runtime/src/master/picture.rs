@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use watershed_actors::{Counters, Progress, ProgressUnit, TaskId};
 
-use crate::graph::NodeKind;
 use crate::master::{Master, TaskState};
 use crate::tree::{InstanceNode, OperatorNode, ProgressNode, RegionNode, SplitNode, Tree};
+use crate::wiring::NodeKind;
 
 /// What is on its way to an instance, and what it may still send.
 #[derive(Debug, Clone, Copy, Default)]

@@ -2,16 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use watershed_actors::{Found, Query, QueryError, QueryKey, Reading};
+use watershed_actors::{Query, QueryError, QueryKey, Reading};
 
 use crate::error::{Error, ErrorKind};
-use crate::graph::NodeKind;
+use crate::event::Answered;
+use crate::event::Reply;
+use crate::master::Master;
 use crate::master::region::Phase;
-use crate::master::{Master, Reply};
 use crate::plan::PlannedNode;
-
-/// What comes of a question: the state, or `None` if the key has none.
-pub(crate) type Answered = Result<Option<Found>, Error>;
+use crate::wiring::NodeKind;
 
 /// The answers of the instances of an operator, until one says it all.
 struct Gathering {

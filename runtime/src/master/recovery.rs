@@ -13,9 +13,9 @@ use crate::build::{BuildSettings, Endpoints, InstanceBuild, Launch, Launched};
 use crate::error::Error;
 use crate::escalation::Decision;
 use crate::host::EventReporter;
-use crate::job::End;
 use crate::master::region::Phase;
 use crate::master::{CANCEL_GRACE, Master, TaskState};
+use crate::outcome::End;
 use crate::startup::RUN_BLOCK;
 
 impl Master {

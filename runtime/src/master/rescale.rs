@@ -13,21 +13,16 @@ use watershed_state::bug::{self, Bug};
 use watershed_state::{InstancePart, RescaledOperator, SavedInstance, shown};
 
 use crate::error::{Error, ErrorKind};
-use crate::master::healing::Unread;
+use crate::event::Event;
+use crate::event::Unread;
+use crate::event::WantedRescale;
 use crate::master::loading::Read;
 use crate::master::region::{Phase, Region};
 use crate::master::rollback::budgets;
-use crate::master::{Event, Master, Reply, TaskLife};
+use crate::master::{Master, TaskLife};
 use crate::plan::Plan;
 use crate::rescale::Rescaled;
 use crate::startup::RUN_BLOCK;
-
-/// Somebody wants an operator to have so many instances.
-pub(crate) struct WantedRescale {
-    pub(crate) operator: String,
-    pub(crate) parallelism: usize,
-    pub(crate) reply: Reply<Result<Rescaled, Error>>,
-}
 
 /// A rescaling that is under way.
 pub(super) struct Rescaling {

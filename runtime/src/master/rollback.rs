@@ -7,10 +7,10 @@ use watershed_state::hash_key;
 
 use crate::config::Config;
 use crate::escalation::{Decision, Escalation, Incident, Level};
-use crate::graph::NodeKind;
 use crate::master::region::Phase;
 use crate::master::{Master, STOP_GRACE, TaskState};
 use crate::plan::{Plan, PlannedNode};
+use crate::wiring::NodeKind;
 
 /// The budgets that configuration and wiring give to the levels of the tree.
 pub(super) fn budgets(plan: &Plan, config: &Config, lineage: &str) -> Escalation {

@@ -7,31 +7,16 @@ use watershed_actors::{Control, chain_of};
 use watershed_state::{Manifest, SnapshotId, SnapshotPlace, shown, write_savepoint};
 
 use crate::error::Error;
-use crate::graph::NodeKind;
-use crate::master::healing::Unread;
+use crate::event::Event;
+use crate::event::Then;
+use crate::event::Unread;
+use crate::event::Wanted;
+use crate::master::Master;
 use crate::master::ledger::Purpose;
 use crate::master::region::Phase;
-use crate::master::{Event, Master, Reply};
 use crate::savepoint::Savepoint;
 use crate::startup::check_savepoint;
-
-/// What becomes of the job once a savepoint is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// It goes on.
-    GoOn,
-    /// It ends, and reads nothing behind the savepoint.
-    Stop,
-    /// It ends, after everything that waits for event time has come.
-    Drain,
-}
-
-/// A savepoint that somebody waits for.
-pub(crate) struct Wanted {
-    pub(crate) uri: String,
-    pub(crate) then: Then,
-    pub(crate) reply: Reply<Result<Savepoint, Error>>,
-}
+use crate::wiring::NodeKind;
 
 /// The savepoints of a running job, one after the other.
 #[derive(Default)]

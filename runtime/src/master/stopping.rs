@@ -5,10 +5,11 @@ use std::time::Duration;
 use watershed_actors::{TaskId, nanos_of};
 
 use crate::error::{Error, ErrorKind};
-use crate::graph::NodeKind;
-use crate::job::End;
+use crate::event::Command;
 use crate::master::region::Phase;
-use crate::master::{CANCEL_GRACE, Command, Master};
+use crate::master::{CANCEL_GRACE, Master};
+use crate::outcome::End;
+use crate::wiring::NodeKind;
 
 /// What somebody has asked for who wants the job to end.
 #[derive(Debug)]
@@ -197,8 +198,9 @@ mod tests {
     use watershed_actors::sources::Generator;
 
     use super::*;
+    use crate::event::Event;
     use crate::host::simulated;
-    use crate::master::{Event, STOP_GRACE};
+    use crate::master::STOP_GRACE;
     use crate::{Config, Simulation, Topology};
 
     #[test]

@@ -6,8 +6,9 @@ use watershed_state::is_shown_escaped;
 
 use crate::config::{Config, INSTANCES_MAX};
 use crate::error::Error;
-use crate::graph::{Graph, NodeId, NodeKind, PointSpec};
+use crate::graph::{Graph, PointSpec};
 use crate::plan::LETTER_SINK;
+use crate::wiring::{NodeId, NodeKind};
 
 /// The most bytes of a name. Of the 255 that a file system allows, the others are for what is added in names of files: the
 /// history of the job, run, checkpoint and instance, and that it is a sink for dead letters.

@@ -9,9 +9,10 @@ use watershed_actors::{DeadLetter, Edge, Forward, LETTERS};
 use crate::build::InstanceBuild;
 use crate::config::Config;
 use crate::error::Error;
-use crate::graph::{EdgeSpec, Graph, Node, NodeId, NodeKind, Routing};
+use crate::graph::{EdgeSpec, Graph, Node};
 use crate::nodes::TwoPhaseNode;
 use crate::supervision::Supervision;
+use crate::wiring::{NodeId, NodeKind, Routing};
 
 /// What the name of a sink for dead letters has behind that of the operator.
 pub(crate) const LETTER_SINK: &str = ".dead-letters";

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
 use crate::plan::Plan;
 use crate::supervision::Supervision;
+use crate::wiring::NodeId;
 
 /// One paragraph an actor: what it is, how wide, what is fused into it, and where its records go.
 pub(crate) fn explain(plan: &Plan, graph: &Graph) -> String {

@@ -9,7 +9,7 @@ use thiserror::Error;
 use watershed_actors::Sample;
 
 use crate::attempts::CheckpointHistory;
-use crate::remote::place;
+use crate::remote::connect::connect;
 use crate::remote::protocol::{Answer, Ask, KeyState, Refusal, Request};
 use crate::rescale::Rescaled;
 use crate::savepoint::{Drain, Savepoint};
@@ -278,7 +278,7 @@ impl Client {
 /// A connection on which nothing is waited for longer than so long.
 fn connected(socket: &Path, timeout: Duration) -> Result<BufReader<UnixStream>, RemoteError> {
     let path = || socket.to_path_buf();
-    let connected = place::connect(socket).and_then(|stream| limit(&stream, timeout).map(|()| stream));
+    let connected = connect(socket).and_then(|stream| limit(&stream, timeout).map(|()| stream));
     let stream = connected.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => RemoteError::NoSocket { path: path() },
         io::ErrorKind::ConnectionRefused => RemoteError::NobodyListens { path: path() },

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::remote::place;
+use crate::remote::connect::connect;
 
 /// The link of a running job. It is gone when this is dropped.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn links(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
 
 /// Whether a process is behind a socket. One that does not answer is.
 fn is_listened_on(socket: &Path) -> bool {
-    match place::connect(socket) {
+    match connect(socket) {
         Ok(_) => true,
         Err(error) => error.kind() == io::ErrorKind::TimedOut,
     }

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use watershed_state::shown;
 
-use crate::control::Commands;
+use crate::commands::Commands;
 use crate::error::Result;
-use crate::job::Outcome;
+use crate::outcome::Outcome;
 use crate::remote::place::Socket;
 use crate::remote::seat::Seats;
 use crate::remote::session;

@@ -12,10 +12,10 @@ use tokio::time::{sleep, timeout};
 use watershed_actors::{Found, QueryKey, Sample, Tap, chain_of};
 use watershed_state::{CodecError, decode};
 
-use crate::control::Commands;
+use crate::answer::late;
+use crate::commands::Commands;
 use crate::error::Error;
-use crate::master::{Command, Reply, Then, Wanted, WantedRescale};
-use crate::query::late;
+use crate::event::{Command, Reply, Then, Wanted, WantedRescale};
 use crate::remote::AnyValue;
 use crate::remote::protocol::{Answer, Ask, KeyState, Refusal, Request};
 use crate::remote::seat::Seat;

@@ -1,9 +1,10 @@
 //! Draws the faults of a life.
 
-use crate::simulate::fault::{Fault, FaultKind, FaultPlace, SinkCall};
+use crate::dice::Dice;
+use crate::faults::SinkCall;
+use crate::simulate::fault::{Fault, FaultKind, FaultPlace};
 use crate::simulate::scenario::between;
 use crate::simulate::script::Counts;
-use crate::simulation::Dice;
 
 /// Faults at most in one life, a death apart.
 const FAULTS_MAX: usize = 5;

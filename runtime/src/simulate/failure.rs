@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::simulate::Seed;
 use crate::simulate::fault::Fault;
 use crate::simulate::journal::Journal;
 use crate::simulate::outputs::Difference;
+use crate::simulate::seed::Seed;
 
 /// A run that did not do what it should: which one, what was wrong, and the fewest faults that it takes.
 ///

@@ -1,5 +1,6 @@
 //! What can go wrong in a simulated run.
 
+use crate::faults::SinkCall;
 use std::fmt;
 
 /// One thing that goes wrong.
@@ -127,27 +128,6 @@ pub enum FaultPlace {
     Acknowledgement(u64),
     /// At this call of a sink.
     SinkCall(SinkCall, u64),
-}
-
-/// What a sink is called for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SinkCall {
-    /// To open what it writes to.
-    Open,
-    /// To remove what earlier runs left behind.
-    Discard,
-    /// To write a record.
-    Write,
-    /// To bring what was written to its place, at least once.
-    Flush,
-    /// To close what was written, at a barrier.
-    Prepare,
-    /// To make it durable, beside the data path.
-    FinishPreparing,
-    /// To make it visible.
-    Commit,
-    /// To make it visible; it has done so when it fails.
-    AfterCommit,
 }
 
 impl FaultPlace {

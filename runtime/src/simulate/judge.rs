@@ -6,10 +6,10 @@ use std::fmt;
 use watershed_actors::{UserResult, in_simulation};
 
 use crate::error::Error;
-use crate::graph::NodeKind;
 use crate::plan::Plan;
 use crate::simulate::failure::Violation;
 use crate::simulate::outputs::{Difference, Shown};
+use crate::wiring::NodeKind;
 
 /// Looks at what a sink shows when the job has finished.
 type Check<'a> = Box<dyn Fn(&[String]) -> UserResult + 'a>;

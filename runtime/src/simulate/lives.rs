@@ -8,15 +8,16 @@ use watershed_state::{Fs, SimulatedDisk, StateBackend, hash_key};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::faults::Guarantee;
 use crate::host::simulated::{self, Ending};
-use crate::job::End;
+use crate::outcome::End;
 use crate::plan::Plan;
 use crate::simulate::failure::Violation;
 use crate::simulate::fault::FaultKind;
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
 use crate::simulate::judge::Judges;
-use crate::simulate::outputs::{Guarantee, Shown, comparable, compare};
+use crate::simulate::outputs::{Shown, comparable, compare};
 use crate::simulate::scenario::Scenario;
 use crate::simulate::script::{Counts, Script};
 use crate::simulation::Simulation;
@@ -221,7 +222,7 @@ fn begin(
 ) -> Result<Begun, Error> {
     let simulation = config.simulation.clone();
     let mut simulation = simulation.ok_or_else(|| Error::internal("a simulation without one"))?;
-    simulation.script = Some(Arc::clone(script));
+    simulation.script = Some(Arc::<Script>::clone(script));
     simulation.begin_nanos = begin_nanos;
     let (master, world) = simulated::start(plan?, config, &simulation)?;
     Ok((master, world, simulation))

@@ -1,18 +1,13 @@
 //! What sinks have shown, and how that differs from what they should have.
 
+use crate::faults::Guarantee;
+use crate::faults::Opened;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
 use serde_json::Value;
 use watershed_actors::DeadLetter;
-
-/// What a sink promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guarantee {
-    ExactlyOnce,
-    AtLeastOnce,
-}
 
 /// What the sinks of a topology have shown, by their names: one text for each record.
 pub(crate) type Shown = BTreeMap<String, (Guarantee, Vec<String>)>;
@@ -33,14 +28,6 @@ struct Prepared {
     checkpoint: u64,
     records: Vec<String>,
     committed: bool,
-}
-
-/// A writer of an instance in a run.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Opened {
-    pub(crate) sink: String,
-    pub(crate) instance: usize,
-    pub(crate) run: u32,
 }
 
 #[derive(Debug, Clone, Copy)]

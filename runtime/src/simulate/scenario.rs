@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use watershed_state::{StateBackend, hash_key};
 
-use crate::config::Config;
+use crate::config::{Config, INSTANCES_MAX, above_zero, within};
+use crate::dice::Dice;
+use crate::error::Error;
 use crate::restart::Restart;
 use crate::simulate::draw::draw_faults;
 use crate::simulate::fault::{Fault, FaultKind};
 use crate::simulate::script::Counts;
-use crate::simulation::{Dice, Simulation};
+use crate::simulation::Simulation;
 
 /// A run, before it is run.
 #[derive(Debug, Clone)]
@@ -32,6 +34,24 @@ pub(crate) struct Choices {
     pub(crate) steps_max: u64,
     /// Where the state of keys may live.
     pub(crate) backends: Vec<StateBackend>,
+}
+
+impl Choices {
+    /// Looks whether each setting of the simulator is in its range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.parallelism.is_empty() {
+            return Err(Error::config(
+                "`Simulator::parallelism` names no number of instances: name at least one",
+            ));
+        }
+        for instances in &self.parallelism {
+            within("Simulator::parallelism", *instances, &(1..=INSTANCES_MAX))?;
+        }
+        if let Some(interval) = self.checkpoint_interval {
+            above_zero("Simulator::checkpoint_interval", interval)?;
+        }
+        within("Simulator::at_most_steps", self.steps_max, &(1..=u64::MAX))
+    }
 }
 
 /// How one life of the process is configured.

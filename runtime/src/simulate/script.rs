@@ -7,12 +7,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use watershed_actors::{Control, FailureKind, SkipEntry, TaskEvent, TaskId, UserResult};
 use watershed_state::{DiskFault, SimulatedDisk, durable_skips, hash_key};
 
-use crate::master::{Event, Stored, Then};
+use crate::event::{Event, Stored};
+use crate::faults::Fate;
+use crate::faults::Faults;
+use crate::faults::Instead;
+use crate::faults::SinkCall;
+use crate::faults::SinkFaults;
+use crate::faults::{Guarantee, Opened};
 use crate::simulate::failure::Violation;
-use crate::simulate::fault::{Fault, FaultKind, FaultPlace, SinkCall};
+use crate::simulate::fault::{Fault, FaultKind, FaultPlace};
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
-use crate::simulate::outputs::{Guarantee, Opened};
 
 /// Asked by the scheduler, the control plane's mailbox, the pool and the sinks of a simulated process what is to go wrong
 /// now, and told what happens.
@@ -88,31 +93,6 @@ pub(crate) struct Finished {
     pub(crate) nanos: u64,
 }
 
-/// What becomes of a message to the control plane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Arrives,
-    /// After so many nanoseconds.
-    Late(u64),
-    Lost,
-}
-
-/// What happens at a step of the scheduler in place of what would have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Instead {
-    Panic,
-    /// The task whose turn it is never comes back from its step.
-    Hang,
-    Die,
-    Stop,
-    /// Somebody wants a savepoint, there, and that the job ends with it.
-    Savepoint(String, Then),
-    /// Somebody wants an operator to have so many instances; which one, and how many, is for the dice if it is not said.
-    Rescale(Option<(String, usize)>),
-    /// The task whose turn it is does nothing for so many nanoseconds.
-    Stall(u64),
-}
-
 /// One of so many channels is slow when some are.
 const SLOW_CHANNELS: u64 = 3;
 /// Steps after which others are slow.
@@ -144,11 +124,6 @@ impl Script {
         }
     }
 
-    /// The tasks are called so from now on.
-    pub(crate) fn name_tasks(&self, names: Vec<String>) {
-        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
-    }
-
     /// The process begins at this time.
     pub(crate) fn beginning_at(self, nanos: u64) -> Self {
         self.lock().nanos = nanos;
@@ -162,27 +137,6 @@ impl Script {
     fn name(&self, task: TaskId) -> String {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.get(task.0 as usize).cloned().unwrap_or_else(|| format!("task {}", task.0))
-    }
-
-    /// A step begins. Returns what happens instead, if anything.
-    pub(crate) fn step(&self, turn: u64, nanos: u64) -> Option<Instead> {
-        let mut state = self.lock();
-        state.counts.steps += 1;
-        state.nanos = nanos;
-        let step = state.counts.steps;
-        state.history.trace(turn.wrapping_add(nanos << 16));
-        self.lose_files(&mut state, step);
-        let due = |fault: &Fault| matches!(fault.place, FaultPlace::Step(at) if at <= step);
-        let is_for_now = |fault: &Fault| !fault.kind.is_slowness() && fault.kind != FaultKind::LostFiles;
-        let fault = state.strike(|fault| due(fault) && is_for_now(fault))?;
-        match fault.kind {
-            FaultKind::Panic => Some(Instead::Panic),
-            FaultKind::Hang => Some(Instead::Hang),
-            FaultKind::Stop => Some(Instead::Stop),
-            FaultKind::Rescale => Some(Instead::Rescale(None)),
-            FaultKind::Stall => Some(Instead::Stall(fault.micros * 1_000)),
-            kind => kind.is_death().then_some(Instead::Die),
-        }
     }
 
     /// Takes the parts of the newest checkpoint away, once there is one after it is time to.
@@ -207,8 +161,76 @@ impl Script {
         state.hit(index);
     }
 
+    /// Whether this checkpoint or one after it would be found after a power cut.
+    fn is_durable_from(&self, checkpoint: u64) -> bool {
+        let names = self.disk.durable_names(&self.checkpoints);
+        let mut ids = names.iter().filter_map(|name| name.strip_prefix("chk-")?.parse::<u64>().ok());
+        ids.any(|id| id >= checkpoint && self.disk.durable(&self.manifest(id)).is_some())
+    }
+
+    fn manifest(&self, checkpoint: u64) -> PathBuf {
+        self.checkpoints.join(format!("chk-{checkpoint}/manifest"))
+    }
+
+    /// The process comes to its end.
+    pub(crate) fn ends(&self, note: Note) {
+        let mut state = self.lock();
+        // What the disk refused at the very start no step has told.
+        state.ask(&self.disk);
+        state.note(note);
+    }
+
+    /// Takes out what is left when the life is over, after so many file operations.
+    pub(crate) fn finish(&self, operations: u64, renames: u64) -> Finished {
+        let mut state = self.lock();
+        state.counts.operations = operations;
+        state.counts.renames = renames;
+        for (path, bytes) in std::mem::take(&mut state.lost) {
+            self.disk.put_back(&path, &bytes);
+        }
+        let struck =
+            |is: fn(FaultKind) -> bool| state.armed.iter().any(|armed| armed.struck && is(armed.fault.kind));
+        let excused = struck(FaultKind::excuses_error);
+        let stopped = struck(|kind| kind == FaultKind::Stop);
+        Finished {
+            history: std::mem::take(&mut state.history),
+            counts: std::mem::take(&mut state.counts),
+            excused,
+            stopped,
+            nanos: state.nanos,
+        }
+    }
+}
+
+impl Faults for Script {
+    /// The tasks are called so from now on.
+    fn name_tasks(&self, names: Vec<String>) {
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// A step begins. Returns what happens instead, if anything.
+    fn step(&self, turn: u64, nanos: u64) -> Option<Instead> {
+        let mut state = self.lock();
+        state.counts.steps += 1;
+        state.nanos = nanos;
+        let step = state.counts.steps;
+        state.history.trace(turn.wrapping_add(nanos << 16));
+        self.lose_files(&mut state, step);
+        let due = |fault: &Fault| matches!(fault.place, FaultPlace::Step(at) if at <= step);
+        let is_for_now = |fault: &Fault| !fault.kind.is_slowness() && fault.kind != FaultKind::LostFiles;
+        let fault = state.strike(|fault| due(fault) && is_for_now(fault))?;
+        match fault.kind {
+            FaultKind::Panic => Some(Instead::Panic),
+            FaultKind::Hang => Some(Instead::Hang),
+            FaultKind::Stop => Some(Instead::Stop),
+            FaultKind::Rescale => Some(Instead::Rescale(None)),
+            FaultKind::Stall => Some(Instead::Stall(fault.micros * 1_000)),
+            kind => kind.is_death().then_some(Instead::Die),
+        }
+    }
+
     /// So many file operations were made in a step. Returns how long they take.
-    pub(crate) fn file_operations(&self, operations: u64) -> u64 {
+    fn file_operations(&self, operations: u64) -> u64 {
         if operations == 0 {
             return 0;
         }
@@ -219,7 +241,7 @@ impl Script {
     }
 
     /// Something is sent on a channel of a task. Returns for how long it is held back.
-    pub(crate) fn delivery(&self, task: TaskId, channel: u32) -> Option<u64> {
+    fn delivery(&self, task: TaskId, channel: u32) -> Option<u64> {
         let mut state = self.lock();
         let is_slow = |fault: &Fault| {
             hash_key(&(self.seed, fault.place.number(), task.0, channel)).is_multiple_of(SLOW_CHANNELS)
@@ -229,14 +251,14 @@ impl Script {
     }
 
     /// Whether this turn is one of those that come seldom for now.
-    pub(crate) fn is_slow(&self, turn: u64) -> bool {
+    fn is_slow(&self, turn: u64) -> bool {
         let epoch = self.lock().counts.steps / SLOW_STEPS;
         hash_key(&(self.seed, epoch)).is_multiple_of(2)
             && hash_key(&(self.seed, epoch, turn)).is_multiple_of(3)
     }
 
     /// A job is given to the pool. Returns for how long it is held back.
-    pub(crate) fn job(&self) -> Option<u64> {
+    fn job(&self) -> Option<u64> {
         let mut state = self.lock();
         state.counts.jobs += 1;
         let job = state.counts.jobs;
@@ -250,7 +272,7 @@ impl Script {
 
     /// Something is reported to the control plane. Only what is done beside the data path can come late: what an actor
     /// says comes in order.
-    pub(crate) fn fate_of(&self, event: &Event) -> Fate {
+    fn fate_of(&self, event: &Event) -> Fate {
         let mut state = self.lock();
         let is_acknowledgement =
             matches!(event, Event::Report(report) if matches!(report.event, TaskEvent::Acknowledged { .. }));
@@ -280,7 +302,7 @@ impl Script {
     }
 
     /// The control plane takes an event.
-    pub(crate) fn hears(&self, event: &Event) {
+    fn hears(&self, event: &Event) {
         let mut state = self.lock();
         match event {
             Event::Stored { checkpoint, stored: Stored::Complete } => {
@@ -316,7 +338,7 @@ impl Script {
     }
 
     /// A task is told something.
-    pub(crate) fn tells(&self, control: Control) {
+    fn tells(&self, control: Control) {
         let mut state = self.lock();
         match control {
             Control::Trigger(id) | Control::TriggerLast(id) => {
@@ -335,19 +357,19 @@ impl Script {
     }
 
     /// Something is asked of the job, or it refuses.
-    pub(crate) fn is_asked(&self, what: String) {
+    fn is_asked(&self, what: String) {
         self.lock().note(Note::Asked(what));
     }
 
     /// An operator was rescaled.
-    pub(crate) fn rescaled(&self, what: String) {
+    fn rescaled(&self, what: String) {
         let mut state = self.lock();
         state.history.rescaled += 1;
         state.note(Note::Asked(what));
     }
 
     /// A task is launched in a run.
-    pub(crate) fn launches(&self, task: TaskId, run: u32) {
+    fn launches(&self, task: TaskId, run: u32) {
         let mut state = self.lock();
         if state.history.launched(task, &self.name(task), run) {
             state.note(Note::Launched(run));
@@ -356,7 +378,7 @@ impl Script {
 
     /// A task is launched that leaves these records out. They must be known after a power cut, too: otherwise the next process
     /// fails again, and gives numbers that are taken.
-    pub(crate) fn leaves_out(&self, entries: &[SkipEntry]) {
+    fn leaves_out(&self, entries: &[SkipEntry]) {
         let durable = durable_skips::<SkipEntry>(&self.disk, &self.checkpoints).unwrap_or_default();
         if let Some(entry) = entries.iter().find(|entry| !durable.contains(entry)) {
             let (operator, record) = (&entry.operator, &entry.evidence.payload);
@@ -365,8 +387,15 @@ impl Script {
         }
     }
 
+    /// Whether a promise was seen broken.
+    fn is_violated(&self) -> bool {
+        self.lock().history.violation.is_some()
+    }
+}
+
+impl SinkFaults for Script {
     /// A sink is called; it may have to fail in place of what it is called for.
-    pub(crate) fn sink_call(&self, call: SinkCall) -> UserResult {
+    fn sink_call(&self, call: SinkCall) -> UserResult {
         let mut state = self.lock();
         let count = state.counts.sink_calls.entry(call).or_default();
         *count += 1;
@@ -381,25 +410,25 @@ impl Script {
     }
 
     /// A sink is there.
-    pub(crate) fn sink(&self, name: &str, guarantee: Guarantee) {
+    fn sink(&self, name: &str, guarantee: Guarantee) {
         self.lock().history.outputs.register(name, guarantee);
     }
 
-    pub(crate) fn sink_opens(&self, opened: Opened) {
+    fn sink_opens(&self, opened: Opened) {
         self.lock().history.outputs.opened(opened);
     }
 
-    pub(crate) fn sink_discarded(&self, sink: &str, runs: &std::ops::Range<u32>, instance: Option<usize>) {
+    fn sink_discarded(&self, sink: &str, runs: &std::ops::Range<u32>, instance: Option<usize>) {
         self.lock().history.outputs.discarded(sink, runs, instance);
     }
 
-    pub(crate) fn sink_prepared(&self, by: &Opened, id: Vec<u8>, checkpoint: u64, records: Vec<String>) {
+    fn sink_prepared(&self, by: &Opened, id: Vec<u8>, checkpoint: u64, records: Vec<String>) {
         self.lock().history.outputs.prepared(by, id, checkpoint, records);
     }
 
     /// A sink is about to make something visible. Nothing may become visible before a checkpoint that covers it is there
     /// for good.
-    pub(crate) fn sink_commits(&self, sink: &str, id: &[u8]) {
+    fn sink_commits(&self, sink: &str, id: &[u8]) {
         let mut state = self.lock();
         let Some(checkpoint) = state.history.outputs.checkpoint_of(sink, id) else { return };
         if !self.is_durable_from(checkpoint) {
@@ -411,57 +440,12 @@ impl Script {
         }
     }
 
-    pub(crate) fn sink_committed(&self, sink: &str, id: &[u8]) {
+    fn sink_committed(&self, sink: &str, id: &[u8]) {
         self.lock().history.outputs.committed(sink, id);
     }
 
-    pub(crate) fn sink_shows(&self, sink: &str, records: Vec<String>) {
+    fn sink_shows(&self, sink: &str, records: Vec<String>) {
         self.lock().history.outputs.show(sink, records);
-    }
-
-    /// Whether this checkpoint or one after it would be found after a power cut.
-    fn is_durable_from(&self, checkpoint: u64) -> bool {
-        let names = self.disk.durable_names(&self.checkpoints);
-        let mut ids = names.iter().filter_map(|name| name.strip_prefix("chk-")?.parse::<u64>().ok());
-        ids.any(|id| id >= checkpoint && self.disk.durable(&self.manifest(id)).is_some())
-    }
-
-    fn manifest(&self, checkpoint: u64) -> PathBuf {
-        self.checkpoints.join(format!("chk-{checkpoint}/manifest"))
-    }
-
-    /// Whether a promise was seen broken.
-    pub(crate) fn is_violated(&self) -> bool {
-        self.lock().history.violation.is_some()
-    }
-
-    /// The process comes to its end.
-    pub(crate) fn ends(&self, note: Note) {
-        let mut state = self.lock();
-        // What the disk refused at the very start no step has told.
-        state.ask(&self.disk);
-        state.note(note);
-    }
-
-    /// Takes out what is left when the life is over, after so many file operations.
-    pub(crate) fn finish(&self, operations: u64, renames: u64) -> Finished {
-        let mut state = self.lock();
-        state.counts.operations = operations;
-        state.counts.renames = renames;
-        for (path, bytes) in std::mem::take(&mut state.lost) {
-            self.disk.put_back(&path, &bytes);
-        }
-        let struck =
-            |is: fn(FaultKind) -> bool| state.armed.iter().any(|armed| armed.struck && is(armed.fault.kind));
-        let excused = struck(FaultKind::excuses_error);
-        let stopped = struck(|kind| kind == FaultKind::Stop);
-        Finished {
-            history: std::mem::take(&mut state.history),
-            counts: std::mem::take(&mut state.counts),
-            excused,
-            stopped,
-            nanos: state.nanos,
-        }
     }
 }
 

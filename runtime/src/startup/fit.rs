@@ -1,12 +1,11 @@
 //! Whether what a snapshot holds fits the topology, and reading it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use watershed_actors::{Restored, SavedWatermarks, saved_splits};
+use watershed_actors::{Restored, SavedWatermarks};
 use watershed_state::{Manifest, SnapshotPlace, StoreError, hash_canary, read_saved, shown};
 
-use super::{Splits, named};
 use crate::config::Config;
 use crate::error::Error;
 use crate::plan::{LETTER_SINK, Plan, PlannedNode};
@@ -119,7 +118,7 @@ pub(super) fn load(
         let saved = Restored { instances, from_this_process: false, process_run };
         let node = &plan.nodes[index];
         let fits = node.build.check_restored(&saved, node.parallelism);
-        fits.map_err(|error| named(&node.name, &error))?;
+        fits.map_err(|error| error.of(&node.name))?;
         restored.insert(index, Arc::new(saved));
     }
     Ok(restored)
@@ -169,31 +168,4 @@ pub(super) fn compare_event_times(
         }
     }
     Ok(())
-}
-
-/// Whether a source has splits that the checkpoint does not know, or may always have more. Refuses to start if one is gone
-/// that had not been read to its end.
-pub(super) fn compare_splits(
-    plan: &Plan,
-    splits: &Splits,
-    restored: &BTreeMap<usize, Arc<Restored>>,
-) -> Result<bool, Error> {
-    let mut any_new = false;
-    for (node, splits) in splits {
-        let listed: BTreeSet<&str> = splits.iter().map(String::as_str).collect();
-        let saved = restored.get(node).map_or(Ok(Vec::new()), |restored| saved_splits(restored));
-        let saved = saved.map_err(|error| Error::state(watershed_actors::chain_of(&error)))?;
-        if let Some((gone, _)) =
-            saved.iter().find(|(id, finished)| !finished && !listed.contains(id.as_str()))
-        {
-            return Err(Error::config(format!(
-                "`{}`: `{gone}` had not been read to its end at the checkpoint and is not among its input now: put it back, \
-                 cut the input into splits as before, or start with `Resume::Nothing`",
-                plan.nodes[*node].name
-            )));
-        }
-        let known: BTreeSet<&str> = saved.iter().map(|(id, _)| id.as_str()).collect();
-        any_new |= !listed.is_subset(&known) || !plan.nodes[*node].build.is_bounded();
-    }
-    Ok(any_new)
 }

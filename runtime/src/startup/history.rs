@@ -7,7 +7,6 @@ use tracing::field::display;
 use watershed_actors::chain_of;
 use watershed_state::{CheckpointStore, Fs, Identity, Manifest, Scanned, SnapshotPlace, StoreError, shown};
 
-use super::named;
 use crate::config::{Config, Resume};
 use crate::error::Error;
 use crate::plan::{Plan, PlannedNode};
@@ -59,7 +58,7 @@ impl<'a> Past<'a> {
         let mut shown = BTreeSet::new();
         for name in iter::once(&*node.name).chain(node.former.iter().map(String::as_str)) {
             let lineages = node.build.lineages(name, self.outputs);
-            shown.extend(lineages.map_err(|error| named(&node.name, &error))?);
+            shown.extend(lineages.map_err(|error| error.of(&node.name))?);
         }
         Ok(shown)
     }
@@ -282,7 +281,7 @@ impl<'a> Past<'a> {
         let from = chosen.map_or(0, |manifest| manifest.checkpoint);
         for node in &plan.nodes {
             let committed = node.build.committed_through(&identity.lineage, self.outputs);
-            let Some(committed) = committed.map_err(|error| named(&node.name, &error))? else { continue };
+            let Some(committed) = committed.map_err(|error| error.of(&node.name))? else { continue };
             if committed <= from {
                 continue;
             }

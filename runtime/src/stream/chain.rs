@@ -8,7 +8,7 @@ use watershed_actors::{Failure, Fused, LETTERS, Operation, Push, Rejects};
 use watershed_state::Data;
 
 use crate::build::{BuildSettings, InstanceBuild};
-use crate::graph::NodeId;
+use crate::wiring::NodeId;
 
 /// What stands between an actor and the end of a stream. A union of streams has several branches, each with an actor of
 /// its own at its root.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use watershed_actors::{BroadcastInput, Env, Forever, Life, Map};
 use watershed_state::{Data, Key};
 
-use crate::graph::{NodeId, NodeKind};
 use crate::nodes::{ConnectedInstanceNode, ConnectedKeyedNode};
 use crate::stream::{BroadcastProcessOf, Chain, ExpiringStates, KeyedStream, Stream};
+use crate::wiring::{NodeId, NodeKind};
 
 impl<K, T, C, F> KeyedStream<K, T, C, F>
 where

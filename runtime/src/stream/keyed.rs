@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use watershed_actors::{ByKey, Context, Edge, Env, Expiring, Forever, Process, UserResult};
 use watershed_state::{Aggregate, Data, Key, Ttl};
 
-use crate::graph::{Node, NodeBuild, NodeKind, Routing};
+use crate::graph::{Node, NodeBuild};
 use crate::nodes::{KeyedNode, RelayNode};
 use crate::stream::{Boxed, Chain, ProcessOf, Stream, add_node};
+use crate::wiring::{NodeKind, Routing};
 
 /// A stream whose records have a key: the next actor has state per key.
 pub struct KeyedStream<K, T, C = Boxed<T>, F = fn(&T) -> K> {

@@ -8,14 +8,19 @@ use watershed_actors::{Clock, Step, TaskId};
 use super::strike::{crash_one, hang_one, rescale, some_rescaling, stall_one};
 use super::{SimulatedHost, Wakeup, World, lock};
 use crate::config::Config;
+use crate::dice::Dice;
 use crate::error::Error;
+use crate::event::{Command, Event, Wanted};
+use crate::faults::Faults;
+use crate::faults::Instead;
 use crate::host::{Host, Surroundings};
-use crate::job::{End, Outcome, checkpoint_place};
-use crate::master::{Command, Event, Master, Wanted};
+use crate::job::checkpoint_place;
+use crate::master::Master;
+use crate::outcome::{End, Outcome};
 use crate::plan::Plan;
-use crate::simulate::{Instead, Script};
-use crate::simulation::{Dice, Simulation, VirtualClock};
+use crate::simulation::Simulation;
 use crate::startup;
+use crate::virtual_clock::VirtualClock;
 
 /// What can happen next.
 #[derive(Debug, Clone, Copy)]
@@ -223,7 +228,7 @@ fn next_turn(world: &World, master: &Master, dice: &mut Dice) -> Option<Turn> {
 /// How often the dice are thrown again for a turn that is slow.
 const SLOW_ROLLS: usize = 6;
 
-fn pick(script: Option<&Script>, turns: &[Turn], dice: &mut Dice) -> Turn {
+fn pick(script: Option<&dyn Faults>, turns: &[Turn], dice: &mut Dice) -> Turn {
     let mut turn = turns[dice.below(turns.len())];
     let Some(script) = script else { return turn };
     for _ in 0..SLOW_ROLLS {

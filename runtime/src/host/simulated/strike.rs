@@ -6,10 +6,11 @@ use watershed_actors::{Clock, TaskId};
 
 use super::play::Turn;
 use super::{State, World, lock};
+use crate::dice::Dice;
 use crate::error::Error;
-use crate::master::{Command, Event, Master, Reply, WantedRescale};
+use crate::event::{Command, Event, Reply, WantedRescale};
+use crate::master::Master;
 use crate::rescale::Rescaled;
-use crate::simulation::Dice;
 
 /// Instances that an operator is rescaled to at most, where the dice decide.
 const RESCALED_TO: usize = 4;

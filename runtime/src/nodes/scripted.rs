@@ -10,18 +10,16 @@ use watershed_actors::{
 };
 use watershed_state::{Fs, encode};
 
-use crate::simulate::fault::SinkCall;
-use crate::simulate::outputs::{Guarantee, Opened};
-use crate::simulate::script::Script;
+use crate::faults::{Faults, Guarantee, Opened, SinkCall};
 
 /// A sink of the user's, inside a simulation.
 pub(crate) struct Scripted<S> {
     sink: Arc<S>,
-    script: Arc<Script>,
+    script: Arc<dyn Faults>,
 }
 
 impl<S> Scripted<S> {
-    pub(crate) fn new(sink: &Arc<S>, script: &Arc<Script>) -> Arc<Self> {
+    pub(crate) fn new(sink: &Arc<S>, script: &Arc<dyn Faults>) -> Arc<Self> {
         Arc::new(Self { sink: Arc::clone(sink), script: Arc::clone(script) })
     }
 }
@@ -95,7 +93,7 @@ impl<S: TwoPhaseSink> TwoPhaseSink for Scripted<S> {
 pub(crate) struct ScriptedTwoPhaseWriter<W> {
     writer: W,
     opened: Opened,
-    script: Arc<Script>,
+    script: Arc<dyn Faults>,
     /// Written since the last barrier.
     records: Vec<String>,
 }
@@ -144,7 +142,7 @@ impl<S: Sink> Sink for Scripted<S> {
 pub(crate) struct ScriptedWriter<W> {
     writer: W,
     sink: Arc<str>,
-    script: Arc<Script>,
+    script: Arc<dyn Faults>,
     /// Written since the last flush.
     records: Vec<String>,
 }
