@@ -5,8 +5,9 @@
 //! cargo run --release --example rules -- --payments 1000000 --rate 200000
 //! ```
 //!
-//! Shows broadcast state: every instance of `check` gets every rule, keeps them in its replica of a shared state, and looks at
-//! them when a payment comes. Payments are divided by card, and each card has a state of its own: how often it was stopped.
+//! Shows broadcast state: every instance of `check` gets every rule, keeps them in its replica of a shared state, and
+//! looks at them when a payment comes. Payments are divided by card, and each card has a state of its own: how often it
+//! was stopped.
 
 use std::collections::BTreeMap;
 use std::fmt;

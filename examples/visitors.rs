@@ -4,8 +4,8 @@
 //! cargo run --release --example visitors
 //! ```
 //!
-//! Shows a map that each key has besides its state. It may be large: a snapshot holds the parts of it that have changed, and
-//! a page that was not visited for an hour is forgotten by itself.
+//! Shows a map that each key has besides its state. It may be large: a snapshot holds the parts of it that have
+//! changed, and a page that was not visited for an hour is forgotten by itself.
 
 use serde::{Deserialize, Serialize};
 use watershed::hash_key;

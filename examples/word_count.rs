@@ -1,7 +1,8 @@
 //! Counts the words of a text, exactly once, through crashes: kill it at any moment, start it again, and it goes on.
 //!
 //! ```sh
-//! cargo run --release --example word_count -- --input /usr/share/common-licenses --output target/counts --checkpoints target/checkpoints
+//! cargo run --release --example word_count -- --input /usr/share/common-licenses \
+//!     --output target/counts --checkpoints target/checkpoints
 //! ```
 //!
 //! For every word it writes a line `{"word":…,"count":n}` into a `.jsonl` file of the output folder; n counts up, so

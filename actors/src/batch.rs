@@ -62,8 +62,8 @@ impl<T> Batch<T> {
         self.timestamps.resize(self.values.len(), NO_TIMESTAMP);
     }
 
-    /// [`Batch::begin_times`] for the first record with a time. Apart, so that [`Batch::push`] is small enough for whoever
-    /// emits a record to become a part of the loop that calls it.
+    /// [`Batch::begin_times`] for the first record with a time. Apart, so that [`Batch::push`] is small enough for
+    /// whoever emits a record to become a part of the loop that calls it.
     #[cold]
     #[inline(never)]
     fn catch_up(&mut self) {
@@ -162,7 +162,8 @@ impl<T> Batch<T> {
         flow
     }
 
-    /// Puts back what is left of the values after so many have been taken, and drops the rest of what belonged to those.
+    /// Puts back what is left of the values after so many have been taken, and drops the rest of what belonged to
+    /// those.
     pub(crate) fn keep(&mut self, rest: Vec<T>, taken: usize) {
         self.values.extend(rest);
         self.timestamps.drain(..taken.min(self.timestamps.len()));

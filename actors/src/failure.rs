@@ -97,7 +97,8 @@ impl Failure {
         Self { cause: cause.into(), kind: FailureKind::State, key: None, blame: None }
     }
 
-    /// State on disk could not be read or written. What is damaged stays so; what the disk refuses may work the next time.
+    /// State on disk could not be read or written. What is damaged stays so; what the disk refuses may work the next
+    /// time.
     pub fn store(error: &StoreError) -> Self {
         let kind = match error {
             _ if is_no_space(error) => FailureKind::NoSpace,

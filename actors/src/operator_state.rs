@@ -21,9 +21,11 @@ use crate::snapshot::SnapshotItem;
 
 /// A list of elements that an instance remembers, saved with each checkpoint as it is when the barrier passes.
 ///
-/// It is had by name, when a reader or writer is opened ([`SourceContext::list_state`](crate::SourceContext::list_state),
-/// [`SinkContext::list_state`](crate::SinkContext::list_state)), and holds then what was saved. Clones are the same list. It
-/// belongs to the calls of that reader or writer: what another thread changes may come before or after the barrier.
+/// It is had by name, when a reader or writer is opened
+/// ([`SourceContext::list_state`](crate::SourceContext::list_state),
+/// [`SinkContext::list_state`](crate::SinkContext::list_state)), and holds then what was saved. Clones are the same
+/// list. It belongs to the calls of that reader or writer: what another thread changes may come before or after the
+/// barrier.
 pub struct OperatorState<T> {
     elements: Arc<Mutex<Vec<T>>>,
 }
@@ -65,8 +67,8 @@ impl<T> fmt::Debug for OperatorState<T> {
     }
 }
 
-/// The operator states of one instance, by name. What a context has by default begins with nothing, for tests of one's own
-/// readers and writers.
+/// The operator states of one instance, by name. What a context has by default begins with nothing, for tests of one's
+/// own readers and writers.
 #[derive(Clone)]
 pub struct OperatorStates {
     /// `None` where nobody may ask.
@@ -153,8 +155,8 @@ impl OperatorStates {
         Self { registry: None }
     }
 
-    /// Takes over an instance's share of a snapshot. After a change of parallelism only the first `receiving` instances are
-    /// dealt elements.
+    /// Takes over an instance's share of a snapshot. After a change of parallelism only the first `receiving` instances
+    /// are dealt elements.
     ///
     /// # Errors
     /// What cannot be decoded.

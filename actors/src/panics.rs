@@ -34,8 +34,8 @@ pub fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
     catch_unwind(AssertUnwindSafe(|| watched(code))).map_err(Failure::caught)
 }
 
-/// Runs code, and remembers where it panics; what was remembered before is forgotten. Whatever hook there is is called as
-/// well.
+/// Runs code, and remembers where it panics; what was remembered before is forgotten. Whatever hook there is is called
+/// as well.
 pub(crate) fn watched<R>(code: impl FnOnce() -> R) -> R {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -52,9 +52,9 @@ pub(crate) fn watched<R>(code: impl FnOnce() -> R) -> R {
     code()
 }
 
-/// Runs a simulated process. Panics in it are part of the run: they print nothing on the console, and of where they came from
-/// only the line is kept. The calls that led there begin with whoever runs the simulation, and the same seed must give the
-/// same run wherever that is.
+/// Runs a simulated process. Panics in it are part of the run: they print nothing on the console, and of where they
+/// came from only the line is kept. The calls that led there begin with whoever runs the simulation, and the same seed
+/// must give the same run wherever that is.
 ///
 /// # Errors
 /// A panic that nothing in the process has caught.

@@ -57,13 +57,13 @@ pub trait Process: Send + Sync + 'static {
         Err(format!("a timer for {} came due, but this actor has no `on_timer`", timer.at).into())
     }
 
-    /// The input has ended, for a key that has asked for it ([`Context::timer_at_end`]): all sources were read to their end, or
-    /// the job is being drained. Timers before that have fired. What is emitted has no event time ([`Context::emit_at`] gives it
-    /// one). It is called once, also where the job fails or is started again after that.
+    /// The input has ended, for a key that has asked for it ([`Context::timer_at_end`]): all sources were read to their
+    /// end, or the job is being drained. Timers before that have fired. What is emitted has no event time
+    /// ([`Context::emit_at`] gives it one). It is called once, also where the job fails or is started again after that.
     ///
     /// # Errors
-    /// Any error of the user's, treated as one of [`on_timer`](Self::on_timer). As long as it is not written, that is what is
-    /// called, with a timer at [`MAX_WATERMARK`](crate::MAX_WATERMARK).
+    /// Any error of the user's, treated as one of [`on_timer`](Self::on_timer). As long as it is not written, that is
+    /// what is called, with a timer at [`MAX_WATERMARK`](crate::MAX_WATERMARK).
     fn on_end(&self, state: &mut Self::State, context: &mut Context<'_, Self>) -> UserResult {
         self.on_timer(Timer::AT_END, state, context)
     }

@@ -40,10 +40,10 @@ pub trait SinkWriter: Send {
     /// Writes a record.
     ///
     /// # Errors
-    /// What went wrong. Input and output that failed (an [`io::Error`](std::io::Error) or what has one as its source, but
-    /// for the kinds `InvalidData`, `InvalidInput` and `Unsupported`) is nobody's fault: the region restarts and the
-    /// record comes again. Any other error is about the record, which the operator's policy may leave out: nothing of it
-    /// may have been written then, nor remembered.
+    /// What went wrong. Input and output that failed (an [`io::Error`](std::io::Error) or what has one as its source,
+    /// but for the kinds `InvalidData`, `InvalidInput` and `Unsupported`) is nobody's fault: the region restarts and
+    /// the record comes again. Any other error is about the record, which the operator's policy may leave out: nothing
+    /// of it may have been written then, nor remembered.
     fn write(&mut self, record: Self::In) -> UserResult;
 
     /// Brings everything written so far to its place. Called at every checkpoint, when the input runs empty and at the

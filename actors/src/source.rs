@@ -54,7 +54,8 @@ pub trait Source: Send + Sync + 'static {
 
 /// A part of a source.
 pub trait Split: Data + Sync {
-    /// Identifies it for ever: it ties a position in a snapshot to the split. Splits are read in the order of their ids.
+    /// Identifies it for ever: it ties a position in a snapshot to the split. Splits are read in the order of their
+    /// ids.
     fn id(&self) -> String;
 }
 
@@ -141,8 +142,8 @@ impl<'a, T> Records<'a, T> {
         Self { batch, rejected: Vec::new() }
     }
 
-    /// Says that what was read is no record, and why. The reader goes on behind it; whether the job does is up to the policy
-    /// of the operator for [`Stage::Decode`](crate::Stage::Decode).
+    /// Says that what was read is no record, and why. The reader goes on behind it; whether the job does is up to the
+    /// policy of the operator for [`Stage::Decode`](crate::Stage::Decode).
     pub fn reject(&mut self, bytes: impl Into<Vec<u8>>, error: impl Into<UserError>) {
         let (bytes, error, after) = (bytes.into(), error.into(), self.batch.len());
         self.rejected.push(Undecoded { bytes, error, after });
@@ -191,9 +192,10 @@ pub struct SourceContext {
 impl SourceContext {
     /// A list that the instance remembers beside the positions of its splits: all its readers share the list of a name.
     ///
-    /// A reader that is opened after a restart finds what was there at the barrier of the checkpoint, which passes between two
-    /// polls, behind everything that was read. With another parallelism the elements are dealt out in turn to the instances
-    /// that have something to read. As long as no reader of an instance asks for it, the list is kept as it is.
+    /// A reader that is opened after a restart finds what was there at the barrier of the checkpoint, which passes
+    /// between two polls, behind everything that was read. With another parallelism the elements are dealt out in turn
+    /// to the instances that have something to read. As long as no reader of an instance asks for it, the list is kept
+    /// as it is.
     ///
     /// # Errors
     /// If the name is in use for another list, or what was saved does not fit `T`; the job ends with it.
@@ -201,11 +203,12 @@ impl SourceContext {
         self.states.open(name, Redistribution::List)
     }
 
-    /// As [`list_state`](Self::list_state), but at a restart each instance gets the elements of all instances, and should keep
-    /// those that are its own. Whoever asks for it must expect to find an element more than once, and keep one of each: what
-    /// an instance got belongs to it as well, as long as it keeps it, and where only some of the instances ask, those save all
-    /// elements and the others save their share of them again. (If the operator's instances are not connected and one is rolled back alone, it gets what it
-    /// had itself: the others go on with theirs.)
+    /// As [`list_state`](Self::list_state), but at a restart each instance gets the elements of all instances, and
+    /// should keep those that are its own. Whoever asks for it must expect to find an element more than once, and keep
+    /// one of each: what an instance got belongs to it as well, as long as it keeps it, and where only some of the
+    /// instances ask, those save all elements and the others save their share of them again. (If the operator's
+    /// instances are not connected and one is rolled back alone, it gets what it had itself: the others go on with
+    /// theirs.)
     ///
     /// # Errors
     /// As of [`list_state`](Self::list_state).

@@ -20,8 +20,8 @@ use crate::panics::guard;
 
 /// Where the instances of an operator show some of their records to whoever looks, and nothing to nobody.
 ///
-/// As long as nobody looks it costs one relaxed load per batch. With somebody looking, the first records of each batch are
-/// encoded, [`Tap::PER_SECOND`] of all instances together at most; what nobody fetches in time is forgotten.
+/// As long as nobody looks it costs one relaxed load per batch. With somebody looking, the first records of each batch
+/// are encoded, [`Tap::PER_SECOND`] of all instances together at most; what nobody fetches in time is forgotten.
 #[derive(Debug)]
 pub struct Tap {
     /// How many are looking.

@@ -64,8 +64,8 @@ impl Exchange {
         Self { edge, receivers: mailboxes.into_iter().map(receiver).collect() }
     }
 
-    /// Sends all of the batch, and gives what the receivers take out to `consume`. Up to a batch for each of them may stay
-    /// on the way.
+    /// Sends all of the batch, and gives what the receivers take out to `consume`. Up to a batch for each of them may
+    /// stay on the way.
     ///
     /// # Errors
     /// A broken protocol.

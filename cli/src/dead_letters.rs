@@ -27,15 +27,16 @@ enum Command {
     Show(show::Options),
     /// Asks the job to process dead letters again, each exactly once; a job that does not run does it when it starts
     Replay(replay::Options),
-    /// Gives dead letters up: they are not processed, even if that was asked for, and keys that wait for them are released
+    /// Gives dead letters up: they are not processed, even if that was asked for, and keys that wait for them are
+    /// released
     Discard(replay::Options),
 }
 
 /// Where they are.
 #[derive(Args)]
 struct Folder {
-    /// Checkpoint folder of the job, or its folder of dead letters [default: the current folder, or that of the only running job
-    /// of this user]
+    /// Checkpoint folder of the job, or its folder of dead letters [default: the current folder, or that of the only
+    /// running job of this user]
     dir: Option<String>,
 }
 

@@ -11,7 +11,8 @@ pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Shows lines in place of those before. It is one write, and nothing is wiped that is written again, so nothing flickers.
+/// Shows lines in place of those before. It is one write, and nothing is wiped that is written again, so nothing
+/// flickers.
 pub(crate) fn show(lines: &[String], is_first: bool) -> io::Result<()> {
     let height = terminal_size().map_or(usize::MAX, |(_, Height(height))| usize::from(height));
     let mut stdout = io::stdout().lock();

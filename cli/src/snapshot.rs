@@ -107,8 +107,8 @@ impl Snapshot {
         })
     }
 
-    /// The operator of this name, which has state of any kind, and what it has beside keys, with the instances that have saved
-    /// it.
+    /// The operator of this name, which has state of any kind, and what it has beside keys, with the instances that
+    /// have saved it.
     pub(crate) fn operator_with_state(
         &self,
         name: &str,

@@ -31,7 +31,8 @@ enum Command {
 /// Where they are.
 #[derive(Args)]
 struct Folder {
-    /// Checkpoint folder of a job, or a savepoint [default: the current folder, or that of the only running job of this user]
+    /// Checkpoint folder of a job, or a savepoint [default: the current folder, or that of the only running job of this
+    /// user]
     dir: Option<String>,
 }
 

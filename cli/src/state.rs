@@ -1,5 +1,5 @@
-//! `watershed state`: what operators remember, of their keys and beside them, as it is in checkpoints and savepoints; and a
-//! savepoint in which event time begins anew.
+//! `watershed state`: what operators remember, of their keys and beside them, as it is in checkpoints and savepoints;
+//! and a savepoint in which event time begins anew.
 
 mod diff;
 mod dump;
@@ -21,13 +21,13 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// One line of JSON for each element of an operator's state that is not tied to a key, and for each key, in the order of
-    /// key groups
+    /// One line of JSON for each element of an operator's state that is not tied to a key, and for each key, in the
+    /// order of key groups
     Dump(dump::Options),
     /// The keys that only one of two snapshots has, and those whose state differs; exits with 1 if there are any
     Diff(diff::Options),
-    /// Makes a savepoint of a checkpoint or savepoint in which event time begins anew, so that records which would be late are
-    /// taken again; windows and timers that have fired do not fire again by themselves
+    /// Makes a savepoint of a checkpoint or savepoint in which event time begins anew, so that records which would be
+    /// late are taken again; windows and timers that have fired do not fire again by themselves
     ResetEventTime(reset_event_time::Options),
 }
 

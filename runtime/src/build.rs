@@ -122,7 +122,8 @@ impl<'a> InstanceBuild<'a> {
     /// Adds a consumer to the main output or to a side output.
     ///
     /// # Errors
-    /// If others consume the output as another type. The plan refuses side outputs with two types before anything is built.
+    /// If others consume the output as another type. The plan refuses side outputs with two types before anything is
+    /// built.
     pub(crate) fn consume<T: Data>(
         &mut self,
         side: Option<&str>,

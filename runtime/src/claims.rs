@@ -13,8 +13,8 @@ use crate::plan::Plan;
 pub(crate) struct Claims(Vec<(String, Box<dyn OutputClaim>)>);
 
 impl Claims {
-    /// Finds out whether another process has the output of a sink, or a later one had, as that of a copy of the checkpoint
-    /// folder would. Nothing is written: the number of the run is not reserved yet, and may be given again.
+    /// Finds out whether another process has the output of a sink, or a later one had, as that of a copy of the
+    /// checkpoint folder would. Nothing is written: the number of the run is not reserved yet, and may be given again.
     pub(crate) fn find(
         (plan, config): (&Plan, &Config),
         store: &CheckpointStore,

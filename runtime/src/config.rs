@@ -18,8 +18,8 @@ use crate::supervision::Supervision;
 
 /// How a topology is run. The same topology runs under any of them.
 ///
-/// Each setting has a range, which is looked at when the job starts: what is out of it is refused with an error that names
-/// the setting. Where a time may be as long as one likes, `Duration::MAX` is for ever.
+/// Each setting has a range, which is looked at when the job starts: what is out of it is refused with an error that
+/// names the setting. Where a time may be as long as one likes, `Duration::MAX` is for ever.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) slots: Option<usize>,
@@ -120,8 +120,8 @@ impl Config {
         Self::local().with_simulation(Simulation::seeded(seed))
     }
 
-    /// [`Config::simulated`] with faults or with a disk that outlives the run. The seed also picks the size of batches and
-    /// the number of credits, unless they are set after this.
+    /// [`Config::simulated`] with faults or with a disk that outlives the run. The seed also picks the size of batches
+    /// and the number of credits, unless they are set after this.
     pub fn with_simulation(mut self, simulation: Simulation) -> Self {
         let mut dice = Dice::new(simulation.seed);
         self.limits.records = [1, 3, 16, 256][dice.below(4)];
@@ -130,9 +130,9 @@ impl Config {
         self
     }
 
-    /// Keeps checkpoints in this folder; a job that is started again goes on from the newest. It is this job's alone, and so
-    /// are `chk-…`, `scratch` and `dead-letters` in it: no output and no savepoints go there. If it is removed or moved
-    /// while the job runs, the job makes it again, unless another one has begun there.
+    /// Keeps checkpoints in this folder; a job that is started again goes on from the newest. It is this job's alone,
+    /// and so are `chk-…`, `scratch` and `dead-letters` in it: no output and no savepoints go there. If it is removed
+    /// or moved while the job runs, the job makes it again, unless another one has begun there.
     pub fn checkpoints(mut self, folder: impl AsRef<Path>) -> Self {
         self.checkpoints = Some(folder.as_ref().to_path_buf());
         self.checkpoints_at = None;
@@ -140,10 +140,11 @@ impl Config {
     }
 
     /// Keeps checkpoints at the place that `uri` names: a folder (`file:///a/folder`, or a path), as
-    /// [`Config::checkpoints`] does, or the memory of this process (`memory://name`). There a job that is started again in the
-    /// same process goes on from the newest; files of RocksDB are read into memory. What else has its place in the checkpoint
-    /// folder needs another then: databases are in the system's temporary folder, unless [`Config::scratch`] says where, and there
-    /// are no dead letters and no control socket, unless [`Config::dead_letters`] and [`Config::control_socket`] say where.
+    /// [`Config::checkpoints`] does, or the memory of this process (`memory://name`). There a job that is started again
+    /// in the same process goes on from the newest; files of RocksDB are read into memory. What else has its place in
+    /// the checkpoint folder needs another then: databases are in the system's temporary folder, unless
+    /// [`Config::scratch`] says where, and there are no dead letters and no control socket, unless
+    /// [`Config::dead_letters`] and [`Config::control_socket`] say where.
     ///
     /// ```
     /// use watershed_runtime::Config;
@@ -166,25 +167,26 @@ impl Config {
 
     /// How often a checkpoint is made: above 0; `Duration::MAX` for none but the last.
     ///
-    /// Without this it is every 10 seconds, where there is a place for checkpoints, or a sink that shows its output only with one
-    /// (`sink_exactly_once`). In a job that has neither there are none.
+    /// Without this it is every 10 seconds, where there is a place for checkpoints, or a sink that shows its output
+    /// only with one (`sink_exactly_once`). In a job that has neither there are none.
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.checkpoint_interval = Some(interval);
         self
     }
 
-    /// After how long a checkpoint that does not complete is given up (10 minutes): above 0. If it is less than a minute, the
-    /// next one may take twice as long, and so on up to a minute, so that the job can end.
+    /// After how long a checkpoint that does not complete is given up (10 minutes): above 0. If it is less than a
+    /// minute, the next one may take twice as long, and so on up to a minute, so that the job can end.
     pub fn checkpoint_timeout(mut self, timeout: Duration) -> Self {
         self.checkpoint_timeout = timeout;
         self
     }
 
-    /// How long the job may take to make its last checkpoint when it is asked to stop, by [`Job::stop`](crate::Job::stop) or a
-    /// signal, and to show what belongs to it (30 seconds). After that it ends all the same, with an error of the kind
-    /// [`ErrorKind::Unsaved`](crate::ErrorKind::Unsaved): what came after the newest complete checkpoint comes again when the job is
-    /// started again. Threads may take some seconds more to end. All of that is less than the 90 seconds after
-    /// which systemd kills a process; `docker stop` waits for 10 only, so give it more or this less. `Duration::MAX` waits as long as it takes. A job that is to end with a savepoint
+    /// How long the job may take to make its last checkpoint when it is asked to stop, by
+    /// [`Job::stop`](crate::Job::stop) or a signal, and to show what belongs to it (30 seconds). After that it ends all
+    /// the same, with an error of the kind [`ErrorKind::Unsaved`](crate::ErrorKind::Unsaved): what came after the
+    /// newest complete checkpoint comes again when the job is started again. Threads may take some seconds more to end.
+    /// All of that is less than the 90 seconds after which systemd kills a process; `docker stop` waits for 10 only, so
+    /// give it more or this less. `Duration::MAX` waits as long as it takes. A job that is to end with a savepoint
     /// (`Job::stop_with_savepoint`), or is drained, takes the time that it needs, unless it is asked to stop as well.
     pub fn stop_grace(mut self, grace: Duration) -> Self {
         self.stop_grace = grace;
@@ -203,53 +205,54 @@ impl Config {
         self
     }
 
-    /// Where keyed state lives while the job runs, for actors that do not say it (in memory). It may change from one start
-    /// to the next.
+    /// Where keyed state lives while the job runs, for actors that do not say it (in memory). It may change from one
+    /// start to the next.
     pub fn state_backend(mut self, backend: impl Into<StateBackend>) -> Self {
         self.state_backend = backend.into();
         self
     }
 
-    /// The folder of the local disk for databases of this job alone, which are gone when it ends. It is locked, and in use by
-    /// another job it is refused. Else it is `scratch` in
-    /// the checkpoint folder, so that snapshots and databases can share their files, or the system's temporary folder.
+    /// The folder of the local disk for databases of this job alone, which are gone when it ends. It is locked, and in
+    /// use by another job it is refused. Else it is `scratch` in the checkpoint folder, so that snapshots and databases
+    /// can share their files, or the system's temporary folder.
     pub fn scratch(mut self, folder: impl AsRef<Path>) -> Self {
         self.scratch = Some(folder.as_ref().to_path_buf());
         self
     }
 
-    /// Starts from the savepoint that `uri` names, as a new history. A process that is started again with the same savepoint
-    /// goes on from the newest checkpoint of that history.
+    /// Starts from the savepoint that `uri` names, as a new history. A process that is started again with the same
+    /// savepoint goes on from the newest checkpoint of that history.
     pub fn start_from(mut self, uri: &str, claim: Claim) -> Self {
         self.start_from = Some((uri.to_string(), claim));
         self
     }
 
-    /// Allows a start from an older checkpoint although output past it is visible, and a start beside output of a history of which
-    /// the checkpoint folder knows nothing: what is shown will be there twice. That history is known from then on.
+    /// Allows a start from an older checkpoint although output past it is visible, and a start beside output of a
+    /// history of which the checkpoint folder knows nothing: what is shown will be there twice. That history is known
+    /// from then on.
     pub fn accept_duplicates(mut self) -> Self {
         self.accept_duplicates = true;
         self
     }
 
-    /// Throws away what a checkpoint holds for an operator that the topology no longer has, or, with `actor:name`, the watermark
-    /// of an `event_time` that is no longer fused into the actor.
+    /// Throws away what a checkpoint holds for an operator that the topology no longer has, or, with `actor:name`, the
+    /// watermark of an `event_time` that is no longer fused into the actor.
     pub fn drop_state_of(mut self, operator: &str) -> Self {
         self.dropped.push(operator.to_string());
         self
     }
 
-    /// Lets event time begin anew, whatever checkpoint or savepoint the job goes on from: after records with a wrong time
-    /// have pulled it ahead, so that all others are late. It holds for this start; a start after it that still says so
-    /// does it again, so take it out once there is a checkpoint.
-    /// [`SavepointWriter::reset_event_time`](crate::SavepointWriter::reset_event_time) and
-    /// `watershed state reset-event-time` do the same to a savepoint, once.
+    /// Lets event time begin anew, whatever checkpoint or savepoint the job goes on from: after records with a wrong
+    /// time have pulled it ahead, so that all others are late. It holds for this start; a start after it that still
+    /// says so does it again, so take it out once there is a checkpoint.
+    /// [`SavepointWriter::reset_event_time`](crate::SavepointWriter::reset_event_time) and `watershed state
+    /// reset-event-time` do the same to a savepoint, once.
     ///
-    /// No operator remembers how far event time had come; watermarks come from the records that are read now. So records
-    /// are on time again that would have been late. States and timers stay as they are. What has fired has fired: a
-    /// window or timer that fired too early, as event time was ahead, does not fire again unless a record sets its timer
-    /// again, and it fires with what it has left in its state. Timers for a time that no record comes to wait for it, and
-    /// fire at the end of the input. States of one's own that hold times are not touched.
+    /// No operator remembers how far event time had come; watermarks come from the records that are read now. So
+    /// records are on time again that would have been late. States and timers stay as they are. What has fired has
+    /// fired: a window or timer that fired too early, as event time was ahead, does not fire again unless a record sets
+    /// its timer again, and it fires with what it has left in its state. Timers for a time that no record comes to wait
+    /// for it, and fire at the end of the input. States of one's own that hold times are not touched.
     pub fn reset_event_time(mut self) -> Self {
         self.reset_event_time = true;
         self
@@ -267,8 +270,8 @@ impl Config {
         self
     }
 
-    /// Key groups that keys are divided into (128): the most instances a keyed actor can ever have. It cannot be changed
-    /// once there is a checkpoint.
+    /// Key groups that keys are divided into (128): the most instances a keyed actor can ever have. It cannot be
+    /// changed once there is a checkpoint.
     ///
     /// # Errors
     /// For 0.
@@ -284,8 +287,8 @@ impl Config {
         self
     }
 
-    /// Keeps dead letters in this folder (`dead-letters` in that of the checkpoints; without one, a simulated job keeps them in
-    /// `/watershed-dead-letters` on its disk).
+    /// Keeps dead letters in this folder (`dead-letters` in that of the checkpoints; without one, a simulated job keeps
+    /// them in `/watershed-dead-letters` on its disk).
     pub fn dead_letters(mut self, folder: impl AsRef<Path>) -> Self {
         self.dead_letters = Some(folder.as_ref().to_path_buf());
         self
@@ -304,15 +307,16 @@ impl Config {
         self
     }
 
-    /// When all regions are rolled back together to the newest checkpoint, as the budget of one of them is spent (never:
-    /// the job ends then).
+    /// When all regions are rolled back together to the newest checkpoint, as the budget of one of them is spent
+    /// (never: the job ends then).
     pub fn restart_job(mut self, restart: Restart) -> Self {
         self.restart_job = restart;
         self
     }
 
-    /// After how long an instance that does not come back from what it is doing counts as failed, and its thread is left
-    /// behind (one minute; zero turns it off, and less than 10 ms is refused). Opening and restoring may take ten times as long.
+    /// After how long an instance that does not come back from what it is doing counts as failed, and its thread is
+    /// left behind (one minute; zero turns it off, and less than 10 ms is refused). Opening and restoring may take ten
+    /// times as long.
     pub fn hang_timeout(mut self, timeout: Duration) -> Self {
         self.hang_timeout = (timeout > Duration::ZERO).then_some(timeout);
         self
@@ -344,17 +348,18 @@ impl Config {
 
     /// Leaves SIGINT, SIGTERM and SIGUSR1 alone. Else each job of the process ends with a last checkpoint on the first
     /// two (see [`Config::stop_grace`]), at once and without one if such a signal comes again, and logs its supervision
-    /// tree on the third. One of the first two that comes while a job is being restored counts as well; a second one ends
-    /// the process then, if it has no other job. Where there is no job, between two and after the last one, the first two
-    /// do what they did before the first one, which is to end the process unless it ignored them, and the third does
-    /// nothing. A program that handles such signals itself says this, and none ends it while it has such a job.
+    /// tree on the third. One of the first two that comes while a job is being restored counts as well; a second one
+    /// ends the process then, if it has no other job. Where there is no job, between two and after the last one, the
+    /// first two do what they did before the first one, which is to end the process unless it ignored them, and the
+    /// third does nothing. A program that handles such signals itself says this, and none ends it while it has such a
+    /// job.
     pub fn ignore_signals(mut self) -> Self {
         self.signals = false;
         self
     }
 
-    /// Listens on this Unix socket for those who ask about the running job, as `watershed tree` does. Else the socket is
-    /// `control.sock` in the checkpoint folder, and there is none without such a folder. A simulated job has none.
+    /// Listens on this Unix socket for those who ask about the running job, as `watershed tree` does. Else the socket
+    /// is `control.sock` in the checkpoint folder, and there is none without such a folder. A simulated job has none.
     pub fn control_socket(mut self, path: impl AsRef<Path>) -> Self {
         self.socket = ControlSocket::At(path.as_ref().to_path_buf());
         self

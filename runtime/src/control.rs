@@ -119,8 +119,8 @@ pub(crate) struct Outside {
     pub(crate) listening: Option<Listening>,
 }
 
-/// Starts the control plane on a thread of its own. Returns when it can be spoken to; what else is returned is closed when its
-/// thread and those of the slots have ended, but for those that were left behind.
+/// Starts the control plane on a thread of its own. Returns when it can be spoken to; what else is returned is closed
+/// when its thread and those of the slots have ended, but for those that were left behind.
 ///
 /// # Errors
 /// If the system has no thread or no file left for it.

@@ -1,10 +1,10 @@
 //! Dead letters as they lie on disk, for those who look at them from outside of a job.
 //!
-//! A job keeps the letters of an operator as lines of JSON in `<checkpoints>/dead-letters/<operator>/`, exactly once. What is
-//! to become of a letter is asked for by a file in `<checkpoints>/dead-letters/.requests/`, one for each letter. It stays
-//! there: the checkpoints of the job tell which letters have been replayed, so a request is carried out once, whatever
-//! crashes. Its name changes once a checkpoint knows that its letter has been replayed. A letter that does not fit the
-//! topology any more gets a file beside its request that says why.
+//! A job keeps the letters of an operator as lines of JSON in `<checkpoints>/dead-letters/<operator>/`, exactly once.
+//! What is to become of a letter is asked for by a file in `<checkpoints>/dead-letters/.requests/`, one for each
+//! letter. It stays there: the checkpoints of the job tell which letters have been replayed, so a request is carried
+//! out once, whatever crashes. Its name changes once a checkpoint knows that its letter has been replayed. A letter
+//! that does not fit the topology any more gets a file beside its request that says why.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -231,9 +231,9 @@ impl DeadLetters {
         }
     }
 
-    /// Asks the job to replay a letter: durably, so that it is done at the next start at the latest. Returns whether that
-    /// changes anything: one that is given up stays so, and one that was asked for is replayed once, unless it could not
-    /// be.
+    /// Asks the job to replay a letter: durably, so that it is done at the next start at the latest. Returns whether
+    /// that changes anything: one that is given up stays so, and one that was asked for is replayed once, unless it
+    /// could not be.
     ///
     /// # Errors
     /// If it never was a record, or what cannot be written.
@@ -258,8 +258,8 @@ impl DeadLetters {
         self.write(Request::Replay, letter).map(|()| true)
     }
 
-    /// Asks the job to give a letter up, durably. This takes the place of a replay that was asked for and has not been done.
-    /// Returns whether that changes anything.
+    /// Asks the job to give a letter up, durably. This takes the place of a replay that was asked for and has not been
+    /// done. Returns whether that changes anything.
     ///
     /// # Errors
     /// What cannot be written.

@@ -24,8 +24,8 @@ pub enum ErrorKind {
     Connector,
     /// Stored data cannot be read or written.
     State,
-    /// Start the job again: it was asked to stop, and ended without a last checkpoint, or before everything in that was shown.
-    /// It goes on from the newest complete one, which the message names.
+    /// Start the job again: it was asked to stop, and ended without a last checkpoint, or before everything in that was
+    /// shown. It goes on from the newest complete one, which the message names.
     Unsaved,
     /// A bug of the engine.
     Internal,

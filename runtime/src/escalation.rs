@@ -1,7 +1,7 @@
 //! How a failure climbs the supervision tree, as a state machine: instance → operator → region → job.
 //!
-//! Whatever level decides, it is a region that is rolled back, as its instances would disagree with each other else; the
-//! job rolls back all of them. The levels differ in whose budget pays and how long the wait is.
+//! Whatever level decides, it is a region that is rolled back, as its instances would disagree with each other else;
+//! the job rolls back all of them. The levels differ in whose budget pays and how long the wait is.
 
 #[cfg(test)]
 mod tests;
@@ -107,8 +107,8 @@ struct RegionBudgets {
 }
 
 impl Escalation {
-    /// Full budgets. For each region its operators that have one of their own, by their number in the plan. The salt tells
-    /// the job from others.
+    /// Full budgets. For each region its operators that have one of their own, by their number in the plan. The salt
+    /// tells the job from others.
     pub(crate) fn new(
         job: Restart,
         region: Restart,
@@ -171,8 +171,8 @@ impl Escalation {
         self.failed(Incident { region, operator: usize::MAX, kind, directive, finding }, now_nanos)
     }
 
-    /// It is known now which record of an operator it was, and it does not come again: its first try is given back to who
-    /// paid for it.
+    /// It is known now which record of an operator it was, and it does not come again: its first try is given back to
+    /// who paid for it.
     fn forgive(&mut self, operator: usize) {
         let Some(Payment { region, level, at_nanos }) = self.first_tries.remove(&operator) else { return };
         let region = &mut self.regions[region];
@@ -186,8 +186,8 @@ impl Escalation {
         }
     }
 
-    /// Asks one level after the other, from the bottom up. One that pays with its own budget gives the levels below it a
-    /// fresh one.
+    /// Asks one level after the other, from the bottom up. One that pays with its own budget gives the levels below it
+    /// a fresh one.
     fn climb(
         &mut self,
         incident: Incident,

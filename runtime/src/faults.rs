@@ -7,8 +7,8 @@ use watershed_actors::{Control, SkipEntry, TaskId, UserResult};
 
 use crate::event::{Event, Then};
 
-/// Asked by the scheduler, the control plane's mailbox and the pool of a simulated process what is to go wrong now, and told
-/// what happens. The simulator implements it; the engine below knows no more of the simulator than this.
+/// Asked by the scheduler, the control plane's mailbox and the pool of a simulated process what is to go wrong now, and
+/// told what happens. The simulator implements it; the engine below knows no more of the simulator than this.
 pub(crate) trait Faults: SinkFaults {
     /// The tasks are called so from now on.
     fn name_tasks(&self, names: Vec<String>);
@@ -99,7 +99,8 @@ pub(crate) enum Instead {
     Stop,
     /// Somebody wants a savepoint, there, and that the job ends with it.
     Savepoint(String, Then),
-    /// Somebody wants an operator to have so many instances; which one, and how many, is for the dice if it is not said.
+    /// Somebody wants an operator to have so many instances; which one, and how many, is for the dice if it is not
+    /// said.
     Rescale(Option<(String, usize)>),
     /// The task whose turn it is does nothing for so many nanoseconds.
     Stall(u64),

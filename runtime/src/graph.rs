@@ -112,8 +112,8 @@ pub(crate) trait NodeBuild: Send + Sync {
         true
     }
 
-    /// Finds out whether so many instances can take over what a checkpoint holds of it. What a kind of actor does not take
-    /// would be lost, so each of them has to say.
+    /// Finds out whether so many instances can take over what a checkpoint holds of it. What a kind of actor does not
+    /// take would be lost, so each of them has to say.
     fn check_restored(&self, restored: &Restored, parallelism: usize) -> Result<(), Error>;
 
     /// Takes its output for this process, if it is a sink whose output two processes could replace for each other.

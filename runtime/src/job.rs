@@ -26,10 +26,10 @@ use crate::tree::Tree;
 
 /// A running job.
 ///
-/// Dropped without [`Job::wait`] it is cancelled, and dropping waits until it is over and its threads, files and locks are
-/// given back: 16 seconds at most, after which threads that are stuck in code of the user's are left behind. What was in
-/// no checkpoint is processed again when the job is started again. [`Job::detach`] lets it go on without anybody who
-/// waits for it.
+/// Dropped without [`Job::wait`] it is cancelled, and dropping waits until it is over and its threads, files and locks
+/// are given back: 16 seconds at most, after which threads that are stuck in code of the user's are left behind. What
+/// was in no checkpoint is processed again when the job is started again. [`Job::detach`] lets it go on without anybody
+/// who waits for it.
 #[derive(Debug)]
 #[must_use = "a job that is dropped is cancelled: wait for it, or detach it"]
 pub struct Job(Inner);
@@ -91,8 +91,8 @@ impl Job {
         self.ask(Command::Tree)
     }
 
-    /// What has become of the last hundred checkpoints of this process, with the reasons of those that failed, and what the one
-    /// in the making waits for.
+    /// What has become of the last hundred checkpoints of this process, with the reasons of those that failed, and what
+    /// the one in the making waits for.
     ///
     /// # Errors
     /// If the job has ended.
@@ -119,8 +119,8 @@ impl Job {
         self.command(Command::LogTree)
     }
 
-    /// Looks for dead letters that the program `watershed` has asked to replay, and replays them. A job that starts does it
-    /// by itself.
+    /// Looks for dead letters that the program `watershed` has asked to replay, and replays them. A job that starts
+    /// does it by itself.
     ///
     /// # Errors
     /// If the job has ended.
@@ -144,8 +144,9 @@ impl Job {
         self.command(Command::Stop)
     }
 
-    /// Ends the job with a last checkpoint, after everything that waits for event time has come: for one that does not come back.
-    /// Returns at once. A job whose timers set timers without end goes on until it is stopped ([`Job::stop`]) or cancelled.
+    /// Ends the job with a last checkpoint, after everything that waits for event time has come: for one that does not
+    /// come back. Returns at once. A job whose timers set timers without end goes on until it is stopped
+    /// ([`Job::stop`]) or cancelled.
     ///
     /// # Errors
     /// If the job has ended.
@@ -162,8 +163,8 @@ impl Job {
         self.make_savepoint(uri, Then::GoOn)
     }
 
-    /// Ends the job with a savepoint behind which nothing is read. Returns when the savepoint is complete; the job is over
-    /// when [`Job::wait`] returns.
+    /// Ends the job with a savepoint behind which nothing is read. Returns when the savepoint is complete; the job is
+    /// over when [`Job::wait`] returns.
     ///
     /// # Errors
     /// If it cannot be made, and why. If it is only the copy that cannot be written, the job ends with a checkpoint.
@@ -171,12 +172,12 @@ impl Job {
         self.make_savepoint(uri, if drain == Drain::Yes { Then::Drain } else { Then::Stop })
     }
 
-    /// Gives an operator another number of instances while the job runs: it makes a checkpoint, stops, and goes on from it.
-    /// Sinks without a parallelism of their own follow. Returns when all instances are at work again. Sinks that write at least
-    /// once may show again what came while the checkpoint was made.
+    /// Gives an operator another number of instances while the job runs: it makes a checkpoint, stops, and goes on from
+    /// it. Sinks without a parallelism of their own follow. Returns when all instances are at work again. Sinks that
+    /// write at least once may show again what came while the checkpoint was made.
     ///
-    /// A process that is started again goes on with the new number, until the wiring or the configuration gives the operator
-    /// another one than it did now.
+    /// A process that is started again goes on with the new number, until the wiring or the configuration gives the
+    /// operator another one than it did now.
     ///
     /// # Errors
     /// If it cannot be done, and why. The job goes on as it was, unless the error says that it has ended.
@@ -211,7 +212,8 @@ impl Job {
         }
     }
 
-    /// Lets the job go on until it ends by itself, by a signal, or with the process. Nobody hears of its end but the log.
+    /// Lets the job go on until it ends by itself, by a signal, or with the process. Nobody hears of its end but the
+    /// log.
     pub fn detach(self) {
         if let Inner::Threads(mut running) = self.0 {
             running.is_owned = false;
@@ -313,8 +315,8 @@ fn open_socket(config: &Config) -> Result<Option<Socket>> {
     }
 }
 
-/// Where checkpoints go, and databases. Without a place for checkpoints they are in memory, and gone with the job; so the
-/// files of databases stay in the scratch folder, which lasts as long.
+/// Where checkpoints go, and databases. Without a place for checkpoints they are in memory, and gone with the job; so
+/// the files of databases stay in the scratch folder, which lasts as long.
 pub(crate) fn checkpoint_place(config: &Config, fs: &Fs) -> Result<(Objects, ScratchPlace)> {
     let scratch = ScratchPlace::of(config);
     let objects = match (&config.checkpoints, &config.checkpoints_at) {

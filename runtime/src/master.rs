@@ -389,7 +389,8 @@ impl Master {
         }
     }
 
-    /// Brings everything down; `result` is how the job has ended then. If that is under way, it only takes no longer than this.
+    /// Brings everything down; `result` is how the job has ended then. If that is under way, it only takes no longer
+    /// than this.
     fn end(&mut self, result: Result<End, Error>, grace: Duration) {
         let deadline = self.now().saturating_add(nanos_of(self.within_grace(grace)));
         if let Some(ending) = &mut self.ending {

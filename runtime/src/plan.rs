@@ -53,7 +53,8 @@ pub(crate) struct PlannedNode {
     pub(crate) build: Arc<dyn NodeBuild>,
     /// Attach the outputs to an instance.
     pub(crate) attach: Vec<Attach>,
-    /// The names of the event times that are fused into it, in the order in which they were wired, once for each branch.
+    /// The names of the event times that are fused into it, in the order in which they were wired, once for each
+    /// branch.
     pub(crate) event_times: Vec<String>,
     pub(crate) first_task: usize,
     /// Where its records can be looked at.
@@ -210,8 +211,8 @@ fn event_times(graph: &Graph, node: NodeId) -> Vec<String> {
 }
 
 /// The arbiter of the first instance of each actor; the others follow on the next ones. Actors that fill all slots lie
-/// one upon the other, so that instances of the same number share a core; those that don't lie side by side, so that they
-/// work at the same time.
+/// one upon the other, so that instances of the same number share a core; those that don't lie side by side, so that
+/// they work at the same time.
 fn arbiters(widths: &[usize], slots: usize) -> Vec<usize> {
     let mut next = 0;
     let place = |width: &usize| {

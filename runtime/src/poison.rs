@@ -216,8 +216,8 @@ impl Poison {
         }
     }
 
-    /// The tasks are others now. What is known of an operator goes on; where exactly an instance had failed does not, as
-    /// another one may have the record now.
+    /// The tasks are others now. What is known of an operator goes on; where exactly an instance had failed does not,
+    /// as another one may have the record now.
     pub(crate) fn rescaled(&mut self, before: &Plan, now: &Plan) {
         self.convicted.clear();
         self.unknown.clear();

@@ -16,12 +16,12 @@ impl Job {
     /// operator, or types that are encoded in the same way.
     ///
     /// The instance that has the key answers between two batches, whether there is room in its outputs or not; asking
-    /// changes nothing, and a job that nobody asks pays nothing for it. What it says is the state of *this run*: records
-    /// since the last checkpoint are in it, and a failure may take them back.
+    /// changes nothing, and a job that nobody asks pays nothing for it. What it says is the state of *this run*:
+    /// records since the last checkpoint are in it, and a failure may take them back.
     ///
     /// # Errors
-    /// If there is no such operator, it has no state by key, its keys or states are of other types, it is restarting, it
-    /// does not come to answer within ten seconds, too many ask it at once, its disk refuses, or the job has ended.
+    /// If there is no such operator, it has no state by key, its keys or states are of other types, it is restarting,
+    /// it does not come to answer within ten seconds, too many ask it at once, its disk refuses, or the job has ended.
     pub fn query<K: Key, S: State>(&self, operator: &str, key: &K) -> Result<Option<S>> {
         let mut bytes = Vec::new();
         encode(key, &mut bytes).map_err(|error| Error::config(chain_of(&error)))?;

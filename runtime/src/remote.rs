@@ -1,8 +1,9 @@
 //! A running job, seen from another process: the socket that it listens on, and how to ask.
 //!
 //! A job with a checkpoint folder listens on the Unix socket `control.sock` in it (see
-//! [`Config::control_socket`](crate::Config::control_socket)); only the user who runs the job may connect. What goes over
-//! the socket is lines of JSON: a [`Request`] each way there, one or more [`Answer`]s back, and then the next request.
+//! [`Config::control_socket`](crate::Config::control_socket)); only the user who runs the job may connect. What goes
+//! over the socket is lines of JSON: a [`Request`] each way there, one or more [`Answer`]s back, and then the next
+//! request.
 //!
 //! ```text
 //! → {"version":2,"ask":"tree"}
@@ -21,11 +22,12 @@
 //! ← {"ended":"stopped"}
 //! ```
 //!
-//! A job that takes long to answer says `"working"` every few seconds. A connection on which nothing is asked for a minute is
-//! closed, after ten seconds if nothing ever was, and earlier if all places are taken: those that have said nothing go first.
+//! A job that takes long to answer says `"working"` every few seconds. A connection on which nothing is asked for a
+//! minute is closed, after ten seconds if nothing ever was, and earlier if all places are taken: those that have said
+//! nothing go first.
 //!
-//! [`Client`] speaks it. To add a question: a variant of [`Ask`], one of [`Answer`], an arm in the session, and a command of
-//! the control plane if it takes part.
+//! [`Client`] speaks it. To add a question: a variant of [`Ask`], one of [`Answer`], an arm in the session, and a
+//! command of the control plane if it takes part.
 
 mod client;
 mod connect;

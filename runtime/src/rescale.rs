@@ -13,8 +13,8 @@ pub struct Rescaled {
     pub to: usize,
     /// The checkpoint that the job went on from.
     pub checkpoint: u64,
-    /// How long that checkpoint took. The job was at work meanwhile; records that came after the barrier are processed once
-    /// more.
+    /// How long that checkpoint took. The job was at work meanwhile; records that came after the barrier are processed
+    /// once more.
     pub checkpoint_ms: u64,
     /// How long records stood still: from when the old instances were told to stop until all new ones were at work.
     pub stopped_ms: u64,

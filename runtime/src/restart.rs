@@ -82,16 +82,17 @@ impl Restart {
         self
     }
 
-    /// The budget: so many restarts within so long; failures longer ago are forgotten. One more goes to the level above.
-    /// A disk that is full costs nothing of it: that is waited out.
+    /// The budget: so many restarts within so long; failures longer ago are forgotten. One more goes to the level
+    /// above. A disk that is full costs nothing of it: that is waited out.
     pub fn at_most(mut self, restarts: usize, within: Duration) -> Self {
         self.restarts = restarts;
         self.within = within;
         self
     }
 
-    /// Input and output that fail at sources and sinks cost restarts as well. Else they are tried again until they work, like a
-    /// disk that is full: with the same waits, but at no cost and without end, as nothing in the job can help them.
+    /// Input and output that fail at sources and sinks cost restarts as well. Else they are tried again until they
+    /// work, like a disk that is full: with the same waits, but at no cost and without end, as nothing in the job can
+    /// help them.
     pub fn count_io(mut self) -> Self {
         self.counts_io = true;
         self
@@ -150,8 +151,8 @@ impl RestartBudget {
         Verdict::Restart(OUT_OF_SPACE.max(self.policy.backoff_min))
     }
 
-    /// Input or output of a source or a sink has failed at this time (clock nanoseconds): it costs nothing, unless the policy
-    /// says so, and the wait grows as long as it goes on.
+    /// Input or output of a source or a sink has failed at this time (clock nanoseconds): it costs nothing, unless the
+    /// policy says so, and the wait grows as long as it goes on.
     pub(crate) fn input_or_output_failed(&mut self, now_nanos: u64) -> Verdict {
         if self.policy.restarts == 0 {
             return Verdict::Spent;
@@ -172,7 +173,8 @@ impl RestartBudget {
         self.policy.restarts.saturating_sub(recent.count())
     }
 
-    /// A restart that costs nothing, as something else limits the number of them. The wait grows with the attempts made.
+    /// A restart that costs nothing, as something else limits the number of them. The wait grows with the attempts
+    /// made.
     pub(crate) fn free(&self, attempts: u32) -> Verdict {
         let Restart { backoff_min, backoff_max, factor, restarts, .. } = self.policy;
         if restarts == 0 {

@@ -28,7 +28,8 @@ pub enum Drain {
 /// Whose a savepoint is once a job has started from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Claim {
-    /// Still that of whoever made it. Nothing refers to it when the first checkpoint is complete, and it is never changed.
+    /// Still that of whoever made it. Nothing refers to it when the first checkpoint is complete, and it is never
+    /// changed.
     #[default]
     No,
     /// The job's, which removes it when it needs it no more.

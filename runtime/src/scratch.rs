@@ -11,8 +11,8 @@ use watershed_state::{FileSystem, LocalFs, Lock};
 use crate::config::Config;
 use crate::error::Error;
 
-/// Where the folder of a job is. It may be in use by another job, as long as nobody holds its lock, or that of the checkpoints
-/// if it is beside those.
+/// Where the folder of a job is. It may be in use by another job, as long as nobody holds its lock, or that of the
+/// checkpoints if it is beside those.
 #[derive(Debug)]
 pub(crate) struct ScratchPlace {
     folder: PathBuf,
@@ -138,7 +138,8 @@ impl fmt::Debug for Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A database that is still open, on a thread that was left behind, goes on with its open files and fails at others.
+        // A database that is still open, on a thread that was left behind, goes on with its open files and fails at
+        // others.
         if self.is_taken {
             let _ = fs::remove_dir_all(&self.path);
         }

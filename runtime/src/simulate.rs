@@ -38,12 +38,13 @@ use scenario::{Choices, Scenario};
 use script::Counts;
 use shrink::shrink;
 
-/// Runs the topology on one thread and in virtual time, with faults that the seed picks, and compares what its sinks show
-/// with a run without faults.
+/// Runs the topology on one thread and in virtual time, with faults that the seed picks, and compares what its sinks
+/// show with a run without faults.
 ///
 /// Tasks panic; the process is killed or loses its power between any two file operations and is started again; the disk
-/// fails, is full or slow; reports come late or never; sinks fail; tasks stand still. At the end every exactly-once sink
-/// must have shown exactly the records of the run without faults, in whatever order, and every other sink at least those.
+/// fails, is full or slow; reports come late or never; sinks fail; tasks stand still. At the end every exactly-once
+/// sink must have shown exactly the records of the run without faults, in whatever order, and every other sink at least
+/// those.
 ///
 /// The sources have to end. One topology is simulated by one thread at a time.
 ///
@@ -53,21 +54,23 @@ use shrink::shrink;
 /// repeatable. There are three that often do:
 ///
 /// - **Late records.** Watermarks are sent now and then, so it is a matter of time which records are late. With
-///   [`Lateness::per_record`](watershed_actors::Lateness::per_record) that follows from the input alone, as long as the actor that
-///   looks has one sender: one instance that reads its splits one after the other, with nothing but closures in between. With
-///   several, how far their watermarks are apart still counts, and output that depends on late records is left out of the
-///   comparison or checked.
+///   [`Lateness::per_record`](watershed_actors::Lateness::per_record) that follows from the input alone, as long as the
+///   actor that looks has one sender: one instance that reads its splits one after the other, with nothing but closures
+///   in between. With several, how far their watermarks are apart still counts, and output that depends on late records
+///   is left out of the comparison or checked.
 /// - **Processing time**, as of `now_ms` and its timers: such output is left out, or checked.
-/// - **Records of different senders** come in any order. So does what an operator makes of that order, unless it adds up.
+/// - **Records of different senders** come in any order. So does what an operator makes of that order, unless it adds
+///   up.
 ///
-/// [`Simulator::ignore_output`] leaves a sink out of the comparison, [`Simulator::check_output`] checks it by a closure.
+/// [`Simulator::ignore_output`] leaves a sink out of the comparison, [`Simulator::check_output`] checks it by a
+/// closure.
 ///
 /// # Virtual time
 ///
-/// The clock goes on a little with each step, and leaps to the next timer when nothing else is to be done. Checkpoints are
-/// made every two milliseconds in the run without faults, and as often as the seed says in others. A job that waits longer, as
-/// for timers of 30 seconds or a source with a rate, would spend all its steps on checkpoints. It says how often they are to be
-/// made: [`Simulator::checkpoint_interval`].
+/// The clock goes on a little with each step, and leaps to the next timer when nothing else is to be done. Checkpoints
+/// are made every two milliseconds in the run without faults, and as often as the seed says in others. A job that waits
+/// longer, as for timers of 30 seconds or a source with a rate, would spend all its steps on checkpoints. It says how
+/// often they are to be made: [`Simulator::checkpoint_interval`].
 ///
 /// # Errors
 /// What is wrong, with the fewest faults that it takes and what happened.
@@ -89,8 +92,8 @@ pub fn simulate_many(
 
 /// [`simulate`] with options.
 ///
-/// Each has a range, which is looked at before anything is run, as that of each setting of the configuration is: what is
-/// out of it is a failure that names it.
+/// Each has a range, which is looked at before anything is run, as that of each setting of the configuration is: what
+/// is out of it is a failure that names it.
 #[derive(Debug)]
 pub struct Simulator<'a> {
     topology: &'a Topology,
@@ -172,8 +175,8 @@ impl<'a> Simulator<'a> {
         }
     }
 
-    /// Takes what the seed does not decide from this configuration: key groups, slots, the folder of checkpoints, and how often
-    /// they are made if it says so, as [`Simulator::checkpoint_interval`] does.
+    /// Takes what the seed does not decide from this configuration: key groups, slots, the folder of checkpoints, and
+    /// how often they are made if it says so, as [`Simulator::checkpoint_interval`] does.
     pub fn config(mut self, base: Config) -> Self {
         self.choices.checkpoint_interval = base.checkpoint_interval.or(self.choices.checkpoint_interval);
         self.base = base;
@@ -199,16 +202,16 @@ impl<'a> Simulator<'a> {
         self
     }
 
-    /// Instances of an actor that does not say how many: the seed picks one of these, of which there is at least one, each
-    /// from 1 to 4,096.
+    /// Instances of an actor that does not say how many: the seed picks one of these, of which there is at least one,
+    /// each from 1 to 4,096.
     pub fn parallelism(mut self, instances: &[usize]) -> Self {
         self.choices.parallelism = instances.to_vec();
         self
     }
 
     /// Each life of the process has another parallelism, and operators are rescaled while the job runs
-    /// ([`FaultKind::Rescale`]). For topologies that can be rescaled, which those with state per instance cannot, and whose
-    /// output does not depend on it.
+    /// ([`FaultKind::Rescale`]). For topologies that can be rescaled, which those with state per instance cannot, and
+    /// whose output does not depend on it.
     pub fn rescales(mut self) -> Self {
         self.choices.rescales = true;
         self
@@ -220,25 +223,25 @@ impl<'a> Simulator<'a> {
         self
     }
 
-    /// How often a checkpoint is made, in virtual time, in the run without faults and in all lives of the others, rather than as
-    /// often as the seed says: above 0; `Duration::MAX` for none but the last.
+    /// How often a checkpoint is made, in virtual time, in the run without faults and in all lives of the others,
+    /// rather than as often as the seed says: above 0; `Duration::MAX` for none but the last.
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.choices.checkpoint_interval = Some(interval);
         self.calm.clear();
         self
     }
 
-    /// Does not compare the output of this sink with that of the run without faults: it may be another one in each run, as it
-    /// depends on processing time or on the order of events.
+    /// Does not compare the output of this sink with that of the run without faults: it may be another one in each run,
+    /// as it depends on processing time or on the order of events.
     pub fn ignore_output(mut self, sink: &str) -> Self {
         self.judges.ignore(sink);
         self.calm.clear();
         self
     }
 
-    /// Does not compare the output of this sink with that of the run without faults, but gives it to this closure whenever the
-    /// job has finished, also in the run without faults: one text a record, in the order of the texts. An error or a panic, as of
-    /// `assert!`, fails the run. A sink at least once may show records more than once.
+    /// Does not compare the output of this sink with that of the run without faults, but gives it to this closure
+    /// whenever the job has finished, also in the run without faults: one text a record, in the order of the texts. An
+    /// error or a panic, as of `assert!`, fails the run. A sink at least once may show records more than once.
     ///
     /// ```
     /// use watershed_actors::sinks::Collector;
@@ -272,8 +275,8 @@ impl<'a> Simulator<'a> {
         self
     }
 
-    /// Runs the topology without faults, with each parallelism that a seed may pick, to have what runs are compared with.
-    /// Else that is done when it is needed first.
+    /// Runs the topology without faults, with each parallelism that a seed may pick, to have what runs are compared
+    /// with. Else that is done when it is needed first.
     ///
     /// # Errors
     /// What is wrong without any fault.

@@ -63,8 +63,9 @@ impl Simulation {
         self
     }
 
-    /// Some task does not come back from what it does at this step, and nothing else on its thread happens any more. After
-    /// the [hang timeout](crate::Config::hang_timeout) its thread is left behind; it comes back at any time after that.
+    /// Some task does not come back from what it does at this step, and nothing else on its thread happens any more.
+    /// After the [hang timeout](crate::Config::hang_timeout) its thread is left behind; it comes back at any time after
+    /// that.
     pub fn hang_at(mut self, step: u64) -> Self {
         self.hang_at.push(step);
         self
@@ -82,8 +83,8 @@ impl Simulation {
         self
     }
 
-    /// A savepoint is asked for at this step, as [`Job::savepoint`](crate::Job::savepoint) does; `file://` places are on the
-    /// simulated disk.
+    /// A savepoint is asked for at this step, as [`Job::savepoint`](crate::Job::savepoint) does; `file://` places are
+    /// on the simulated disk.
     pub fn savepoint_at(mut self, step: u64, uri: &str) -> Self {
         self.savepoint_at.push((step, uri.to_string(), Then::GoOn));
         self

@@ -36,9 +36,9 @@ use chain::{Erased, Then, Union};
 /// instance gets the record.** A stream may be used any number of times: each use gets every record, and what stands
 /// before it runs once.
 ///
-/// `C` is what is fused so far, in a type that nobody can write down. Where a stream has to have a type, as in a signature or a
-/// variable that is assigned twice, it is `Stream<T>`, and [`boxed`](Self::boxed) makes one of any other (so does `.into()`, which
-/// the compiler proposes).
+/// `C` is what is fused so far, in a type that nobody can write down. Where a stream has to have a type, as in a
+/// signature or a variable that is assigned twice, it is `Stream<T>`, and [`boxed`](Self::boxed) makes one of any other
+/// (so does `.into()`, which the compiler proposes).
 pub struct Stream<T, C = Boxed<T>> {
     graph: SharedGraph,
     point: Point<C>,
@@ -171,9 +171,10 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         })
     }
 
-    /// One record for one, or an error of a type of one's own: two streams, of the results and of the errors. An error is a
-    /// record here, with whatever its reason has to say, and nothing that [`Stream::supervise`] is asked about. Each stream has
-    /// to lead somewhere. What the closure makes is cloned once, as it is wherever a stream is used twice.
+    /// One record for one, or an error of a type of one's own: two streams, of the results and of the errors. An error
+    /// is a record here, with whatever its reason has to say, and nothing that [`Stream::supervise`] is asked about.
+    /// Each stream has to lead somewhere. What the closure makes is cloned once, as it is wherever a stream is used
+    /// twice.
     ///
     /// ```
     /// use watershed_actors::sinks::Collector;
@@ -261,12 +262,13 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         })
     }
 
-    /// Gives each record its event time, in milliseconds since the Unix epoch, and sends watermarks as `strategy` says. A record
-    /// whose event time is more than a day ahead of processing time is an error of the operator, as it would make all later records
-    /// late, unless the strategy says something else ([`FarAhead`](watershed_actors::FarAhead)). `i64::MIN` stands for none.
+    /// Gives each record its event time, in milliseconds since the Unix epoch, and sends watermarks as `strategy` says.
+    /// A record whose event time is more than a day ahead of processing time is an error of the operator, as it would
+    /// make all later records late, unless the strategy says something else ([`FarAhead`](watershed_actors::FarAhead)).
+    /// `i64::MIN` stands for none.
     ///
-    /// Checkpoints keep how far event time has come, by name. Where several are fused into one actor, each needs one of its own:
-    /// see [`Lateness::named`](watershed_actors::Lateness::named).
+    /// Checkpoints keep how far event time has come, by name. Where several are fused into one actor, each needs one of
+    /// its own: see [`Lateness::named`](watershed_actors::Lateness::named).
     pub fn event_time<F, W>(
         &self,
         time_of: F,
@@ -297,8 +299,8 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
 
     /// The records of both, in no particular order between them. Each side keeps the routing that it was given.
     ///
-    /// The stream comes out of several actors then. Whatever is set on it is set for each of them, and a side output of it
-    /// has what each of them sends there.
+    /// The stream comes out of several actors then. Whatever is set on it is set for each of them, and a side output of
+    /// it has what each of them sends there.
     pub fn union<D: Chain<Out = T>>(&self, other: &Stream<T, D>) -> Stream<T> {
         let (one, two) = (self.boxed(), other.boxed());
         let streams = vec![one.point.used().chain, two.point.used().chain];
@@ -306,8 +308,8 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         Stream::new(&self.graph, union, false).routed([one.routing, two.routing].concat())
     }
 
-    /// The records that this actor, and what is fused into it, have left out under [`Supervision::quarantine`], with what
-    /// is known of each. They are kept beside the checkpoints as well.
+    /// The records that this actor, and what is fused into it, have left out under [`Supervision::quarantine`], with
+    /// what is known of each. They are kept beside the checkpoints as well.
     pub fn dead_letters(&self) -> Stream<DeadLetter> {
         self.side_outputs(LETTERS)
     }
@@ -355,23 +357,24 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     }
 
     /// Holds the source that this stream comes out of to so many records per second: all instances together, each of
-    /// which has the same share if it has a split to read. After it was held back from outside it catches up. The least rate is a
-    /// millionth; a thousand million and more, `f64::INFINITY` among them, are no limit. Any other is refused at the start.
+    /// which has the same share if it has a split to read. After it was held back from outside it catches up. The least
+    /// rate is a millionth; a thousand million and more, `f64::INFINITY` among them, are no limit. Any other is refused
+    /// at the start.
     pub fn rate(self, records_per_second: f64) -> Self {
         self.set(|node| node.rate = Some(records_per_second));
         self
     }
 
-    /// What becomes of failures of the actor that this stream comes out of, and of the closures fused into it. Without it
-    /// the configuration decides.
+    /// What becomes of failures of the actor that this stream comes out of, and of the closures fused into it. Without
+    /// it the configuration decides.
     pub fn supervise(self, supervision: impl Into<Supervision>) -> Self {
         let supervision = supervision.into();
         self.set(|node| node.supervision = Some(supervision));
         self
     }
 
-    /// A name that the actor which this stream comes out of had in an earlier version of the topology: what a snapshot holds
-    /// under it is this actor's.
+    /// A name that the actor which this stream comes out of had in an earlier version of the topology: what a snapshot
+    /// holds under it is this actor's.
     pub fn formerly(self, name: &str) -> Self {
         self.set(|node| node.former.push(name.to_string()));
         self

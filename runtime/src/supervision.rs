@@ -33,9 +33,10 @@ impl Supervision {
     /// The record that fails goes to the dead letters, with what is known of it, and all others are processed.
     ///
     /// An error takes back what its record wrote. A panic rolls back the region to the newest checkpoint, and so does a
-    /// record that the operator does not come back from (see `Config::hang_timeout`); a record that causes three of them
-    /// (see [`Supervision::attempts`]) is left out when it comes again. A source that panics or hangs while it reads has no
-    /// record yet that could be left out: it restarts within its budget. Dead letters are kept beside the checkpoints, where the program `watershed` lists, shows and replays them, and are a stream too:
+    /// record that the operator does not come back from (see `Config::hang_timeout`); a record that causes three of
+    /// them (see [`Supervision::attempts`]) is left out when it comes again. A source that panics or hangs while it
+    /// reads has no record yet that could be left out: it restarts within its budget. Dead letters are kept beside the
+    /// checkpoints, where the program `watershed` lists, shows and replays them, and are a stream too:
     /// [`Stream::dead_letters`](crate::Stream::dead_letters).
     pub fn quarantine() -> Self {
         Self { policy: Policy::of(Directive::Quarantine), restart: None }
@@ -63,9 +64,10 @@ impl Supervision {
         self
     }
 
-    /// How often a record may make the operator panic or hang before it is left out (3, and at least once). Those after the first cost nothing of
-    /// the restart budget; the wait before the next grows as its policy says. A transient failure of something outside
-    /// that takes longer than all these attempts costs a good record, so give them time: [`Restart::backoff`].
+    /// How often a record may make the operator panic or hang before it is left out (3, and at least once). Those after
+    /// the first cost nothing of the restart budget; the wait before the next grows as its policy says. A transient
+    /// failure of something outside that takes longer than all these attempts costs a good record, so give them time:
+    /// [`Restart::backoff`].
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.policy.attempts = attempts;
         self
@@ -91,15 +93,16 @@ impl Supervision {
         self
     }
 
-    /// The job stops when an instance has skipped a larger share of its records than this (0.01, and from 0 to 1), of this hour and
-    /// the one before, so that a few bad records at the start of an hour do not stop it; looked at from a thousand records on.
+    /// The job stops when an instance has skipped a larger share of its records than this (0.01, and from 0 to 1), of
+    /// this hour and the one before, so that a few bad records at the start of an hour do not stop it; looked at from a
+    /// thousand records on.
     pub fn at_most_fraction(mut self, fraction: f64) -> Self {
         self.policy.cap = SkipCap { fraction, ..self.policy.cap };
         self
     }
 
-    /// In what time skipped records are counted (an hour), above 0; then counting begins anew. `Duration::MAX` counts all that
-    /// there ever were.
+    /// In what time skipped records are counted (an hour), above 0; then counting begins anew. `Duration::MAX` counts
+    /// all that there ever were.
     pub fn count_skipped_within(mut self, within: Duration) -> Self {
         self.policy.cap = SkipCap { within, ..self.policy.cap };
         self

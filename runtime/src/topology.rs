@@ -30,14 +30,15 @@ impl std::fmt::Debug for Topology {
 }
 
 impl Topology {
-    /// An empty wiring. Its name goes into checkpoints: those of another topology are refused. It must not be empty, have more
-    /// than 160 bytes, begin with `.`, or hold `/` or control characters; a job with such a name does not start.
+    /// An empty wiring. Its name goes into checkpoints: those of another topology are refused. It must not be empty,
+    /// have more than 160 bytes, begin with `.`, or hold `/` or control characters; a job with such a name does not
+    /// start.
     pub fn new(name: &str) -> Self {
         Self { name: name.to_string(), graph: SharedGraph::default() }
     }
 
-    /// A name that the topology had in an earlier version of the program, whatever it looked like: checkpoints and savepoints of
-    /// that name are its own.
+    /// A name that the topology had in an earlier version of the program, whatever it looked like: checkpoints and
+    /// savepoints of that name are its own.
     pub fn formerly(self, name: &str) -> Self {
         self.graph.lock().former.push(name.to_string());
         self
@@ -82,8 +83,8 @@ impl Topology {
         Ok(explain(&Plan::new(&self.name, &graph, &config)?, &graph))
     }
 
-    /// Runs the job to its end. SIGINT and SIGTERM end it with a last checkpoint, from which the next run goes on; what happens
-    /// if that cannot be made is up to [`Config::stop_grace`].
+    /// Runs the job to its end. SIGINT and SIGTERM end it with a last checkpoint, from which the next run goes on; what
+    /// happens if that cannot be made is up to [`Config::stop_grace`].
     ///
     /// # Errors
     /// Why it did not start, or why it ended before its work was done.
@@ -91,8 +92,8 @@ impl Topology {
         self.start(config)?.wait()
     }
 
-    /// Starts the job on threads of its own and returns at once. Signals are for it as in [`Topology::run`], unless it says
-    /// [`Config::ignore_signals`]; so they are for each job of a process that has several.
+    /// Starts the job on threads of its own and returns at once. Signals are for it as in [`Topology::run`], unless it
+    /// says [`Config::ignore_signals`]; so they are for each job of a process that has several.
     ///
     /// # Errors
     /// Why it did not start.

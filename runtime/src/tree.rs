@@ -37,8 +37,8 @@ pub struct CheckpointNode {
     pub id: u64,
     /// When it was complete, in milliseconds since 1970.
     pub completed_ms: i64,
-    /// How long it took from its trigger until it was complete, or, of one that an earlier process has made, until its parts were
-    /// written; not known of one that was written offline.
+    /// How long it took from its trigger until it was complete, or, of one that an earlier process has made, until its
+    /// parts were written; not known of one that was written offline.
     pub duration_ms: Option<u64>,
     /// Bytes of all that it consists of.
     pub bytes: u64,
@@ -107,7 +107,8 @@ pub struct InstanceNode {
     pub state: String,
     /// Its run; grows with each restart of its region.
     pub run: u32,
-    /// Records taken in since the process began (read, for a source). Those that come again after a restart count again.
+    /// Records taken in since the process began (read, for a source). Those that come again after a restart count
+    /// again.
     pub records: u64,
     /// Their size in memory, without what they point to: the text of a `String` is not in it.
     pub bytes: u64,
@@ -132,8 +133,8 @@ pub struct InstanceNode {
     pub progress: Option<ProgressNode>,
     /// Where its time went.
     pub time: TimeNode,
-    /// How far event time has come: the combined watermark of its inputs, or the highest that it has sent if it is a source.
-    /// `i64::MAX` is the end of the input.
+    /// How far event time has come: the combined watermark of its inputs, or the highest that it has sent if it is a
+    /// source. `i64::MAX` is the end of the input.
     pub watermark: Option<i64>,
     /// How often it was the one that failed.
     pub failures: u32,

@@ -52,7 +52,8 @@ impl StateBackend {
         }
     }
 
-    /// Opens what is below the tables of an instance that owns the key groups `owned`, with what the databases have for them.
+    /// Opens what is below the tables of an instance that owns the key groups `owned`, with what the databases have for
+    /// them.
     ///
     /// `scratch` is a folder for this instance alone: what may be there is removed, and it is gone with the tables.
     ///

@@ -5,18 +5,18 @@
 //!
 //! What `MessagePack` cannot tell apart the [`mark`]s do, each two bytes that no value of it begins with:
 //!
-//! - `c1 68` (`h`) before a value: its `Serialize` asked whether the format is for people, and was told that it is. So such
-//!   types (addresses, UUIDs, times) are text, as they are in JSON, and as serde reads them below `untagged`, `tag = …` and
-//!   `flatten`. Where nobody has asked there is no mark, nor is there one before what older versions have written, which said
-//!   that it is not: who asks when such a value is read is told that, too. So each value says itself how it is to be read,
-//!   wherever it comes from: a part file, a database that was copied, a dead letter.
-//! - `c1 73` (`s`) before what is in a `Some` and begins as `None` does: `Some(None)`, `Some(())` and whatever nests more of
-//!   them.
+//! - `c1 68` (`h`) before a value: its `Serialize` asked whether the format is for people, and was told that it is. So
+//!   such types (addresses, UUIDs, times) are text, as they are in JSON, and as serde reads them below `untagged`, `tag
+//!   = …` and `flatten`. Where nobody has asked there is no mark, nor is there one before what older versions have
+//!   written, which said that it is not: who asks when such a value is read is told that, too. So each value says
+//!   itself how it is to be read, wherever it comes from: a part file, a database that was copied, a dead letter.
+//! - `c1 73` (`s`) before what is in a `Some` and begins as `None` does: `Some(None)`, `Some(())` and whatever nests
+//!   more of them.
 //!
-//! Values nested more than [`MAX_DEPTH`] levels deep are refused when they are written. What a `Serialize` writes and its
-//! `Deserialize` cannot read is found by [`read_back`], which those who write snapshots call for the first values and for some
-//! of the later ones. 128-bit integers below `untagged`, `tag = …` and `flatten` are of that kind: serde's buffer for those
-//! has none.
+//! Values nested more than [`MAX_DEPTH`] levels deep are refused when they are written. What a `Serialize` writes and
+//! its `Deserialize` cannot read is found by [`read_back`], which those who write snapshots call for the first values
+//! and for some of the later ones. 128-bit integers below `untagged`, `tag = …` and `flatten` are of that kind: serde's
+//! buffer for those has none.
 
 mod levels;
 mod mark;
@@ -46,7 +46,8 @@ pub const MAX_DEPTH: u16 = 1024;
 /// Appends the encoding of `value` to `out`.
 ///
 /// # Errors
-/// If the type's `Serialize` refuses, or the value is nested more than [`MAX_DEPTH`] levels deep; `out` is then as it was.
+/// If the type's `Serialize` refuses, or the value is nested more than [`MAX_DEPTH`] levels deep; `out` is then as it
+/// was.
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();
     let mut writer = write::Writer::new(out);
@@ -75,8 +76,9 @@ pub fn decode<T: DeserializeOwned>(input: &mut &[u8]) -> Result<T, CodecError> {
     read.map_err(|source| CodecError::Decode { type_name: type_name::<T>(), source })
 }
 
-/// Checks that `bytes`, which [`encode`] has made of `value`, can be read back, and are this value then: encoded again it is
-/// the same, up to the order of what is in maps and sequences, which a set or map of the standard library changes.
+/// Checks that `bytes`, which [`encode`] has made of `value`, can be read back, and are this value then: encoded again
+/// it is the same, up to the order of what is in maps and sequences, which a set or map of the standard library
+/// changes.
 ///
 /// # Errors
 /// If it cannot, or is not.

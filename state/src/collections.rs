@@ -1,10 +1,10 @@
 //! Collections: maps, lists and values that a key has besides its state, each found by a name.
 //!
-//! What a key has in a collection lies in pages, each of them an entry of one table for all collections of an instance. So a
-//! snapshot holds the pages that have changed and not whole collections, and a database below is read by the page. A map
-//! grows by one page at a time, by linear hashing (W. Litwin, "Linear hashing: a new tool for file and table addressing",
-//! 1980): the number of pages and the hash of a key say which page it is on. Pages of collections that the program does not
-//! use (any more) stay as they are.
+//! What a key has in a collection lies in pages, each of them an entry of one table for all collections of an instance.
+//! So a snapshot holds the pages that have changed and not whole collections, and a database below is read by the page.
+//! A map grows by one page at a time, by linear hashing (W. Litwin, "Linear hashing: a new tool for file and table
+//! addressing", 1980): the number of pages and the hash of a key say which page it is on. Pages of collections that the
+//! program does not use (any more) stay as they are.
 
 mod aggregating;
 mod any;
@@ -294,8 +294,8 @@ impl<K: Key> Collections<K> {
         }
     }
 
-    /// Whether a page is about to be changed that the record in process has not changed yet, and that may have to be taken
-    /// back.
+    /// Whether a page is about to be changed that the record in process has not changed yet, and that may have to be
+    /// taken back.
     fn is_first_change(&mut self, collection: u32, page: u32) -> bool {
         self.keeps && self.touched.insert((collection, page))
     }

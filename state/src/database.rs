@@ -198,8 +198,8 @@ impl WriteBuffer {
         self.has_nothing
     }
 
-    /// Whether what stays in memory is to be written as well: it is once there was no room for something, and not while a copy
-    /// is being made.
+    /// Whether what stays in memory is to be written as well: it is once there was no room for something, and not while
+    /// a copy is being made.
     pub(crate) fn may_write_back(&self) -> bool {
         self.spilled && !self.is_held()
     }
@@ -209,8 +209,8 @@ impl WriteBuffer {
         *self.latch.held() > 0 && !bug::is(Bug::DatabaseWrittenDuringCopy)
     }
 
-    /// A copy of what has been written so far, for this checkpoint, to be made on another thread. Until that is done, or
-    /// given up, nothing more is written. `None` if another table has begun to make it.
+    /// A copy of what has been written so far, for this checkpoint, to be made on another thread. Until that is done,
+    /// or given up, nothing more is written. `None` if another table has begun to make it.
     pub(crate) fn link(&mut self, checkpoint: u64) -> Option<Link> {
         if self.making.as_ref().is_some_and(|making| making.checkpoint == checkpoint) {
             return None;

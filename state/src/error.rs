@@ -142,8 +142,9 @@ impl CodecError {
     }
 }
 
-/// State that is on disk could not be reached in the middle of the work. It is the payload of an unwinding, as the way of
-/// a record to its state has no place for an error: no code of the user's may go on with a state that is not the real one.
+/// State that is on disk could not be reached in the middle of the work. It is the payload of an unwinding, as the way
+/// of a record to its state has no place for an error: no code of the user's may go on with a state that is not the
+/// real one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateFault {

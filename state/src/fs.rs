@@ -63,14 +63,16 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     /// If `from` does not exist or the change is refused.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file another name that nothing has. Durable once the folder is synced. A crash may leave both names where
-    /// the system can only link and unlink.
+    /// Gives a file another name that nothing has. Durable once the folder is synced. A crash may leave both names
+    /// where the system can only link and unlink.
     ///
     /// # Errors
-    /// `AlreadyExists` if something has the name, which stays as it is; if `from` does not exist or the change is refused.
+    /// `AlreadyExists` if something has the name, which stays as it is; if `from` does not exist or the change is
+    /// refused.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Says who may read and write a file or folder, as the permission bits of Unix do (`0o644`). Does nothing elsewhere.
+    /// Says who may read and write a file or folder, as the permission bits of Unix do (`0o644`). Does nothing
+    /// elsewhere.
     ///
     /// # Errors
     /// If it does not exist, is a link, or belongs to somebody else.
@@ -126,8 +128,8 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
     /// If the file does not exist, or something has the name `to` already.
     fn export(&self, path: &Path, to: &Path) -> io::Result<bool>;
 
-    /// Takes the operating system's lock on a file, which is created if missing, or returns `None` when someone
-    /// else holds it. The lock is released when the returned value is dropped or the process ends. No other user may open
+    /// Takes the operating system's lock on a file, which is created if missing, or returns `None` when someone else
+    /// holds it. The lock is released when the returned value is dropped or the process ends. No other user may open
     /// the file from then on, as that is enough to hold the lock.
     ///
     /// # Errors
@@ -137,8 +139,8 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug + 'static {
 
 /// A lock that keeps all others out until it is dropped or the process ends.
 pub trait Lock: Send + Sync {
-    /// Whether it still does: the file that is locked is the one that others find. It is not once somebody has removed or
-    /// moved the file, or a folder above it.
+    /// Whether it still does: the file that is locked is the one that others find. It is not once somebody has removed
+    /// or moved the file, or a folder above it.
     ///
     /// # Errors
     /// If that can't be found out.

@@ -5,8 +5,9 @@ pub(crate) const RESTORED: u32 = 1;
 /// The epoch to begin with. The next one begins with each snapshot.
 pub(crate) const FIRST: u32 = 2;
 
-/// The snapshots of a table, or of timers, that an addition can be made to. The first one is full, the next ones hold what has
-/// changed since the one before that is part of a complete checkpoint, until there are so many that a full one is cheaper.
+/// The snapshots of a table, or of timers, that an addition can be made to. The first one is full, the next ones hold
+/// what has changed since the one before that is part of a complete checkpoint, until there are so many that a full one
+/// is cheaper.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// Begun last; whether its checkpoint was completed is not known.
@@ -44,8 +45,8 @@ pub struct Additions {
 }
 
 impl Additions {
-    /// Whether there are so many, of all these tables together, that the next snapshot had better hold everything. So it has to
-    /// if one of them has none.
+    /// Whether there are so many, of all these tables together, that the next snapshot had better hold everything. So
+    /// it has to if one of them has none.
     pub fn are_enough<const TABLES: usize>(tables: [Option<Additions>; TABLES]) -> bool {
         let (mut changes_bytes, mut full_bytes, mut always) = (0_u64, 0_u64, false);
         for table in tables {
@@ -129,8 +130,8 @@ impl History {
         self.always_changes = true;
     }
 
-    /// Whether a later snapshot may have to tell which keys are gone. `adds` is whether it could be an addition to the newest
-    /// complete one; to one that is not complete yet it may be in any case.
+    /// Whether a later snapshot may have to tell which keys are gone. `adds` is whether it could be an addition to the
+    /// newest complete one; to one that is not complete yet it may be in any case.
     #[inline]
     pub(crate) fn needs_removals(&self, adds: bool) -> bool {
         self.begun.is_some() || (adds && self.base.is_some())

@@ -14,7 +14,8 @@ use crate::{InstancePart, Manifest, OperatorPart, PartFile, Section, SnapshotPla
 
 /// A folder with snapshots, which a job may be using. Nothing in it is changed.
 ///
-/// What the job removes in the meantime is missed as if it were damaged; [`has`](Self::has) tells the one from the other.
+/// What the job removes in the meantime is missed as if it were damaged; [`has`](Self::has) tells the one from the
+/// other.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     place: SnapshotPlace,
@@ -97,8 +98,8 @@ impl Snapshots {
         }
     }
 
-    /// Shows all keys of an operator with their state, in the order of key groups and of encoded keys, until `visit` says
-    /// that it has had enough. Databases are copied into the folder `scratch`, and gone from there at the end.
+    /// Shows all keys of an operator with their state, in the order of key groups and of encoded keys, until `visit`
+    /// says that it has had enough. Databases are copied into the folder `scratch`, and gone from there at the end.
     ///
     /// # Errors
     /// If a file is missing or damaged, the state is in a database and this build knows of none, or a disk refuses.
@@ -111,8 +112,8 @@ impl Snapshots {
         keyed::states(&self.place, operator, scratch, visit)
     }
 
-    /// Shows all pages of all collections of an operator, as [`keyed_state`](Self::keyed_state) shows its keys. Some of what is
-    /// in them may have expired.
+    /// Shows all pages of all collections of an operator, as [`keyed_state`](Self::keyed_state) shows its keys. Some of
+    /// what is in them may have expired.
     ///
     /// # Errors
     /// As [`keyed_state`](Self::keyed_state).

@@ -24,8 +24,8 @@ pub struct Manifest {
     pub run: u32,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: i64,
-    /// How long it took, in milliseconds, from its trigger until all that it consists of was written; not known of one that was
-    /// written offline or by a version that did not note it.
+    /// How long it took, in milliseconds, from its trigger until all that it consists of was written; not known of one
+    /// that was written offline or by a version that did not note it.
     #[serde(default)]
     pub duration_ms: Option<u64>,
     /// The name of the topology.
@@ -63,14 +63,14 @@ pub struct InstancePart {
     pub instance: u32,
     /// The checkpoint this part was made for; older than the manifest's for a region that was down.
     pub checkpoint: u64,
-    /// How long it took, in milliseconds, from the trigger of that checkpoint until this part was written; not known as in
-    /// [`Manifest::duration_ms`].
+    /// How long it took, in milliseconds, from the trigger of that checkpoint until this part was written; not known as
+    /// in [`Manifest::duration_ms`].
     #[serde(default)]
     pub duration_ms: Option<u64>,
     /// The file, or `None` if the instance had nothing to save.
     pub file: Option<PartFile>,
-    /// The files whose keyed state and timers `file` holds only the changes to, oldest first: the first holds all of it, the
-    /// others changes, too. Empty if `file` holds all of it.
+    /// The files whose keyed state and timers `file` holds only the changes to, oldest first: the first holds all of
+    /// it, the others changes, too. Empty if `file` holds all of it.
     #[serde(default)]
     pub changes_of: Vec<PartFile>,
     /// The database that has the keys that `file` does not hold.

@@ -1,7 +1,7 @@
 //! Where snapshots are kept: objects that are put once, whole or not at all, under names with slashes in them.
 //!
-//! [`ObjectStore`] asks for no more than object storage gives: nothing is renamed, nothing is appended to later, and the
-//! only objects that are ever written over are a few small ones. [`FolderStore`] keeps objects as files of a
+//! [`ObjectStore`] asks for no more than object storage gives: nothing is renamed, nothing is appended to later, and
+//! the only objects that are ever written over are a few small ones. [`FolderStore`] keeps objects as files of a
 //! [`FileSystem`](crate::FileSystem), [`MemoryStore`] in the memory of this process.
 
 mod folder;
@@ -26,11 +26,11 @@ pub type Objects = Arc<dyn ObjectStore>;
 
 /// Named objects that exist from one moment on, whole and durable.
 ///
-/// Names are plain relative paths, as `chk-7/manifest`; a prefix is empty or ends in a slash. Errors are those of whatever
-/// is below, and tell by their kind what the methods say they tell.
+/// Names are plain relative paths, as `chk-7/manifest`; a prefix is empty or ends in a slash. Errors are those of
+/// whatever is below, and tell by their kind what the methods say they tell.
 pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
-    /// Takes the store for this holder alone, until what is returned is dropped or the process ends, or returns `None` if
-    /// somebody has it. Finds out whether it can be written to: better now than at the first checkpoint.
+    /// Takes the store for this holder alone, until what is returned is dropped or the process ends, or returns `None`
+    /// if somebody has it. Finds out whether it can be written to: better now than at the first checkpoint.
     ///
     /// # Errors
     /// If it can't be written to.
@@ -42,8 +42,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
     /// If there is no room.
     fn begin(&self, name: &str) -> io::Result<Box<dyn ObjectWriter>>;
 
-    /// Puts a small object in place of the one that may be there: whoever reads finds the old one or the new one, and after
-    /// this has returned the new one. If it fails it may be either.
+    /// Puts a small object in place of the one that may be there: whoever reads finds the old one or the new one, and
+    /// after this has returned the new one. If it fails it may be either.
     ///
     /// # Errors
     /// If the store refuses.
@@ -91,8 +91,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
     /// As [`delete`](Self::delete).
     fn delete_all(&self, prefix: &str) -> io::Result<()>;
 
-    /// Removes what is left of a prefix below which nothing is any more: its folder, where there are folders. If something
-    /// is, finished or not, it does nothing.
+    /// Removes what is left of a prefix below which nothing is any more: its folder, where there are folders. If
+    /// something is, finished or not, it does nothing.
     ///
     /// # Errors
     /// If the store refuses.
@@ -100,22 +100,22 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
         Ok(())
     }
 
-    /// Sees to it that an object that was found is there for good: whoever put it may have been killed before it was. Where
-    /// only what is durable is ever found there is nothing to do.
+    /// Sees to it that an object that was found is there for good: whoever put it may have been killed before it was.
+    /// Where only what is durable is ever found there is nothing to do.
     ///
     /// # Errors
     /// If the store refuses.
     fn settle(&self, name: &str) -> io::Result<()>;
 
-    /// Puts an object with the content of `from`, a finished file of the local disk that never changes; they may become one.
-    /// It is there for good once it is [settled](Self::settle), or an object beside it is that was finished later.
+    /// Puts an object with the content of `from`, a finished file of the local disk that never changes; they may become
+    /// one. It is there for good once it is [settled](Self::settle), or an object beside it is that was finished later.
     ///
     /// # Errors
     /// As [`begin`](Self::begin) and [`finish`](ObjectWriter::finish), or if `from` can't be read.
     fn import(&self, from: &Path, name: &str) -> io::Result<()>;
 
-    /// Gives the object, which never changes, the name `to` on the local disk as well. Returns false, and does nothing, if
-    /// it is not on that disk; then it has to be fetched.
+    /// Gives the object, which never changes, the name `to` on the local disk as well. Returns false, and does nothing,
+    /// if it is not on that disk; then it has to be fetched.
     ///
     /// # Errors
     /// If the object does not exist, or something has the name `to` already.

@@ -105,8 +105,8 @@ pub struct DealtState {
 pub struct DealtElement {
     /// Encoded.
     pub bytes: Vec<u8>,
-    /// Whether the instance has to save it again if nobody asks for the state: each element is that of one instance, but
-    /// those of a broadcast state, of which everybody has a copy.
+    /// Whether the instance has to save it again if nobody asks for the state: each element is that of one instance,
+    /// but those of a broadcast state, of which everybody has a copy.
     pub is_own: bool,
 }
 
@@ -123,8 +123,8 @@ pub struct Receiver {
 
 /// What an instance gets of what the instances before, in their order, have saved.
 ///
-/// With the same parallelism each instance has its own back. With another one the elements are dealt out in turn, in the
-/// order of the instances and of their elements. States are matched by name and redistribution.
+/// With the same parallelism each instance has its own back. With another one the elements are dealt out in turn, in
+/// the order of the instances and of their elements. States are matched by name and redistribution.
 pub fn deal(saved: &[Vec<SavedState>], to: Receiver) -> Vec<DealtState> {
     let mut names: Vec<(&str, Redistribution)> =
         saved.iter().flatten().map(|state| (&*state.name, state.redistribution)).collect();

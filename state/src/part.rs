@@ -21,8 +21,8 @@ const FORMAT: Format = Format { magic: *b"wshdpart", version: 3 };
 /// The version since which additions hold changes of timers. Those before hold all timers.
 pub(crate) const TIMERS_ADD_UP: u32 = 2;
 
-/// The version since which values say for whom they are written. What databases beside older files have for keys that ask has to
-/// be written anew.
+/// The version since which values say for whom they are written. What databases beside older files have for keys that
+/// ask has to be written anew.
 pub(crate) const VALUES_ARE_MARKED: u32 = 3;
 
 /// Small sections are gathered up to this many bytes before the file system sees them.
@@ -211,8 +211,8 @@ pub(crate) fn plain(name: &str) -> Result<&str, StoreError> {
     if is_plain_name(name) { Ok(name) } else { Err(StoreError::PathOutside { path: name.into() }) }
 }
 
-/// Whether a name that was read from somewhere is that of a file in a folder, and of no other place: it has no separators
-/// and is neither `.` nor `..`.
+/// Whether a name that was read from somewhere is that of a file in a folder, and of no other place: it has no
+/// separators and is neither `.` nor `..`.
 pub fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let is_one = matches!(components.next(), Some(Component::Normal(part)) if part.to_str() == Some(name));

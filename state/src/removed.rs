@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// Keys, or timers, with the epoch in which they were removed, in that order. One may be there more than once, and may have
-/// come back since.
+/// Keys, or timers, with the epoch in which they were removed, in that order. One may be there more than once, and may
+/// have come back since.
 #[derive(Debug)]
 pub(crate) struct Removed<K>(VecDeque<(u32, K)>);
 

@@ -36,7 +36,8 @@ pub struct RocksDb {
     expiry: Option<Arc<Expiry>>,
 }
 
-/// The least and the most memory of an instance. RocksDB maps tables for as much as it may use, and aborts if it cannot.
+/// The least and the most memory of an instance. RocksDB maps tables for as much as it may use, and aborts if it
+/// cannot.
 const MEMORY_BYTES: (usize, usize) = (1 << 20, 256 << 30);
 
 /// More than memory of any machine has room for, and few enough to be reckoned with.
@@ -69,13 +70,13 @@ impl RocksDb {
         Self::default()
     }
 
-    /// How much memory an operator instance may use for its state, in bytes. Seven sixteenths are for keys and states as they
-    /// are, three for blocks of the database, three for what is written to it, and three are left to snapshots, to compactions
-    /// and to what the allocator keeps. How much a state takes is known from how long it is when it is encoded. From 1 MiB
-    /// to 256 GiB: less counts as the one, and more as the other.
+    /// How much memory an operator instance may use for its state, in bytes. Seven sixteenths are for keys and states
+    /// as they are, three for blocks of the database, three for what is written to it, and three are left to snapshots,
+    /// to compactions and to what the allocator keeps. How much a state takes is known from how long it is when it is
+    /// encoded. From 1 MiB to 256 GiB: less counts as the one, and more as the other.
     ///
-    /// While the room for keys and states grows to its full size, half as much again is in use. Timers are in memory and are not
-    /// counted.
+    /// While the room for keys and states grows to its full size, half as much again is in use. Timers are in memory
+    /// and are not counted.
     pub fn memory_bytes(self, bytes: usize) -> Self {
         Self { memory_bytes: bytes.clamp(MEMORY_BYTES.0, MEMORY_BYTES.1), ..self }
     }
@@ -110,9 +111,10 @@ impl RocksDb {
 
     fn options(&self) -> Options {
         let mut blocks = BlockBasedOptions::default();
-        // The memory of indexes and filters is part of the budget, so they live in the block cache: in pieces, so that of a
-        // state with more of them than have room some stay. Each lookup looks for several pieces. So they are not small, this
-        // cache is one without locks, and those of files that were just flushed, which each lookup asks, need not be looked for.
+        // The memory of indexes and filters is part of the budget, so they live in the block cache: in pieces, so that
+        // of a state with more of them than have room some stay. Each lookup looks for several pieces. So they are not
+        // small, this cache is one without locks, and those of files that were just flushed, which each lookup asks,
+        // need not be looked for.
         blocks.set_block_cache(&Cache::new_hyper_clock_cache(self.memory_bytes / 16 * 3, 0));
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
@@ -133,7 +135,8 @@ impl RocksDb {
         // Two buffers: one is filled while the other goes to disk.
         options.set_write_buffer_size(self.memory_bytes / 32 * 3);
         options.set_max_write_buffer_number(2);
-        // A key that was just evicted may be wanted again: most lookups that find nothing in a buffer end at its filter.
+        // A key that was just evicted may be wanted again: most lookups that find nothing in a buffer end at its
+        // filter.
         options.set_memtable_prefix_bloom_ratio(0.05);
         options.set_memtable_whole_key_filtering(true);
         options.set_target_file_size_base(FILE_BYTES);
@@ -175,8 +178,8 @@ impl RocksDb {
     }
 }
 
-/// A database, in a folder that goes with it. One that has nothing to begin with is made when it is first written to: as long
-/// as all keys have room in memory it costs nothing, also where an instance begins again.
+/// A database, in a folder that goes with it. One that has nothing to begin with is made when it is first written to:
+/// as long as all keys have room in memory it costs nothing, also where an instance begins again.
 pub(crate) struct RocksDatabase {
     db: OnceLock<DB>,
     options: Options,
@@ -202,8 +205,8 @@ pub(crate) fn bounds(groups: &Range<u16>) -> (Vec<u8>, Vec<u8>) {
 }
 
 impl RocksDatabase {
-    /// A database in this folder. It begins with what the copies have for the key groups `owned`; they are folders on the same
-    /// disk, and gone when this returns. `origins` are their files, by name, and where the snapshot has them.
+    /// A database in this folder. It begins with what the copies have for the key groups `owned`; they are folders on
+    /// the same disk, and gone when this returns. `origins` are their files, by name, and where the snapshot has them.
     pub(crate) fn open(
         folder: ScratchFolder,
         config: &RocksDb,
@@ -247,7 +250,8 @@ impl RocksDatabase {
         self.db.get()
     }
 
-    /// The database, which is made if need be. That is the first write: nobody copies a database that was never written to.
+    /// The database, which is made if need be. That is the first write: nobody copies a database that was never written
+    /// to.
     fn db(&self) -> Result<&DB, StoreError> {
         if let Some(db) = self.db.get() {
             return Ok(db);
@@ -326,8 +330,8 @@ impl RocksDatabase {
     }
 }
 
-/// How large the database's files become. Those that a snapshot has need not be stored again: smaller ones survive compactions
-/// more often.
+/// How large the database's files become. Those that a snapshot has need not be stored again: smaller ones survive
+/// compactions more often.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 fn range_options(owned: &Range<u16>) -> ReadOptions {

@@ -28,8 +28,8 @@ const REMOVING: &str = "removing";
 /// Copies a checkpoint, whose files are in `from`, and makes it exist at `to`.
 ///
 /// # Errors
-/// If there is a savepoint already, a file of the checkpoint is missing or damaged, or a disk refuses. What was copied so
-/// far is removed then, as well as that is possible.
+/// If there is a savepoint already, a file of the checkpoint is missing or damaged, or a disk refuses. What was copied
+/// so far is removed then, as well as that is possible.
 pub fn write_savepoint(
     manifest: &Manifest,
     from: &SnapshotPlace,
@@ -117,9 +117,9 @@ pub fn read_savepoint(place: &SnapshotPlace) -> Result<Manifest, StoreError> {
     Ok(manifest)
 }
 
-/// Removes a savepoint that is not needed any more: its manifest, then the files that this names, and folders that are empty
-/// after that. Another savepoint at the same place stays, and so does whatever else is in the folder. A removal that was cut
-/// short is taken up where it ended. Returns whether anything was removed.
+/// Removes a savepoint that is not needed any more: its manifest, then the files that this names, and folders that are
+/// empty after that. Another savepoint at the same place stays, and so does whatever else is in the folder. A removal
+/// that was cut short is taken up where it ended. Returns whether anything was removed.
 ///
 /// # Errors
 /// If the manifest is damaged, or the disk refuses.

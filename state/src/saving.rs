@@ -7,8 +7,8 @@ use crate::removed::Removed;
 use crate::snapshot::SectionWriter;
 use crate::{CodecError, Section, SectionKind};
 
-/// Which snapshots there were, what is gone since, and the sections of the one that is being written. `R` is what is told of
-/// something that is gone.
+/// Which snapshots there were, what is gone since, and the sections of the one that is being written. `R` is what is
+/// told of something that is gone.
 #[derive(Debug)]
 pub(crate) struct Saving<R> {
     history: History,
@@ -22,8 +22,8 @@ pub(crate) struct Saving<R> {
 }
 
 impl<R> Saving<R> {
-    /// With the kinds of the sections of what is there, and of what is gone. So many of the latter are told one by one in any
-    /// case.
+    /// With the kinds of the sections of what is there, and of what is gone. So many of the latter are told one by one
+    /// in any case.
     pub(crate) fn new((there, gone): (SectionKind, SectionKind), removed_at_least: usize) -> Self {
         Self {
             history: History::default(),
@@ -39,8 +39,8 @@ impl<R> Saving<R> {
         self.history.additions()
     }
 
-    /// A snapshot begins for this checkpoint, and with it this epoch. Returns what it has to hold, and which of what is gone
-    /// it has to tell.
+    /// A snapshot begins for this checkpoint, and with it this epoch. Returns what it has to hold, and which of what is
+    /// gone it has to tell.
     pub(crate) fn begin(&mut self, checkpoint: u64, epoch: u32, all: bool) -> (Extent, Range<usize>) {
         let extent = self.history.begin(checkpoint, epoch, all);
         // Until it is complete, the one before it may be added to, and needs those that are gone.
@@ -108,7 +108,8 @@ impl<R> Saving<R> {
         self.history.always_save_changes();
     }
 
-    /// Whether a later snapshot may have to tell what is gone; `adds` is whether it could be an addition if it began now.
+    /// Whether a later snapshot may have to tell what is gone; `adds` is whether it could be an addition if it began
+    /// now.
     #[inline]
     pub(crate) fn needs_removals(&self, adds: bool) -> bool {
         self.history.needs_removals(adds)
@@ -119,8 +120,8 @@ impl<R> Saving<R> {
         self.removed.len()
     }
 
-    /// Something went in this epoch, and a later snapshot has to tell. If more have gone than are `there`, it is to hold
-    /// everything instead, unless a snapshot is `running`.
+    /// Something went in this epoch, and a later snapshot has to tell. If more have gone than are `there`, it is to
+    /// hold everything instead, unless a snapshot is `running`.
     pub(crate) fn is_gone(&mut self, epoch: u32, gone: R, there: usize, running: bool) {
         if !running && self.removed.are_too_many(there, self.removed_at_least) {
             self.history.forget();

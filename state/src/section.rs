@@ -65,7 +65,8 @@ impl SectionKind {
         SectionKind::FusedWatermarks,
     ];
 
-    /// Whether it is of what an addition to a snapshot holds the changes of. Of all other kinds a snapshot holds everything.
+    /// Whether it is of what an addition to a snapshot holds the changes of. Of all other kinds a snapshot holds
+    /// everything.
     pub fn adds_up(self) -> bool {
         use SectionKind::{
             Collections, EventTimers, KeyedState, ProcessingTimers, RemovedEventTimers, RemovedKeys,

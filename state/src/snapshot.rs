@@ -102,8 +102,8 @@ impl SectionWriter {
         std::mem::take(&mut self.closed)
     }
 
-    /// Forgets the entries. Which of the next are read back does not begin anew with a snapshot: the first ones of a table
-    /// would be read back in each, and those of a short one all of them.
+    /// Forgets the entries. Which of the next are read back does not begin anew with a snapshot: the first ones of a
+    /// table would be read back in each, and those of a short one all of them.
     pub(crate) fn clear(&mut self) {
         let sampler = std::mem::take(&mut self.sampler);
         *self = Self { sampler, ..Self::new(self.kind) };

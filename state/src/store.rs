@@ -71,12 +71,12 @@ pub struct Identity {
     /// Which savepoint was at `began_from` then.
     #[serde(default)]
     pub began_with: Option<SnapshotId>,
-    /// The histories before this one: those of checkpoints that may be beside this file, and of output that was there when this
-    /// one began. `None` if a version wrote it that did not note them.
+    /// The histories before this one: those of checkpoints that may be beside this file, and of output that was there
+    /// when this one began. `None` if a version wrote it that did not note them.
     #[serde(default)]
     pub ancestors: Option<BTreeSet<String>>,
-    /// The checkpoint that the process which wrote this began with, if it began with one: since then there is that one, or a
-    /// newer one.
+    /// The checkpoint that the process which wrote this began with, if it began with one: since then there is that one,
+    /// or a newer one.
     #[serde(default)]
     pub newest: Option<u64>,
 }
@@ -112,8 +112,8 @@ impl CheckpointStore {
         Ok(Self { inner: Arc::new(Inner { objects, locks: Mutex::new(vec![lock]) }) })
     }
 
-    /// Finds out whether the store is still this holder's: it is not any more once somebody has removed or moved its folder,
-    /// where another process could have begun since.
+    /// Finds out whether the store is still this holder's: it is not any more once somebody has removed or moved its
+    /// folder, where another process could have begun since.
     ///
     /// # Errors
     /// [`StoreError::TakenAway`] if it is not, or if the disk refuses.
@@ -132,9 +132,9 @@ impl CheckpointStore {
         }
     }
 
-    /// Takes the store once more that was [taken away](Self::check_in_place), and writes down in it whose it is, and which
-    /// records are skipped. Of what was in it nothing need be there. It is this holder's again when all of that is written:
-    /// until then it counts as taken away, and all of it is tried again.
+    /// Takes the store once more that was [taken away](Self::check_in_place), and writes down in it whose it is, and
+    /// which records are skipped. Of what was in it nothing need be there. It is this holder's again when all of that
+    /// is written: until then it counts as taken away, and all of it is tried again.
     ///
     /// # Errors
     /// [`StoreError::TakenOver`] if another job has it or has had it since: its holder must not write there any more.
@@ -218,8 +218,8 @@ impl CheckpointStore {
     /// Sees to it that a new checkpoint has an id of its own, before the instances put their parts.
     ///
     /// # Errors
-    /// [`StoreError::CheckpointExists`] if the id was used for a complete checkpoint, [`StoreError::TakenAway`] if the store is
-    /// not this holder's any more, or if the disk refuses.
+    /// [`StoreError::CheckpointExists`] if the id was used for a complete checkpoint, [`StoreError::TakenAway`] if the
+    /// store is not this holder's any more, or if the disk refuses.
     pub fn prepare(&self, checkpoint: u64) -> Result<(), StoreError> {
         self.check_in_place()?;
         let name = found::manifest_of(checkpoint);
@@ -234,10 +234,10 @@ impl CheckpointStore {
     /// this returns `Ok`, the checkpoint survives any crash. Committing the same manifest again is fine.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if a file is missing or not whole, or if the store is not this holder's any more, the id is
-    /// taken by another manifest, or the disk refuses. In the last case the
-    /// checkpoint may exist after a restart, and must be taken for neither complete nor failed until this
-    /// is called again with success or the process has started anew.
+    /// [`StoreError::Damaged`] if a file is missing or not whole, or if the store is not this holder's any more, the id
+    /// is taken by another manifest, or the disk refuses. In the last case the checkpoint may exist after a restart,
+    /// and must be taken for neither complete nor failed until this is called again with success or the process has
+    /// started anew.
     pub fn commit(&self, manifest: &Manifest) -> Result<(), StoreError> {
         self.check_in_place()?;
         self.check_presence(manifest)?;
@@ -263,8 +263,8 @@ impl CheckpointStore {
         self.check_in_place()
     }
 
-    /// Takes back a [`commit`](Self::commit) that has failed: when this returns `Ok`, the checkpoint is not there and no
-    /// crash brings it back.
+    /// Takes back a [`commit`](Self::commit) that has failed: when this returns `Ok`, the checkpoint is not there and
+    /// no crash brings it back.
     ///
     /// # Errors
     /// [`StoreError::TakenAway`] if the store is not this holder's any more, when nothing is removed, or if the disk

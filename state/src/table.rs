@@ -1,9 +1,9 @@
 //! Keyed state: in memory, or as much of it as fits over a database.
 //!
-//! An entry carries the epoch in which it was changed last. A snapshot begins a new epoch and then visits the entries bit by
-//! bit, in the order of their hashes and so of their key groups; whoever is about to change an entry that was not visited
-//! yet writes it first, as it was when the snapshot began. Entries born later carry the new epoch and are skipped. What has
-//! not changed since a snapshot that is part of a complete checkpoint need not be written again.
+//! An entry carries the epoch in which it was changed last. A snapshot begins a new epoch and then visits the entries
+//! bit by bit, in the order of their hashes and so of their key groups; whoever is about to change an entry that was
+//! not visited yet writes it first, as it was when the snapshot began. Entries born later carry the new epoch and are
+//! skipped. What has not changed since a snapshot that is part of a complete checkpoint need not be written again.
 
 mod cache;
 mod entry;
@@ -127,8 +127,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
     /// The state of `key`, which becomes `S::default()` if it has none yet, and the key as stored.
     ///
     /// # Panics
-    /// If the key's group is not among those owned: a record was routed to the wrong instance, a bug of the engine. With a
-    /// [`StateFault`](crate::StateFault) if the database below refuses.
+    /// If the key's group is not among those owned: a record was routed to the wrong instance, a bug of the engine.
+    /// With a [`StateFault`](crate::StateFault) if the database below refuses.
     #[inline]
     pub fn entry(&mut self, hash: u64, key: K) -> (&K, &mut S) {
         let tag = self.tag_of(hash);
@@ -166,8 +166,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         (&entry.key, &mut entry.state)
     }
 
-    /// As [`get`](Self::get), for a key that is only made if it is not in memory. What is changed in the state this way must
-    /// not change how it is encoded.
+    /// As [`get`](Self::get), for a key that is only made if it is not in memory. What is changed in the state this way
+    /// must not change how it is encoded.
     #[inline]
     pub(crate) fn get_by(
         &mut self,
@@ -184,8 +184,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         Some(&mut self.entries.at_mut(slot).state)
     }
 
-    /// Begins to load what [`entry`](Self::entry) will look at for this hash. Worth it some ten entries ahead, in a table
-    /// that is larger than the cache of the processor.
+    /// Begins to load what [`entry`](Self::entry) will look at for this hash. Worth it some ten entries ahead, in a
+    /// table that is larger than the cache of the processor.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         self.entries.prefetch(self.places().tag::<K>(hash));

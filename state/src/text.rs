@@ -4,9 +4,10 @@ use std::fmt::{self, Display, Write};
 
 /// Text of others (of records, keys, errors, files) as one line on which neither a terminal nor a log acts.
 ///
-/// Control characters (C0, DEL and C1), line and paragraph separators, and the marks that turn the direction of text round
-/// are escaped as in JSON: `\n`, `\u001b`, `\u202e`. All else stays as it is, backslashes included. So JSON stays JSON with
-/// the same meaning, as it has such characters only inside of its texts, and to escape twice is to escape once.
+/// Control characters (C0, DEL and C1), line and paragraph separators, and the marks that turn the direction of text
+/// round are escaped as in JSON: `\n`, `\u001b`, `\u202e`. All else stays as it is, backslashes included. So JSON stays
+/// JSON with the same meaning, as it has such characters only inside of its texts, and to escape twice is to escape
+/// once.
 ///
 /// ```
 /// let cause = "no\nERROR forged \u{1b}[2J";

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// How long a state lives, by processing time. One that has expired is never seen again, and its memory is freed in the
 /// background.
 ///
-/// The time is above 0: whoever uses a state that lives for no time at all is told so. It is counted in milliseconds, and what is
-/// between two of them is the longer one; `Duration::MAX` is for ever.
+/// The time is above 0: whoever uses a state that lives for no time at all is told so. It is counted in milliseconds,
+/// and what is between two of them is the longer one; `Duration::MAX` is for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ttl {
     after_ms: i64,

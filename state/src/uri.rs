@@ -13,8 +13,8 @@ pub struct SnapshotPlace {
 }
 
 impl SnapshotPlace {
-    /// What a URI names: `file:///a/folder`, or a path, is a folder of the local disk, and `memory://a/name` a place in the
-    /// memory of this process, shared by all its jobs and gone with it.
+    /// What a URI names: `file:///a/folder`, or a path, is a folder of the local disk, and `memory://a/name` a place in
+    /// the memory of this process, shared by all its jobs and gone with it.
     ///
     /// # Errors
     /// If it is of another kind, or names no folder.
@@ -44,8 +44,8 @@ impl SnapshotPlace {
         })
     }
 
-    /// Whether two URIs name the same place, however they are written: `/a`, `file:///a` and `file:///a/` do. What a relative
-    /// path is relative to, and links of the file system, are not looked at.
+    /// Whether two URIs name the same place, however they are written: `/a`, `file:///a` and `file:///a/` do. What a
+    /// relative path is relative to, and links of the file system, are not looked at.
     pub fn is_same(uri: &str, other: &str) -> bool {
         match (Scheme::of(uri), Scheme::of(other)) {
             (Ok(one), Ok(other)) => one == other,

@@ -1,5 +1,5 @@
-//! One answer for whatever goes wrong in code of the user's and on its disks, wherever that is: the region is rolled back,
-//! and nothing is lost.
+//! One answer for whatever goes wrong in code of the user's and on its disks, wherever that is: the region is rolled
+//! back, and nothing is lost.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -391,8 +391,8 @@ fn expected() -> Vec<u64> {
     expected
 }
 
-/// Runs with a trap, and with a crash on the way, as something has to be loaded. Returns how it ended, and whether the trap
-/// was come by.
+/// Runs with a trap, and with a crash on the way, as something has to be loaded. Returns how it ended, and whether the
+/// trap was come by.
 fn run_with(trap: Trap, seed: u64) -> (Outcome, bool) {
     let (once, loose) = (Collector::new(), Loose::default());
     TRAP.set(Some(trap));

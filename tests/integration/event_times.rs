@@ -59,8 +59,8 @@ impl Job {
         Config::local().checkpoints(self.folder.path().join("checkpoints"))
     }
 
-    /// One more file, with this line twice, as a restored watermark may come behind the first record. What is said of the times
-    /// of the second one.
+    /// One more file, with this line twice, as a restored watermark may come behind the first record. What is said of
+    /// the times of the second one.
     fn next(
         &self,
         file: &str,

@@ -1,7 +1,8 @@
 //! Snapshots of released versions, which every later version loads.
 //!
-//! Each folder of `tests/fixtures/` has a savepoint in the middle of [`bookkeeping`], written by the version that it is named
-//! after, and what that had shown by then. `WATERSHED_WRITE_FIXTURES=<name> make test` writes those of another version.
+//! Each folder of `tests/fixtures/` has a savepoint in the middle of [`bookkeeping`], written by the version that it is
+//! named after, and what that had shown by then. `WATERSHED_WRITE_FIXTURES=<name> make test` writes those of another
+//! version.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -245,8 +245,8 @@ fn a_second_process_on_the_same_checkpoints_is_refused() {
     place.finish();
 }
 
-/// Runs a test in a process of its own, whose memory, threads and signals are nobody else's. Returns what it said, but to
-/// itself.
+/// Runs a test in a process of its own, whose memory, threads and signals are nobody else's. Returns what it said, but
+/// to itself.
 pub(crate) fn alone(test: &str, body: impl FnOnce()) -> Option<String> {
     alone_with(test, "", body)
 }

@@ -14,7 +14,8 @@ use watershed::{
 
 use crate::fixture::{seeded, simulated};
 
-/// A state that for a while is one that serde cannot read: what it buffers, as it does below `tag`, has no 128-bit integers.
+/// A state that for a while is one that serde cannot read: what it buffers, as it does below `tag`, has no 128-bit
+/// integers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 enum Balance {

@@ -105,8 +105,8 @@ fn a_disk_that_refuses_the_last_checkpoint_for_ever_ends_the_job_after_the_grace
     }
 }
 
-/// Sends this process a signal, as often, each as soon as the one before has been delivered: the system makes one of those that
-/// have not been.
+/// Sends this process a signal, as often, each as soon as the one before has been delivered: the system makes one of
+/// those that have not been.
 fn signal(name: &str, times: usize) {
     let pid = std::process::id();
     let is_pending = || {

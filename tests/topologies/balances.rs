@@ -1,5 +1,5 @@
-//! States that are hard to read back: options in options, and now and then one that serde cannot read at all, so that the
-//! checkpoints of that time are given up.
+//! States that are hard to read back: options in options, and now and then one that serde cannot read at all, so that
+//! the checkpoints of that time are given up.
 
 use serde::{Deserialize, Serialize};
 use watershed::prelude::*;

@@ -20,8 +20,8 @@ pub(crate) struct Found {
     pub(crate) how: String,
 }
 
-/// What goes wrong in every other round: bugs around a checkpoint that the disk refuses show only if a rollback and a death
-/// come at the right moment after that, which is rare among all the rest.
+/// What goes wrong in every other round: bugs around a checkpoint that the disk refuses show only if a rollback and a
+/// death come at the right moment after that, which is rare among all the rest.
 const DISK_AND_DEATH: [FaultKind; 5] =
     [FaultKind::DiskError, FaultKind::DiskFull, FaultKind::Panic, FaultKind::Kill, FaultKind::PowerCut];
 

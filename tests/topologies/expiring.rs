@@ -25,8 +25,8 @@ struct Notes {
 }
 
 impl Notes {
-    /// When this was written last according to the memory that does not expire, unless that is too long ago. From now on
-    /// it is now.
+    /// When this was written last according to the memory that does not expire, unless that is too long ago. From now
+    /// on it is now.
     fn expected(&self, what: &str, context: &mut Context<'_, Self>) -> Option<i64> {
         let now = context.now_ms();
         let before = context.map(&self.kept).insert(what.to_string(), now);

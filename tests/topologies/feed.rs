@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use watershed::prelude::*;
 use watershed::{Polled, Reader, Records, Source, SourceContext, Split};
 
-/// Numbers, of which each connection has a few. It has no end that it knows of, until everything has been read: a simulation has
-/// to end.
+/// Numbers, of which each connection has a few. It has no end that it knows of, until everything has been read: a
+/// simulation has to end.
 struct Feed {
     splits: Vec<Line>,
     /// Which splits have been read in this process.

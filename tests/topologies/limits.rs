@@ -1,5 +1,5 @@
-//! Limits that are broadcast to the instances that check payments against them; a source and sinks that remember more than
-//! where they are.
+//! Limits that are broadcast to the instances that check payments against them; a source and sinks that remember more
+//! than where they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -11,8 +11,8 @@ use watershed::{
     Source, SourceContext, Split, TwoPhaseSink, TwoPhaseWriter,
 };
 
-/// Reads numbers, each split its own, and remembers how many it has given out of each: once as a list, which is split, and
-/// once as a union, of which each instance keeps what is its own.
+/// Reads numbers, each split its own, and remembers how many it has given out of each: once as a list, which is split,
+/// and once as a union, of which each instance keeps what is its own.
 pub(crate) struct Remembers {
     pub(crate) splits: u64,
     pub(crate) records: u64,
@@ -303,7 +303,8 @@ pub(crate) const SPLITS: u64 = 3;
 pub(crate) const RECORDS: u64 = 20;
 pub(crate) const LIMITS: u64 = 16;
 
-/// With limits that are refused, and none that panics: what a sink shows at least once it would show again with each panic.
+/// With limits that are refused, and none that panics: what a sink shows at least once it would show again with each
+/// panic.
 pub(super) fn refused() -> Topology {
     // Each instance leaves a limit out by itself, and would make a letter of it.
     limits(Supervision::skip(), |n| Limit { at_least: limit(n).at_least.min(1_000), ..limit(n) }, true)

@@ -1,5 +1,5 @@
-//! Failures that each get another answer: records that are skipped, keys that wait for a dead letter, letters that go to a
-//! sink of the topology's own, and budgets that climb.
+//! Failures that each get another answer: records that are skipped, keys that wait for a dead letter, letters that go
+//! to a sink of the topology's own, and budgets that climb.
 
 use watershed::prelude::*;
 

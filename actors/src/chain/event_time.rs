@@ -118,9 +118,9 @@ impl Lateness {
         self
     }
 
-    /// The name under which checkpoints keep the watermark (`event_time`). Each `event_time` that is fused into one actor
-    /// needs a name of its own, so that each gets back its own watermark, also from a program that wires them in another
-    /// order.
+    /// The name under which checkpoints keep the watermark (`event_time`). Each `event_time` that is fused into one
+    /// actor needs a name of its own, so that each gets back its own watermark, also from a program that wires them in
+    /// another order.
     pub fn named(mut self, name: &str) -> Self {
         self.name = Cow::Owned(name.to_string());
         self

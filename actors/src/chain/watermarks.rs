@@ -31,8 +31,8 @@ pub enum SavedWatermarks {
 }
 
 impl FusedWatermarks {
-    /// Notes the watermark of an operator. The branches of a union have an operator each under one name: the least counts,
-    /// as it does where they meet.
+    /// Notes the watermark of an operator. The branches of a union have an operator each under one name: the least
+    /// counts, as it does where they meet.
     pub fn note(&mut self, name: &str, watermark: i64) {
         match self.named.get_mut(name) {
             Some(known) => *known = watermark.min(*known),

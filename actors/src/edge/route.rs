@@ -80,7 +80,8 @@ impl<K: Hash, F> ByKey<K, F> {
         self.owner[usize::from(self.groups.group_of(hash))]
     }
 
-    /// Deals records out without a look at each channel: as many at a time as fit into every one, a column after the other.
+    /// Deals records out without a look at each channel: as many at a time as fit into every one, a column after the
+    /// other.
     fn scatter<T>(&mut self, batch: &mut Batch<T>, senders: &mut [Sender<T>]) -> Flow
     where
         F: Fn(&T) -> K,

@@ -179,8 +179,8 @@ impl<T> Sender<T> {
         let message = match signal {
             Signal::Watermark(at) => {
                 self.counters.watermark_sent.raise(at);
-                // A watermark that still waits is overtaken by its successor, but for the one at the end: the last real one
-                // is what a later start goes on from.
+                // A watermark that still waits is overtaken by its successor, but for the one at the end: the last real
+                // one is what a later start goes on from.
                 if at != MAX_WATERMARK
                     && let Some(Message::Watermark(waiting)) = self.waiting.back_mut()
                 {

@@ -11,13 +11,14 @@ use crate::process::{Context, Emitted, Process, SideOutput, Timer};
 
 /// The behaviour of an actor whose records meet what is broadcast to all of its instances, like rules.
 ///
-/// Each instance has a replica of the shared state, which changes only with broadcast records. Every instance gets all of
-/// them: those of one sender in the order in which they were sent, those of several senders in no particular order between
-/// them, and in none between them and other records. So that replicas stay the same, [`on_broadcast`](Self::on_broadcast) must
-/// do the same in every instance, and what it does should not depend on the order of senders.
+/// Each instance has a replica of the shared state, which changes only with broadcast records. Every instance gets all
+/// of them: those of one sender in the order in which they were sent, those of several senders in no particular order
+/// between them, and in none between them and other records. So that replicas stay the same,
+/// [`on_broadcast`](Self::on_broadcast) must do the same in every instance, and what it does should not depend on the
+/// order of senders.
 ///
-/// Replicas are part of each snapshot. With the same parallelism each instance has its own back, with another one all have a
-/// copy of the first one's.
+/// Replicas are part of each snapshot. With the same parallelism each instance has its own back, with another one all
+/// have a copy of the first one's.
 pub trait BroadcastProcess: Sized + Send + Sync + 'static {
     /// What `key_by` found; `()` without it.
     type Key: Key;
@@ -47,9 +48,9 @@ pub trait BroadcastProcess: Sized + Send + Sync + 'static {
     /// Takes a broadcast record, as every other instance does. What is emitted here is emitted by each of them.
     ///
     /// # Errors
-    /// Any error of the user's; the supervisor decides what becomes of it. If it leaves the record out, each instance does,
-    /// and each makes a dead letter of it, which cannot be replayed: a change has to come to all replicas, through the stream.
-    /// A broadcast record that makes one instance panic again and again is left out by all.
+    /// Any error of the user's; the supervisor decides what becomes of it. If it leaves the record out, each instance
+    /// does, and each makes a dead letter of it, which cannot be replayed: a change has to come to all replicas,
+    /// through the stream. A broadcast record that makes one instance panic again and again is left out by all.
     fn on_broadcast(
         &self,
         record: Self::Broadcast,
@@ -75,7 +76,8 @@ pub trait BroadcastProcess: Sized + Send + Sync + 'static {
         Err(format!("a timer for {} came due, but this actor has no `on_timer`", timer.at).into())
     }
 
-    /// Both inputs have ended, for a key that has asked for it in [`on_record`](Self::on_record). See [`Process::on_end`].
+    /// Both inputs have ended, for a key that has asked for it in [`on_record`](Self::on_record). See
+    /// [`Process::on_end`].
     ///
     /// # Errors
     /// As there.

@@ -73,11 +73,12 @@ impl<P: Process + ?Sized> Context<'_, P> {
         self.emitted.side.emit(output, record, self.timestamp);
     }
 
-    /// Sets a timer of this key for when the watermark reaches `at` (milliseconds). Setting it twice is setting it once.
+    /// Sets a timer of this key for when the watermark reaches `at` (milliseconds). Setting it twice is setting it
+    /// once.
     ///
-    /// When the input ends the watermark goes to [`MAX_WATERMARK`](crate::MAX_WATERMARK), so that all timers fire, in the order of
-    /// their times, and those that they set, too. **A timer that sets itself again has to stop there**, or it goes on to the end of
-    /// all time, which the log says after a second:
+    /// When the input ends the watermark goes to [`MAX_WATERMARK`](crate::MAX_WATERMARK), so that all timers fire, in
+    /// the order of their times, and those that they set, too. **A timer that sets itself again has to stop there**, or
+    /// it goes on to the end of all time, which the log says after a second:
     ///
     /// ```
     /// # use watershed_actors::{Context, MAX_WATERMARK, Process, Timer, UserResult};
@@ -104,10 +105,10 @@ impl<P: Process + ?Sized> Context<'_, P> {
         self.timers.register(TimerKind::EventTime, at, self.hash, self.key);
     }
 
-    /// Asks for this key to be told of the end of the input, by [`Process::on_end`]. Asking twice is asking once; the end itself
-    /// cannot ask again. It is an event-time timer at [`MAX_WATERMARK`], so it needs no event time and is part of each
-    /// checkpoint. Without keys it is the instance that is told, if it has seen a record that asked. Unbounded input ends only
-    /// when the job is drained.
+    /// Asks for this key to be told of the end of the input, by [`Process::on_end`]. Asking twice is asking once; the
+    /// end itself cannot ask again. It is an event-time timer at [`MAX_WATERMARK`], so it needs no event time and is
+    /// part of each checkpoint. Without keys it is the instance that is told, if it has seen a record that asked.
+    /// Unbounded input ends only when the job is drained.
     pub fn timer_at_end(&mut self) {
         self.timer_at(MAX_WATERMARK);
     }

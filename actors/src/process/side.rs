@@ -97,8 +97,8 @@ impl SideOutputs {
             .push((Arc::from(name), Box::new(Gathering { gathered: Batch::default(), tee, before: (0, 0) })));
     }
 
-    /// Adds a record to a side output; without a consumer it is dropped. One of another type than its consumers take is a
-    /// failure.
+    /// Adds a record to a side output; without a consumer it is dropped. One of another type than its consumers take is
+    /// a failure.
     pub fn emit<T: Clone + Send + 'static>(&mut self, output: &SideOutput<T>, value: T, at: i64) {
         for (name, port) in &mut self.ports {
             if **name == *output.name() {

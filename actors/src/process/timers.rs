@@ -55,8 +55,8 @@ impl<K: Key> TimerService<K> {
         [self.event.additions(), self.processing.additions()]
     }
 
-    /// Begins a snapshot for this checkpoint, of all timers if `all` says so. Returns the checkpoints that the snapshots of
-    /// either clock add to.
+    /// Begins a snapshot for this checkpoint, of all timers if `all` says so. Returns the checkpoints that the
+    /// snapshots of either clock add to.
     pub(crate) fn begin_snapshot(&mut self, checkpoint: u64, all: bool) -> [Option<u64>; 2] {
         [&mut self.event, &mut self.processing].map(|queue| queue.begin_snapshot(checkpoint, all))
     }

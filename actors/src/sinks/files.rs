@@ -56,9 +56,9 @@ pub struct Files<T> {
 }
 
 impl<T> Files<T> {
-    /// Writes `.txt` files into this folder: what `Display` shows. A record that shows as several lines is refused, as it
-    /// would be read back as several records: that fails like any record that a sink refuses, and a policy may leave it out
-    /// or put it into quarantine. [`escaping_line_ends`](Self::escaping_line_ends) writes it instead.
+    /// Writes `.txt` files into this folder: what `Display` shows. A record that shows as several lines is refused, as
+    /// it would be read back as several records: that fails like any record that a sink refuses, and a policy may leave
+    /// it out or put it into quarantine. [`escaping_line_ends`](Self::escaping_line_ends) writes it instead.
     pub fn lines(folder: impl Into<PathBuf>) -> Self
     where
         T: Data + Display,
@@ -71,8 +71,8 @@ impl<T> Files<T> {
         Self::new(folder.into(), Format { extension: "txt", encode })
     }
 
-    /// Writes `.txt` files into this folder as [`lines`](Self::lines) does, but for line ends in a record, which become `\n`
-    /// and `\r`, and backslashes, which become `\\`, so that all of it can be undone.
+    /// Writes `.txt` files into this folder as [`lines`](Self::lines) does, but for line ends in a record, which become
+    /// `\n` and `\r`, and backslashes, which become `\\`, so that all of it can be undone.
     pub fn escaping_line_ends(folder: impl Into<PathBuf>) -> Self
     where
         T: Data + Display,
@@ -86,8 +86,8 @@ impl<T> Files<T> {
         Self::new(folder.into(), Format { extension: "txt", encode })
     }
 
-    /// Writes `.jsonl` files into this folder: each record as JSON. A record with a float that is NaN or infinite is refused,
-    /// with the name of the field: JSON does not have it, and `null` could not be read back as a number.
+    /// Writes `.jsonl` files into this folder: each record as JSON. A record with a float that is NaN or infinite is
+    /// refused, with the name of the field: JSON does not have it, and `null` could not be read back as a number.
     pub fn jsonl(folder: impl Into<PathBuf>) -> Self
     where
         T: Data,
@@ -98,17 +98,17 @@ impl<T> Files<T> {
 }
 
 impl<T> Files<T> {
-    /// Who may read and write the files, as the permission bits of Unix: `0o644` lets everyone read them, `0o640` the group.
-    /// Folders that are made for them can be entered by the same. By default that is this user alone. What is there
-    /// already keeps what it has.
+    /// Who may read and write the files, as the permission bits of Unix: `0o644` lets everyone read them, `0o640` the
+    /// group. Folders that are made for them can be entered by the same. By default that is this user alone. What is
+    /// there already keeps what it has.
     pub fn mode(mut self, mode: u32) -> Self {
         self.folder.mode = Some(mode);
         self
     }
 
-    /// The folder is below this one, which may be taken away while the job runs, as the checkpoint folder: the output that
-    /// waited there to be shown is then gone with a warning. New output waits in memory until there is that folder again,
-    /// which is not for the sink to make.
+    /// The folder is below this one, which may be taken away while the job runs, as the checkpoint folder: the output
+    /// that waited there to be shown is then gone with a warning. New output waits in memory until there is that folder
+    /// again, which is not for the sink to make.
     #[doc(hidden)]
     pub fn goes_with(mut self, outer: impl Into<PathBuf>) -> Self {
         self.folder.goes_with = Some(outer.into());

@@ -60,8 +60,8 @@ impl Oversight {
         Self { policy, checkpoint, careful_records, skips, rejects, ..Self::default() }
     }
 
-    /// Notes the record that is being processed: from here on a failure is put down to it, also one that only the control
-    /// plane sees, as the instance does not come back.
+    /// Notes the record that is being processed: from here on a failure is put down to it, also one that only the
+    /// control plane sees, as the instance does not come back.
     pub(crate) fn hold(&self, suspect: impl Fn() -> Suspect + Send + 'static) {
         *lock(&self.at_hand) = Some(AtHand(Box::new(suspect)));
     }

@@ -42,9 +42,9 @@ impl fmt::Display for Stage {
 
 /// What is done about a failure.
 ///
-/// An error is told apart from a panic: what a record wrote before its error is taken back, so nothing needs to be rolled
-/// back; a panic always rolls back the region, and a record is left out only after it has made the operator panic again
-/// and again.
+/// An error is told apart from a panic: what a record wrote before its error is taken back, so nothing needs to be
+/// rolled back; a panic always rolls back the region, and a record is left out only after it has made the operator
+/// panic again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Directive {
     /// The record is left out and counted.
@@ -94,8 +94,8 @@ impl SkipCap {
     /// Records that an instance must have seen before the share of those left out says anything.
     pub const FRACTION_FROM: u64 = 1_000;
 
-    /// Whether so many left out are too many: in the while, and of so many records `lately`, in it and the one before. A share of
-    /// those that have come since counting began anew would be too great by chance sooner or later.
+    /// Whether so many left out are too many: in the while, and of so many records `lately`, in it and the one before.
+    /// A share of those that have come since counting began anew would be too great by chance sooner or later.
     pub fn is_exceeded(self, skipped: u64, lately: (u64, u64)) -> bool {
         let (left_out, seen) = lately;
         skipped > self.records || seen >= Self::FRACTION_FROM && left_out as f64 > self.fraction * seen as f64

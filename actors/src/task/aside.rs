@@ -34,8 +34,8 @@ impl Aside {
         Ok(Self { care: Care::restore(env, restored, owns)?, sides, replays: Replays::default() })
     }
 
-    /// Looks at a record while records are taken one by one. Returns whether it may be processed; one that may not has been
-    /// left out.
+    /// Looks at a record while records are taken one by one. Returns whether it may be processed; one that may not has
+    /// been left out.
     pub(super) fn admits<T: Data>(&mut self, exhibit: Exhibit, record: &T) -> Result<bool, Failure> {
         if !self.care.is_active() {
             return Ok(true);
@@ -118,7 +118,8 @@ impl Aside {
         None
     }
 
-    /// Gives a letter's record to `replay`, which gives it back to where it failed. A letter that does not fit stays one.
+    /// Gives a letter's record to `replay`, which gives it back to where it failed. A letter that does not fit stays
+    /// one.
     pub(super) fn replay(
         &mut self,
         replay: &Replay,

@@ -27,8 +27,8 @@ use window::{Counted, Window};
 
 /// Watches over the records of an instance.
 ///
-/// After a failure records are taken one by one for a while, so that the next failure says which record it was. The same
-/// goes on as long as there are records to be left out. Else it costs a look at a number.
+/// After a failure records are taken one by one for a while, so that the next failure says which record it was. The
+/// same goes on as long as there are records to be left out. Else it costs a look at a number.
 #[derive(Debug)]
 pub(crate) struct Care {
     env: Env,

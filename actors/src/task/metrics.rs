@@ -10,14 +10,14 @@ use crate::clock::Clock;
 
 /// Where the time of an instance goes.
 ///
-/// Totals since the clock began; who wants a share of the last seconds looks twice and takes the difference. So any number
-/// of readers can look, each at its own pace.
+/// Totals since the clock began; who wants a share of the last seconds looks twice and takes the difference. So any
+/// number of readers can look, each at its own pace.
 #[derive(Debug, Default)]
 pub struct Meter {
     /// The [`Activity`] that the time since the last change belongs to.
     activity: AtomicU8,
-    /// Nanoseconds of each activity up to the last change. Together they are the time of that change, so that it need not
-    /// be kept, and nobody can read it torn from the totals.
+    /// Nanoseconds of each activity up to the last change. Together they are the time of that change, so that it need
+    /// not be kept, and nobody can read it torn from the totals.
     nanos: [AtomicU64; 4],
 }
 

@@ -77,7 +77,8 @@ pub trait Logic: Send {
     /// What user code returned.
     fn tick(&mut self, now_nanos: u64, starved: bool) -> Result<Tick, Failure>;
 
-    /// Whether it stopped by itself in the middle of long work and goes on in [`Logic::resume`] without waiting for room.
+    /// Whether it stopped by itself in the middle of long work and goes on in [`Logic::resume`] without waiting for
+    /// room.
     fn is_paused(&self) -> bool {
         false
     }
@@ -357,8 +358,8 @@ impl<L: Logic> Task for OperatorTask<L> {
             if !self.blocked && self.input == InputState::EndWaits {
                 self.end();
             }
-            // Before any input, so that the end of the input finds none of it undone. What is asked for later waits for the
-            // next process.
+            // Before any input, so that the end of the input finds none of it undone. What is asked for later waits for
+            // the next process.
             if !self.blocked && self.current.is_none() && self.has_errand() {
                 self.blocked = self.logic.run_errand()? == Flow::Blocked;
                 now = self.env.clock.nanos();

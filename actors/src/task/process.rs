@@ -57,7 +57,8 @@ pub struct ProcessLogic<P: Process, S: Store<P>> {
     watermark: i64,
     /// The highest watermark that was not the one at the end; goes into snapshots.
     real_watermark: i64,
-    /// After a change of parallelism, how far event time had come for each key group; empty when it is the same for all.
+    /// After a change of parallelism, how far event time had come for each key group; empty when it is the same for
+    /// all.
     floors: Vec<i64>,
     /// What has to be passed on once all timers up to the watermark have fired.
     firing: Option<ValveChange>,

@@ -227,8 +227,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Committables as they go into a checkpoint. There are few, and output is lost with one that cannot be read: all are read
-/// back.
+/// Committables as they go into a checkpoint. There are few, and output is lost with one that cannot be read: all are
+/// read back.
 fn encoded<C: Data>(due: &Vec<(u64, C)>) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::new();
     encode_for_keeps(due, &mut bytes, &mut Sampler::default())?;

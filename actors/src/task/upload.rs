@@ -101,8 +101,8 @@ impl Upload {
         }
     }
 
-    /// Whether so much waits to be written that no more should be made: the disk is slower than the encoding. The task is
-    /// woken when there is room again.
+    /// Whether so much waits to be written that no more should be made: the disk is slower than the encoding. The task
+    /// is woken when there is room again.
     pub(super) fn is_full(&self) -> bool {
         self.0.lock().waiting_bytes >= FULL_BYTES
     }

@@ -1,6 +1,6 @@
 //! Counts the instructions that the pieces take per record, with Valgrind's Callgrind, and compares them with the
-//! committed figures: `instructions`. A count does not depend on how busy the machine is, but on the compiler and the kind
-//! of processor: with others than those of the committed figures it is only printed.
+//! committed figures: `instructions`. A count does not depend on how busy the machine is, but on the compiler and the
+//! kind of processor: with others than those of the committed figures it is only printed.
 //!
 //! `instructions --renew` writes the figures anew.
 

@@ -15,7 +15,8 @@ use crate::state::entry::all;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Checkpoint folder of a job, or a savepoint [default: the current folder, or that of the only running job of this user]
+    /// Checkpoint folder of a job, or a savepoint [default: the current folder, or that of the only running job of this
+    /// user]
     dir: Option<String>,
     /// Name of the operator
     #[arg(long, value_name = "NAME")]

@@ -9,7 +9,8 @@ use watershed_state::{CollectionEntry, CollectionKind, CollectionName, KeyedEntr
 use crate::error::Error;
 use crate::snapshot::{Snapshot, SnapshotError, decoded};
 
-/// What a key has, as it is encoded. Entries are in the order in which they are read: the states first, then collections.
+/// What a key has, as it is encoded. Entries are in the order in which they are read: the states first, then
+/// collections.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     pub(super) group: u16,
@@ -84,7 +85,8 @@ impl Entry {
     }
 }
 
-/// Shows all states of an operator and then all that its keys have in collections, until `visit` fails or has had enough.
+/// Shows all states of an operator and then all that its keys have in collections, until `visit` fails or has had
+/// enough.
 pub(super) fn all(
     snapshot: &Snapshot,
     operator: &OperatorPart,

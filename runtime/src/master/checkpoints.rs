@@ -49,8 +49,8 @@ impl Master {
         }
     }
 
-    /// How long the checkpoint that is being made may take. One too short for any would keep a job from ever ending, so each that
-    /// was given up for it gives the next one twice as long.
+    /// How long the checkpoint that is being made may take. One too short for any would keep a job from ever ending, so
+    /// each that was given up for it gives the next one twice as long.
     fn checkpoint_timeout(&self) -> u64 {
         let timeout = nanos_of(self.config.checkpoint_timeout);
         let grown = timeout.saturating_mul(1 << self.late_checkpoints.min(GROWTH_MAX));
@@ -398,8 +398,8 @@ impl Master {
         });
     }
 
-    /// A task cannot make its part. The checkpoint at the end of all input is not tried again if nothing changes any more that
-    /// could help.
+    /// A task cannot make its part. The checkpoint at the end of all input is not tried again if nothing changes any
+    /// more that could help.
     pub(super) fn declined(&mut self, task: TaskId, checkpoint: u64, reason: &str, lasts: bool) {
         let pending = self.ledger.collecting().filter(|pending| pending.id == checkpoint);
         let is_last = pending.is_some_and(|pending| pending.purpose == Purpose::Final);

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use watershed_actors::Pool;
 
-/// Removals, one at a time. One that is asked for while another is at work comes next: the one after the last checkpoint of a
-/// job has no later one to make up for it.
+/// Removals, one at a time. One that is asked for while another is at work comes next: the one after the last
+/// checkpoint of a job has no later one to make up for it.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Garbage {
     removals: Arc<Mutex<Removals>>,
@@ -29,7 +29,8 @@ pub(super) struct Kept {
 }
 
 impl Garbage {
-    /// Has `collect` remove all but what is kept. Of several that wait the latest counts, as it knows best what is in use.
+    /// Has `collect` remove all but what is kept. Of several that wait the latest counts, as it knows best what is in
+    /// use.
     pub(super) fn remove(&self, pool: &dyn Pool, kept: Kept, collect: impl Fn(Kept) + Send + 'static) {
         {
             let mut removals = self.lock();

@@ -1,5 +1,5 @@
-//! What is done when files of checkpoints, or all of them, are taken away while the job runs: what it has in memory is saved
-//! anew.
+//! What is done when files of checkpoints, or all of them, are taken away while the job runs: what it has in memory is
+//! saved anew.
 
 use watershed_actors::{Control, TaskId};
 use watershed_state::bug::{self, Bug};
@@ -44,9 +44,9 @@ impl Master {
         self.folder_is_gone();
     }
 
-    /// The checkpoint folder was removed or moved. If nobody has begun in its place, the job takes it again and saves all that
-    /// it has. It ends, and writes nothing any more, if somebody has, or if what it has not in memory was in there: then who
-    /// puts the folder back finds nothing new in its place.
+    /// The checkpoint folder was removed or moved. If nobody has begun in its place, the job takes it again and saves
+    /// all that it has. It ends, and writes nothing any more, if somebody has, or if what it has not in memory was in
+    /// there: then who puts the folder back finds nothing new in its place.
     pub(super) fn folder_is_gone(&mut self) {
         let folder = self.store.objects().location("");
         let folder = folder.display();

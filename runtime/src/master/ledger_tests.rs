@@ -87,8 +87,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever comes in whatever order: a checkpoint completes exactly when all of its tasks have acknowledged it while
-    /// it was being made, at most once, and only then can it be stored.
+    /// Whatever comes in whatever order: a checkpoint completes exactly when all of its tasks have acknowledged it
+    /// while it was being made, at most once, and only then can it be stored.
     #[test]
     fn in_no_interleaving_does_a_checkpoint_complete_without_all_its_parts(
         steps in proptest::collection::vec(step(), 1..200)

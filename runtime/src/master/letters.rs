@@ -6,8 +6,8 @@ use crate::dead_letters::Request;
 use crate::master::Master;
 
 impl Master {
-    /// Looks for requests to replay dead letters, and hands them to whom they concern. Returns the operators with letters
-    /// to be replayed that do not exist.
+    /// Looks for requests to replay dead letters, and hands them to whom they concern. Returns the operators with
+    /// letters to be replayed that do not exist.
     pub(super) fn replay_dead_letters(&mut self) -> Vec<String> {
         let node_of = |operator: &str| self.plan.nodes.iter().position(|node| *node.name == *operator);
         for replay in self.poison.letters.look_for(&[Request::Replay, Request::Discard]) {

@@ -1,9 +1,9 @@
 //! Rescaling: the job goes on from a fresh checkpoint with another number of instances of an operator.
 //!
-//! A checkpoint is made that all regions take part in. What it holds is read while the job is at work, and until then the
-//! rescaling can be called off without anybody noticing. Then everything is stopped, and what the control plane knows by task
-//! and region is replaced, as if another process began with that checkpoint: the same code divides state, splits and
-//! committables, and runs that are over are told from new ones by the same number.
+//! A checkpoint is made that all regions take part in. What it holds is read while the job is at work, and until then
+//! the rescaling can be called off without anybody noticing. Then everything is stopped, and what the control plane
+//! knows by task and region is replaced, as if another process began with that checkpoint: the same code divides state,
+//! splits and committables, and runs that are over are told from new ones by the same number.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -236,8 +236,8 @@ impl Master {
         reply(Ok(Rescaled { operator, from, to, checkpoint, checkpoint_ms, stopped_ms }));
     }
 
-    /// Something has failed. Before the old tasks are stopped the rescaling is off; after that the new ones come back as after
-    /// any failure.
+    /// Something has failed. Before the old tasks are stopped the rescaling is off; after that the new ones come back
+    /// as after any failure.
     pub(super) fn rescale_meets_failure(&mut self) {
         let is_off =
             |rescaling: &Rescaling| matches!(rescaling.stage, Stage::Checkpoint(_) | Stage::Reading { .. });

@@ -74,8 +74,8 @@ impl Savepoints {
         }
     }
 
-    /// Whose savepoint a checkpoint becomes that was made for `first`. One that is to be drained waits on if timers have still
-    /// to fire at the end of the input, and leaves the checkpoint to another one.
+    /// Whose savepoint a checkpoint becomes that was made for `first`. One that is to be drained waits on if timers
+    /// have still to fire at the end of the input, and leaves the checkpoint to another one.
     fn suited(
         &mut self,
         unfinished: bool,
@@ -138,7 +138,8 @@ impl Master {
         }
     }
 
-    /// The manifest of this checkpoint is there: if it is to be a savepoint, its files are copied, beside the control plane.
+    /// The manifest of this checkpoint is there: if it is to be a savepoint, its files are copied, beside the control
+    /// plane.
     pub(super) fn copy_savepoint(&mut self, checkpoint: u64, manifest: &Arc<Manifest>) {
         let Some((_, wanted, place)) = self.savepoints.making.take_if(|(id, ..)| *id == checkpoint) else {
             return;

@@ -1,4 +1,5 @@
-//! The end that somebody has asked for: with a last checkpoint if that can be made within the grace period, else without it.
+//! The end that somebody has asked for: with a last checkpoint if that can be made within the grace period, else
+//! without it.
 
 use std::time::Duration;
 

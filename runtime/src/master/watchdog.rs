@@ -123,8 +123,8 @@ impl Master {
         }
     }
 
-    /// Whose fault it is that a step does not come to its end, as far as the policy cares. While records are taken one by
-    /// one it is the one at hand.
+    /// Whose fault it is that a step does not come to its end, as far as the policy cares. While records are taken one
+    /// by one it is the one at hand.
     fn blame_of_hang(&self, task: TaskId) -> Option<Blame> {
         let node = self.plan.node_of(task);
         let (oversight, _) = self.tasks[task.0 as usize].oversight.as_ref()?;

@@ -40,7 +40,8 @@ pub(super) const PROCESS: &[SectionKind] = &[
 /// What only a process with a replica takes over beside that.
 pub(super) const REPLICA: &[SectionKind] = &[SectionKind::OperatorState];
 
-/// Refuses a snapshot with something that an actor does not take over: `kinds` are what it takes beside what every actor does.
+/// Refuses a snapshot with something that an actor does not take over: `kinds` are what it takes beside what every
+/// actor does.
 pub(super) fn only(restored: &Restored, kinds: &[&[SectionKind]]) -> Result<(), Error> {
     let takes = |kind| EVERY_ACTOR.iter().chain(kinds.iter().copied().flatten()).any(|taken| *taken == kind);
     let sections = restored.instances.iter().flat_map(|saved| &saved.sections);

@@ -132,8 +132,8 @@ fn store<K: Key, S: State>(
 ) -> Result<DatabaseCopy, StateFault> {
     // Its folder is there then, and is synced when the file is complete.
     parts.file(instance)?;
-    // What has not changed for a whole snapshot is written to the database, if not everything has room in memory: then there is
-    // little that only memory has.
+    // What has not changed for a whole snapshot is written to the database, if not everything has room in memory: then
+    // there is little that only memory has.
     for checkpoint in 1..=2 {
         drop(states.begin_snapshot(checkpoint));
         drop(collections.begin_snapshot(checkpoint, true)?);

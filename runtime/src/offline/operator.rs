@@ -13,9 +13,9 @@ use crate::offline::parts::Parts;
 use crate::offline::reader::section_kind;
 use crate::offline::{codec_error, store_error};
 
-/// Writes the keys of one operator into a savepoint, in any order, as they come. Of those that are to be in memory no more than
-/// some megabytes are here at a time; where they are to be in RocksDB, each instance that there will be has its budget of memory
-/// here, too. See [`SavepointWriter::operator`].
+/// Writes the keys of one operator into a savepoint, in any order, as they come. Of those that are to be in memory no
+/// more than some megabytes are here at a time; where they are to be in RocksDB, each instance that there will be has
+/// its budget of memory here, too. See [`SavepointWriter::operator`].
 #[derive(Debug)]
 pub struct OperatorWriter<'w, K, S> {
     writer: &'w mut SavepointWriter,
@@ -55,8 +55,8 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         }
     }
 
-    /// Gives a key its state. A key must not come twice. That is found here where states go into a database. Else it would
-    /// take all keys in memory: a job that starts from the savepoint finds it, and does not start.
+    /// Gives a key its state. A key must not come twice. That is found here where states go into a database. Else it
+    /// would take all keys in memory: a job that starts from the savepoint finds it, and does not start.
     ///
     /// # Errors
     /// If they cannot be encoded, or the disk refuses: the operator is not written then.
@@ -91,9 +91,9 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         Ok(())
     }
 
-    /// Puts all that a key has into a collection of the operator, as its behaviour declares it. It must not come twice for a
-    /// key and a collection: a job that starts from the savepoint finds that, and does not start. Where states go into a
-    /// database, it is added to what there is.
+    /// Puts all that a key has into a collection of the operator, as its behaviour declares it. It must not come twice
+    /// for a key and a collection: a job that starts from the savepoint finds that, and does not start. Where states go
+    /// into a database, it is added to what there is.
     ///
     /// # Errors
     /// As [`put`](Self::put).
@@ -143,7 +143,8 @@ impl<'w, K: Key, S: State> OperatorWriter<'w, K, S> {
         Ok(())
     }
 
-    /// Gives the operator what its instances share, if it has a broadcast input beside a keyed one: the last one counts.
+    /// Gives the operator what its instances share, if it has a broadcast input beside a keyed one: the last one
+    /// counts.
     ///
     /// # Errors
     /// If it cannot be encoded.

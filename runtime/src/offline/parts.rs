@@ -1,5 +1,5 @@
-//! The files of an operator in the making: sections are written as they fill up, each into the file of the instance that
-//! has their key group.
+//! The files of an operator in the making: sections are written as they fill up, each into the file of the instance
+//! that has their key group.
 
 use std::collections::BTreeMap;
 

@@ -18,8 +18,8 @@ use crate::offline::{KeyedStates, codec_error, decoded, decoded_key, store_error
 use crate::remote::AnyValue;
 use crate::scratch::Scratch;
 
-/// Reads a savepoint, or a checkpoint, without running a job. A job may be using the folder meanwhile: nothing is changed
-/// there, and no lock is taken.
+/// Reads a savepoint, or a checkpoint, without running a job. A job may be using the folder meanwhile: nothing is
+/// changed there, and no lock is taken.
 ///
 /// ```no_run
 /// # use watershed_runtime::{SavepointReader, Result};
@@ -143,21 +143,21 @@ impl SavepointReader {
         })
     }
 
-    /// All keys of an operator with their state, some of which may have expired, in the order of key groups and of encoded keys. Entries are read ahead on a
-    /// thread of their own, which ends when the iterator is dropped. Of an operator that was saved in memory, what one
-    /// instance has saved is in memory at a time; of a database, some of it, and a copy of it is in the system's folder for
-    /// temporary files.
+    /// All keys of an operator with their state, some of which may have expired, in the order of key groups and of
+    /// encoded keys. Entries are read ahead on a thread of their own, which ends when the iterator is dropped. Of an
+    /// operator that was saved in memory, what one instance has saved is in memory at a time; of a database, some of
+    /// it, and a copy of it is in the system's folder for temporary files.
     ///
     /// # Errors
-    /// If there is no such operator, or it has no state by key. The entries are errors where a file is damaged or a key or
-    /// state is not of this type; the error names the operator and the type.
+    /// If there is no such operator, or it has no state by key. The entries are errors where a file is damaged or a key
+    /// or state is not of this type; the error names the operator and the type.
     pub fn keyed<K: Key, S: State>(&self, operator: &str) -> Result<KeyedStates<K, S>> {
         let (part, groups) = self.keyed_operator(operator)?;
         KeyedStates::read(self.snapshots.clone(), part.clone(), groups, self.manifest.checkpoint)
     }
 
-    /// Shows what each key of an operator has in a collection, as its behaviour declares it, until `visit` says that it has had
-    /// enough. Some of it may have expired.
+    /// Shows what each key of an operator has in a collection, as its behaviour declares it, until `visit` says that it
+    /// has had enough. Some of it may have expired.
     ///
     /// # Errors
     /// If there is no such operator, a file is damaged, or a key or item is not of this type.
@@ -246,12 +246,12 @@ impl SavepointReader {
         Ok(states)
     }
 
-    /// The elements of an operator state of a source or a sink, a list or a union of this name: first those that the first
-    /// instance has saved, then those of the others. Empty if no instance has saved any.
+    /// The elements of an operator state of a source or a sink, a list or a union of this name: first those that the
+    /// first instance has saved, then those of the others. Empty if no instance has saved any.
     ///
     /// # Errors
-    /// If there is no such operator, a file is damaged, the operator has only states of other names, or an element is not of
-    /// this type.
+    /// If there is no such operator, a file is damaged, the operator has only states of other names, or an element is
+    /// not of this type.
     pub fn operator_state<T: Data>(&self, operator: &str, name: &str) -> Result<Vec<T>> {
         let states = self.operator_states(operator)?;
         let is_named =

@@ -12,8 +12,8 @@ use crate::offline::decoded_entry;
 use crate::offline::reader::why;
 use crate::scratch::Scratch;
 
-/// The keys of an operator with their state: see [`SavepointReader::keyed`](super::SavepointReader::keyed). It ends with the
-/// first error.
+/// The keys of an operator with their state: see [`SavepointReader::keyed`](super::SavepointReader::keyed). It ends
+/// with the first error.
 #[derive(Debug)]
 pub struct KeyedStates<K, S> {
     operator: String,

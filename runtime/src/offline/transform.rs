@@ -14,16 +14,16 @@ use crate::offline::{SavepointReader, SavepointWriter, codec_error, decoded_entr
 use crate::scratch::Scratch;
 
 impl SavepointWriter {
-    /// Gives each key of an operator the state that `change` makes of the one it had, or none. What else there is of the
-    /// operator stays as it is: timers, also of keys without a state, how far event time has come, records that wait. Returns
-    /// how many keys have a state.
+    /// Gives each key of an operator the state that `change` makes of the one it had, or none. What else there is of
+    /// the operator stays as it is: timers, also of keys without a state, how far event time has come, records that
+    /// wait. Returns how many keys have a state.
     ///
-    /// The states are written as they are in memory, whichever backend the operator has: an instance that begins with them reads
-    /// its share of them at once.
+    /// The states are written as they are in memory, whichever backend the operator has: an instance that begins with
+    /// them reads its share of them at once.
     ///
     /// # Errors
-    /// If the snapshot that is changed has no such operator, it has been changed already, its keys or states are of other
-    /// types, `change` fails, or a disk refuses.
+    /// If the snapshot that is changed has no such operator, it has been changed already, its keys or states are of
+    /// other types, `change` fails, or a disk refuses.
     pub fn transform<K: Key, Old: DeserializeOwned, New: Serialize>(
         &mut self,
         operator: &str,

@@ -16,12 +16,12 @@ use crate::offline::reader::local;
 use crate::offline::{OperatorWriter, SavepointReader, codec_error, store_error};
 use crate::savepoint::Savepoint;
 
-/// Writes a savepoint without a job: the state to begin with, made from what there was before, or another savepoint with
-/// some of its operators changed. A job starts from it with [`Config::start_from`](crate::Config::start_from); operators that
-/// it has nothing of start empty.
+/// Writes a savepoint without a job: the state to begin with, made from what there was before, or another savepoint
+/// with some of its operators changed. A job starts from it with [`Config::start_from`](crate::Config::start_from);
+/// operators that it has nothing of start empty.
 ///
-/// The savepoint exists when [`finish`](Self::finish) has returned. Until then, and if that never comes, there are only files
-/// that nothing reads.
+/// The savepoint exists when [`finish`](Self::finish) has returned. Until then, and if that never comes, there are only
+/// files that nothing reads.
 ///
 /// ```no_run
 /// # use std::collections::BTreeMap;
@@ -148,22 +148,23 @@ impl SavepointWriter {
         })
     }
 
-    /// Key groups of the operators that are written (those of the snapshot that is changed, else 128). They have to be those
-    /// of the job, see [`Config::key_groups`](crate::Config::key_groups).
+    /// Key groups of the operators that are written (those of the snapshot that is changed, else 128). They have to be
+    /// those of the job, see [`Config::key_groups`](crate::Config::key_groups).
     pub fn key_groups(&mut self, groups: KeyGroups) -> &mut Self {
         self.groups = groups;
         self
     }
 
-    /// Instances, and so files or databases, of each operator that is written (4). A job may start with any other number.
+    /// Instances, and so files or databases, of each operator that is written (4). A job may start with any other
+    /// number.
     pub fn parallelism(&mut self, instances: usize) -> &mut Self {
         self.parallelism = instances.max(1);
         self
     }
 
-    /// How states are saved. In memory (the default) means: as they come, to be read whole by a job as it starts, whichever
-    /// backend that has. With RocksDB they go into a database for each instance, which a job with that backend takes as it is:
-    /// for more state than memory has room for. It may be chosen anew for each operator.
+    /// How states are saved. In memory (the default) means: as they come, to be read whole by a job as it starts,
+    /// whichever backend that has. With RocksDB they go into a database for each instance, which a job with that
+    /// backend takes as it is: for more state than memory has room for. It may be chosen anew for each operator.
     pub fn state_backend(&mut self, backend: impl Into<StateBackend>) -> &mut Self {
         self.backend = backend.into();
         self
@@ -185,8 +186,8 @@ impl SavepointWriter {
         writer.finish()
     }
 
-    /// Begins to write what an operator with state by key is to remember, in place of all that a snapshot which is changed has
-    /// of it.
+    /// Begins to write what an operator with state by key is to remember, in place of all that a snapshot which is
+    /// changed has of it.
     ///
     /// # Errors
     /// If it has been written already, or the name is none that an operator can have.
@@ -197,8 +198,8 @@ impl SavepointWriter {
         Ok(OperatorWriter::new(self, operator, (parts, databases), shape.0))
     }
 
-    /// Writes what an operator that has one state for each instance is to remember. The job has to have as many instances
-    /// of it as there are states.
+    /// Writes what an operator that has one state for each instance is to remember. The job has to have as many
+    /// instances of it as there are states.
     ///
     /// # Errors
     /// As [`operator`](Self::operator), if there is no state or one cannot be encoded, or the disk refuses.
@@ -252,8 +253,8 @@ impl SavepointWriter {
     /// Makes the savepoint exist.
     ///
     /// # Errors
-    /// If an operator was begun and not finished, a file of the snapshot that is changed is damaged, there is a savepoint by
-    /// now, or the disk refuses.
+    /// If an operator was begun and not finished, a file of the snapshot that is changed is damaged, there is a
+    /// savepoint by now, or the disk refuses.
     pub fn finish(mut self) -> Result<Savepoint> {
         if let Some(operator) = &self.unfinished {
             return Err(Error::config(format!(

@@ -10,8 +10,8 @@ use crate::graph::{Graph, PointSpec};
 use crate::plan::LETTER_SINK;
 use crate::wiring::{NodeId, NodeKind};
 
-/// The most bytes of a name. Of the 255 that a file system allows, the others are for what is added in names of files: the
-/// history of the job, run, checkpoint and instance, and that it is a sink for dead letters.
+/// The most bytes of a name. Of the 255 that a file system allows, the others are for what is added in names of files:
+/// the history of the job, run, checkpoint and instance, and that it is a sink for dead letters.
 const NAME_BYTES_MAX: usize = 160;
 
 /// What was set in the wiring is in its range.

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::plan::{LETTER_SINK, Plan};
 
 impl Plan {
-    /// The plan with another number of instances of one actor, and what a process that is started again has to know of it,
-    /// where `before` is what it has to know of this plan. Sinks without a parallelism of their own follow.
+    /// The plan with another number of instances of one actor, and what a process that is started again has to know of
+    /// it, where `before` is what it has to know of this plan. Sinks without a parallelism of their own follow.
     ///
     /// # Errors
     /// Why this actor cannot have so many.
@@ -47,8 +47,8 @@ impl Plan {
         Ok((plan, all))
     }
 
-    /// The plan that a process goes on with which is started again, after these operators were rescaled, and what of that
-    /// still counts: where wiring and configuration say something else than they did then, that does.
+    /// The plan that a process goes on with which is started again, after these operators were rescaled, and what of
+    /// that still counts: where wiring and configuration say something else than they did then, that does.
     pub(crate) fn goes_on_from(
         self,
         before: &[RescaledOperator],
@@ -83,7 +83,8 @@ impl Plan {
         }
     }
 
-    /// The same wiring, with so many instances of these operators. Who looks at records of an operator goes on doing so.
+    /// The same wiring, with so many instances of these operators. Who looks at records of an operator goes on doing
+    /// so.
     fn with_parallelism(&self, rescaled: &[RescaledOperator], config: &Config) -> Result<Self, Error> {
         let mut graph = self.wiring.graph.clone();
         for RescaledOperator { operator, parallelism, .. } in rescaled {

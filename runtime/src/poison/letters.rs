@@ -64,8 +64,8 @@ impl Letters {
         self.asked.keys().map(String::as_str)
     }
 
-    /// The job begins with a checkpoint that knows these letters of an operator to be done with. Returns whether there are
-    /// others.
+    /// The job begins with a checkpoint that knows these letters of an operator to be done with. Returns whether there
+    /// are others.
     pub(crate) fn restored(&mut self, operator: &str, done: &BTreeSet<String>) -> bool {
         for replay in self.of(operator).filter(|replay| !replay.discarded) {
             let id = &*replay.letter.id;
@@ -123,8 +123,8 @@ impl Letters {
         }
     }
 
-    /// A letter cannot be replayed: whoever lists the letters sees why, and it is not tried again before it is asked for
-    /// again.
+    /// A letter cannot be replayed: whoever lists the letters sees why, and it is not tried again before it is asked
+    /// for again.
     pub(crate) fn cannot_replay(&mut self, letter: &str, why: &str) -> io::Result<()> {
         let Some((fs, folder)) = &self.requests else { return Ok(()) };
         let temporary = folder.join(format!(".{letter}.failed.tmp"));

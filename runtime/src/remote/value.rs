@@ -1,7 +1,7 @@
 //! Values of any type, as JSON: decoded without the types of the program.
 //!
-//! What is nested deeper than [`SHOWN_LEVELS`] is left out: neither this process nor whoever reads the JSON needs a stack for
-//! it.
+//! What is nested deeper than [`SHOWN_LEVELS`] is left out: neither this process nor whoever reads the JSON needs a
+//! stack for it.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use serde_json::{Map, Number, Value};
 use watershed_state::SHOWN_LEVELS;
 
-/// What is encoded, whatever its type. Bytes become an array of numbers, keys of maps that are no text become their JSON,
-/// numbers that JSON does not have become text, and so does what is nested more than [`SHOWN_LEVELS`] levels deep, which is not
-/// shown.
+/// What is encoded, whatever its type. Bytes become an array of numbers, keys of maps that are no text become their
+/// JSON, numbers that JSON does not have become text, and so does what is nested more than [`SHOWN_LEVELS`] levels
+/// deep, which is not shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnyValue(pub Value);
 

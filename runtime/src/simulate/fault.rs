@@ -30,8 +30,8 @@ pub enum FaultKind {
     PowerCut,
     /// The job is asked to stop, and started again.
     Stop,
-    /// An operator is rescaled while the job runs. Only where [`Simulator::rescales`](crate::Simulator::rescales) says that
-    /// this must change nothing.
+    /// An operator is rescaled while the job runs. Only where [`Simulator::rescales`](crate::Simulator::rescales) says
+    /// that this must change nothing.
     Rescale,
     /// A task does nothing for a while.
     Stall,
@@ -43,8 +43,8 @@ pub enum FaultKind {
     DiskError,
     /// There is no room on the disk.
     DiskFull,
-    /// Another process has written a file under the name that a file of an exactly-once sink is about to get, as another life
-    /// of the same history would. It must stay as it is. Before the next life somebody moves it away.
+    /// Another process has written a file under the name that a file of an exactly-once sink is about to get, as
+    /// another life of the same history would. It must stay as it is. Before the next life somebody moves it away.
     NameTaken,
     /// File operations take long.
     SlowDisk,
@@ -90,7 +90,8 @@ impl FaultKind {
         matches!(self, Self::Kill | Self::PowerCut)
     }
 
-    /// Whether the job may end with an error because of it: by the user's policy, or as somebody has to repair the disk.
+    /// Whether the job may end with an error because of it: by the user's policy, or as somebody has to repair the
+    /// disk.
     pub(crate) fn excuses_error(self) -> bool {
         matches!(
             self,

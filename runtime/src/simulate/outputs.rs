@@ -56,8 +56,8 @@ impl Outputs {
     }
 
     pub(crate) fn opened(&mut self, opened: Opened) {
-        // One that comes back from a hang when the next run has cleaned up already finds that its run is over, and writes
-        // nothing.
+        // One that comes back from a hang when the next run has cleaned up already finds that its run is over, and
+        // writes nothing.
         let is_over = self.opened.keys().any(|other| {
             (&other.sink, other.instance) == (&opened.sink, opened.instance) && other.run > opened.run
         });
@@ -134,8 +134,8 @@ pub struct Difference {
     pub too_much: Vec<String>,
 }
 
-/// Compares what was shown with what should be, sink by sink. Both are sorted. While the job has not finished, nothing is
-/// missing.
+/// Compares what was shown with what should be, sink by sink. Both are sorted. While the job has not finished, nothing
+/// is missing.
 pub(crate) fn compare(shown: &Shown, expected: &Shown, finished: bool) -> Vec<Difference> {
     let mut differences = Vec::new();
     let sinks: BTreeSet<&String> = shown.keys().chain(expected.keys()).collect();
@@ -190,8 +190,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What must be the same in all runs. Of a dead letter that is what was left out, by whom and why, but not what depends on the
-/// run or the parallelism; it is known by its fields, wherever in the record it is.
+/// What must be the same in all runs. Of a dead letter that is what was left out, by whom and why, but not what depends
+/// on the run or the parallelism; it is known by its fields, wherever in the record it is.
 pub(crate) fn comparable(record: String) -> String {
     if !record.contains("\"at_ms\"") {
         return record;

@@ -71,8 +71,8 @@ pub(crate) struct Settings {
     backend: usize,
 }
 
-/// Virtual time after which a task counts as hanging: well above what any fault holds something up for, so that only those that
-/// hang are found.
+/// Virtual time after which a task counts as hanging: well above what any fault holds something up for, so that only
+/// those that hang are found.
 const HANG_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Settings {
@@ -152,7 +152,8 @@ impl Settings {
     }
 }
 
-/// Some of the kinds of faults, so that each run has more of those: what takes two kinds is found sooner than among all.
+/// Some of the kinds of faults, so that each run has more of those: what takes two kinds is found sooner than among
+/// all.
 fn some_of(dice: &mut Dice, kinds: &[FaultKind]) -> Vec<FaultKind> {
     let some: Vec<FaultKind> = kinds.iter().copied().filter(|_| dice.below(2) == 0).collect();
     if some.is_empty() || dice.below(4) == 0 { kinds.to_vec() } else { some }

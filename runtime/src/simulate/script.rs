@@ -19,8 +19,8 @@ use crate::simulate::fault::{Fault, FaultKind, FaultPlace};
 use crate::simulate::history::History;
 use crate::simulate::journal::Note;
 
-/// Asked by the scheduler, the control plane's mailbox, the pool and the sinks of a simulated process what is to go wrong
-/// now, and told what happens.
+/// Asked by the scheduler, the control plane's mailbox, the pool and the sinks of a simulated process what is to go
+/// wrong now, and told what happens.
 #[derive(Debug)]
 pub(crate) struct Script {
     /// Decides what is slow.
@@ -376,8 +376,8 @@ impl Faults for Script {
         }
     }
 
-    /// A task is launched that leaves these records out. They must be known after a power cut, too: otherwise the next process
-    /// fails again, and gives numbers that are taken.
+    /// A task is launched that leaves these records out. They must be known after a power cut, too: otherwise the next
+    /// process fails again, and gives numbers that are taken.
     fn leaves_out(&self, entries: &[SkipEntry]) {
         let durable = durable_skips::<SkipEntry>(&self.disk, &self.checkpoints).unwrap_or_default();
         if let Some(entry) = entries.iter().find(|entry| !durable.contains(entry)) {
@@ -426,8 +426,8 @@ impl SinkFaults for Script {
         self.lock().history.outputs.prepared(by, id, checkpoint, records);
     }
 
-    /// A sink is about to make something visible. Nothing may become visible before a checkpoint that covers it is there
-    /// for good.
+    /// A sink is about to make something visible. Nothing may become visible before a checkpoint that covers it is
+    /// there for good.
     fn sink_commits(&self, sink: &str, id: &[u8]) {
         let mut state = self.lock();
         let Some(checkpoint) = state.history.outputs.checkpoint_of(sink, id) else { return };

@@ -124,8 +124,8 @@ pub(super) fn load(
     Ok(restored)
 }
 
-/// Refuses a checkpoint with the watermark of an `event_time` that its actor does not have any more: those that are late now
-/// would be taken again.
+/// Refuses a checkpoint with the watermark of an `event_time` that its actor does not have any more: those that are
+/// late now would be taken again.
 pub(super) fn compare_event_times(
     plan: &Plan,
     config: &Config,

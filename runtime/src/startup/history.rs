@@ -1,4 +1,5 @@
-//! Which checkpoint a process goes on from, and whether it fits what the checkpoint folder and the output say of the job's past.
+//! Which checkpoint a process goes on from, and whether it fits what the checkpoint folder and the output say of the
+//! job's past.
 
 use std::collections::BTreeSet;
 use std::iter;
@@ -19,7 +20,8 @@ pub(super) struct Past<'a> {
     pub(super) identity: Option<Identity>,
     /// What is in the folder, newest first, until one is chosen.
     found: Vec<Scanned>,
-    /// The highest run and checkpoint that are known to have been used: neither may be used again, as they stand in names.
+    /// The highest run and checkpoint that are known to have been used: neither may be used again, as they stand in
+    /// names.
     pub(super) highest_used: (u32, u64),
     /// The histories of the checkpoints, and those that the file `job` knows of.
     lineages: BTreeSet<String>,
@@ -161,8 +163,8 @@ impl<'a> Past<'a> {
         config: &Config,
         chosen: Option<&Manifest>,
     ) -> Result<(), Error> {
-        // A job without a place for checkpoints begins anew each time, and says so. A version that noted no histories knows of
-        // none: what is there now is noted.
+        // A job without a place for checkpoints begins anew each time, and says so. A version that noted no histories
+        // knows of none: what is there now is noted.
         let is_kept = config.checkpoints.is_some() || config.checkpoints_at.is_some();
         let noted = self.identity.as_ref().is_none_or(|identity| identity.ancestors.is_some());
         if !is_kept || !noted || config.accept_duplicates {
@@ -208,8 +210,8 @@ impl<'a> Past<'a> {
         Ok(manifest)
     }
 
-    /// The newest checkpoint of the history that can be read. One that is older than the newest only if no output past it
-    /// is visible.
+    /// The newest checkpoint of the history that can be read. One that is older than the newest only if no output past
+    /// it is visible.
     fn newest(
         &mut self,
         plan: &Plan,
@@ -319,8 +321,8 @@ fn place_of(node: &PlannedNode) -> String {
     node.build.folder().map_or(String::new(), |folder| format!(" in {}", folder.display()))
 }
 
-/// Whether what the folder holds is of the history that the configuration speaks of: the one that began at its savepoint, if
-/// it names one.
+/// Whether what the folder holds is of the history that the configuration speaks of: the one that began at its
+/// savepoint, if it names one.
 pub(super) fn is_of_history(config: &Config, before: Option<&Identity>) -> bool {
     let Some((uri, _)) = &config.start_from else { return true };
     let began_from = before.and_then(|identity| identity.began_from.as_ref());

@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::plan::{LETTER_SINK, Plan};
 use crate::scratch::databases_in;
 
-/// Refuses folders that lie where the job removes or adds files of its own: output in the checkpoint folder or in what the
-/// job keeps there, anything where databases are.
+/// Refuses folders that lie where the job removes or adds files of its own: output in the checkpoint folder or in what
+/// the job keeps there, anything where databases are.
 pub(crate) fn check_places(plan: &Plan, config: &Config) -> Result<(), Error> {
     if let Some(scratch) = &config.scratch
         && config.simulation.is_none()

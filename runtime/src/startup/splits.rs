@@ -30,8 +30,8 @@ pub(super) fn known_splits(plan: &Plan) -> Result<Splits, Error> {
     Ok(splits)
 }
 
-/// Whether a source has splits that the checkpoint does not know, or may always have more. Refuses to start if one is gone
-/// that had not been read to its end.
+/// Whether a source has splits that the checkpoint does not know, or may always have more. Refuses to start if one is
+/// gone that had not been read to its end.
 pub(super) fn compare_splits(
     plan: &Plan,
     splits: &Splits,

@@ -40,8 +40,8 @@ pub trait Chain: Clone + Send + Sync + 'static {
     ) -> Result<(), Failure>;
 }
 
-/// A [`Chain`] whose type is not forgotten yet: [`boxed`](crate::Stream::boxed), or `.into()`, makes a `Stream<T>` of a stream with
-/// such a chain.
+/// A [`Chain`] whose type is not forgotten yet: [`boxed`](crate::Stream::boxed), or `.into()`, makes a `Stream<T>` of a
+/// stream with such a chain.
 pub trait Unboxed: Chain {}
 
 /// What a chain consists of, for people.

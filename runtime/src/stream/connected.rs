@@ -16,9 +16,9 @@ where
     C: Chain<Out = T>,
     F: Fn(&T) -> K + Send + Sync + 'static,
 {
-    /// Starts an actor with state per key whose records meet those of `broadcast`: every instance gets all of these, and
-    /// keeps what it needs of them in its replica of a shared state, which it looks at when a record comes. Watermarks are the
-    /// lower ones of both streams.
+    /// Starts an actor with state per key whose records meet those of `broadcast`: every instance gets all of these,
+    /// and keeps what it needs of them in its replica of a shared state, which it looks at when a record comes.
+    /// Watermarks are the lower ones of both streams.
     pub fn connect_broadcast<B, D>(
         &self,
         name: &str,
@@ -82,8 +82,8 @@ where
 }
 
 impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
-    /// Starts an actor without keys whose records meet those of `broadcast`: every instance gets all of these, and has a
-    /// replica of a shared state for them, beside one state of its own.
+    /// Starts an actor without keys whose records meet those of `broadcast`: every instance gets all of these, and has
+    /// a replica of a shared state for them, beside one state of its own.
     pub fn connect_broadcast<B, D>(
         &self,
         name: &str,

@@ -3,8 +3,8 @@
 use watershed_actors::{BroadcastProcess, Process};
 use watershed_state::{Data, Key};
 
-/// A [`Process`] for records of type `T` whose key is `K`: `()` behind a stream that is not divided by a key. Implemented for all
-/// of them; its name appears only where one does not fit.
+/// A [`Process`] for records of type `T` whose key is `K`: `()` behind a stream that is not divided by a key.
+/// Implemented for all of them; its name appears only where one does not fit.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no `Process` for records `{T}` with the key `{K}`",
     label = "it would need `type Key = {K}` and `type In = {T}`",

@@ -45,9 +45,9 @@ where
         self.exchange(name, Arc::new(KeyedNode { process, key_of, life: |_: &Env| Forever }), true)
     }
 
-    /// Lets the state of a key expire once no record and no timer of the key has come for so long, by processing time: the
-    /// next one finds the default. Each collection says for itself how long what is in it lives. The time is above 0, is counted
-    /// in whole milliseconds, and may be `Duration::MAX` for states that never expire.
+    /// Lets the state of a key expire once no record and no timer of the key has come for so long, by processing time:
+    /// the next one finds the default. Each collection says for itself how long what is in it lives. The time is above
+    /// 0, is counted in whole milliseconds, and may be `Duration::MAX` for states that never expire.
     pub fn state_ttl(&self, time: Duration) -> ExpiringStates<'_, K, T, C, F> {
         ExpiringStates { keyed: self, ttl: Ttl::after_access(time) }
     }
@@ -95,9 +95,10 @@ where
         self.actor(name, Reduce { reduce, types: PhantomData })
     }
 
-    /// Folds the records of each key into one value, and sends each key with its value when the input has ended: once, behind
-    /// everything else. Unbounded input ends only when the job is drained ([`Drain::Yes`](crate::Drain)); for results on the way
-    /// there are [`KeyedStream::aggregate`] and actors with timers. The value is the state, of the type [`Reduced<A>`].
+    /// Folds the records of each key into one value, and sends each key with its value when the input has ended: once,
+    /// behind everything else. Unbounded input ends only when the job is drained ([`Drain::Yes`](crate::Drain)); for
+    /// results on the way there are [`KeyedStream::aggregate`] and actors with timers. The value is the state, of the
+    /// type [`Reduced<A>`].
     ///
     /// For one value in all, the key is `()`.
     pub fn fold<A, G>(&self, name: &str, init: A, fold: G) -> Stream<(K, A)>
@@ -227,8 +228,8 @@ where
     }
 }
 
-/// The state of [`KeyedStream::reduce`] and [`KeyedStream::fold`]: what the records of a key amount to so far. Not an `Option`: the codec cannot tell an
-/// option in an option from none.
+/// The state of [`KeyedStream::reduce`] and [`KeyedStream::fold`]: what the records of a key amount to so far. Not an
+/// `Option`: the codec cannot tell an option in an option from none.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub enum Reduced<T> {
     /// None has come.

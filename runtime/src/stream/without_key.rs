@@ -5,8 +5,8 @@ use watershed_state::Data;
 
 use crate::stream::{KeyedStream, SinkActor, Stream};
 
-/// A stream that is not divided by a key. Nothing implements it: it stands in the signature of what a [`KeyedStream`] does not
-/// have.
+/// A stream that is not divided by a key. Nothing implements it: it stands in the signature of what a [`KeyedStream`]
+/// does not have.
 #[diagnostic::on_unimplemented(
     message = "a stream that is divided by a key has no operators and sinks of its own, only actors",
     label = "this goes before `key_by`, or behind an actor",

@@ -6,8 +6,8 @@ use crate::CodecError;
 /// What is nested deeper is not shown as JSON, as those who read that have limits of their own.
 pub const SHOWN_LEVELS: usize = 100;
 
-/// How many levels are nested in one another in the first value of `bytes`: 0 if it has no parts. It takes no stack, however
-/// many those are.
+/// How many levels are nested in one another in the first value of `bytes`: 0 if it has no parts. It takes no stack,
+/// however many those are.
 ///
 /// # Errors
 /// If the bytes are no encoding.

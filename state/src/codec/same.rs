@@ -5,8 +5,9 @@ use rmp_serde::decode::Error;
 use super::read::Reader;
 use super::stack::{LEVELS, with_room};
 
-/// Whether two encodings are of the same value, as far as one can tell without its type: sets are sequences here, and those of
-/// the standard library are in another order each time, so that the order of sequences and maps does not count.
+/// Whether two encodings are of the same value, as far as one can tell without its type: sets are sequences here, and
+/// those of the standard library are in another order each time, so that the order of sequences and maps does not
+/// count.
 pub(super) fn are_the_same(one: &[u8], other: &[u8]) -> bool {
     one == other || one.len() == other.len() && sorted(one).is_some_and(|one| Some(one) == sorted(other))
 }

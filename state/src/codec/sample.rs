@@ -1,11 +1,11 @@
 //! Which values are read back after they were written.
 
-/// The first ones, and then one in so many, each time another one of them, so that no entry of a table that is saved again and
-/// again is always passed over: a type that can be written and not be read is found with the first of its values
-/// that is of that kind, as far as that comes in time, and costs nothing that could be measured.
+/// The first ones, and then one in so many, each time another one of them, so that no entry of a table that is saved
+/// again and again is always passed over: a type that can be written and not be read is found with the first of its
+/// values that is of that kind, as far as that comes in time, and costs nothing that could be measured.
 ///
-/// Once one could not be read back, all are due until all that a snapshot holds could: else a later snapshot, whose turn comes
-/// at other values, would count with it.
+/// Once one could not be read back, all are due until all that a snapshot holds could: else a later snapshot, whose
+/// turn comes at other values, would count with it.
 #[derive(Clone, Debug, Default)]
 pub struct Sampler {
     number: u32,
@@ -35,8 +35,8 @@ impl Sampler {
     }
 }
 
-/// Which one of so many it is the `nth` time. Multiples of the golden ratio are far apart from each other in the upper bits,
-/// also those of which all lower bits are the same (Knuth, The Art of Computer Programming, volume 3, 6.4).
+/// Which one of so many it is the `nth` time. Multiples of the golden ratio are far apart from each other in the upper
+/// bits, also those of which all lower bits are the same (Knuth, The Art of Computer Programming, volume 3, 6.4).
 #[inline]
 fn turn(nth: u32) -> u32 {
     nth.wrapping_mul(0x9E37_79B9) >> (u32::BITS - EVERY.ilog2())

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use super::{At, CollectionKind, Collections, Declared};
 use crate::{Data, Key, Ttl};
 
-/// Declares a list that each key of an operator has, besides its state: a field of the behaviour, opened through the context.
-/// It may be large: to add to it is to change its last page.
+/// Declares a list that each key of an operator has, besides its state: a field of the behaviour, opened through the
+/// context. It may be large: to add to it is to change its last page.
 #[derive(Debug)]
 pub struct ListState<T> {
     pub(super) declared: Declared,
@@ -14,8 +14,8 @@ pub struct ListState<T> {
 }
 
 impl<T: Data> ListState<T> {
-    /// A list of this name, which is unique among the collections of the operator and stays what it is: by it a restored job
-    /// finds what was saved.
+    /// A list of this name, which is unique among the collections of the operator and stays what it is: by it a
+    /// restored job finds what was saved.
     pub fn new(name: &str) -> Self {
         Self { declared: Declared::new(name, CollectionKind::List), item: PhantomData }
     }
@@ -26,8 +26,8 @@ impl<T: Data> ListState<T> {
         self
     }
 
-    /// The list of one key, whose [`hash_key`](crate::hash_key) this is. The time, in milliseconds, is only asked for if it
-    /// expires.
+    /// The list of one key, whose [`hash_key`](crate::hash_key) this is. The time, in milliseconds, is only asked for
+    /// if it expires.
     pub fn open<'c, Of: Key>(
         &self,
         collections: &'c mut Collections<Of>,

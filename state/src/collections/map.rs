@@ -6,9 +6,9 @@ use super::page::Leaf;
 use super::{At, CollectionKind, Collections, Declared};
 use crate::{Data, Key, Ttl, hash_key};
 
-/// Declares a map that each key of an operator has, besides its state: a field of the behaviour, opened through the context.
-/// It may be large: what is saved, and read from a database, are the pages of it that are in use, not the whole. (An actor
-/// without keys has all of it in memory.)
+/// Declares a map that each key of an operator has, besides its state: a field of the behaviour, opened through the
+/// context. It may be large: what is saved, and read from a database, are the pages of it that are in use, not the
+/// whole. (An actor without keys has all of it in memory.)
 #[derive(Debug)]
 pub struct MapState<K, V> {
     pub(super) declared: Declared,
@@ -16,8 +16,8 @@ pub struct MapState<K, V> {
 }
 
 impl<K: Key, V: Data> MapState<K, V> {
-    /// A map of this name, which is unique among the collections of the operator and stays what it is: by it a restored job
-    /// finds what was saved.
+    /// A map of this name, which is unique among the collections of the operator and stays what it is: by it a restored
+    /// job finds what was saved.
     pub fn new(name: &str) -> Self {
         Self { declared: Declared::new(name, CollectionKind::Map), types: PhantomData }
     }
@@ -28,8 +28,8 @@ impl<K: Key, V: Data> MapState<K, V> {
         self
     }
 
-    /// The map of one key, whose [`hash_key`](crate::hash_key) this is. The time, in milliseconds, is only asked for if it
-    /// expires.
+    /// The map of one key, whose [`hash_key`](crate::hash_key) this is. The time, in milliseconds, is only asked for if
+    /// it expires.
     pub fn open<'c, Of: Key>(
         &self,
         collections: &'c mut Collections<Of>,
@@ -244,8 +244,8 @@ impl<Of: Key, K: Key, V: Data> OpenMap<'_, Of, K, V> {
         len
     }
 
-    /// Adds a page, with entries from the one that was split the longest time ago. Returns where the last entry of a page is
-    /// then.
+    /// Adds a page, with entries from the one that was split the longest time ago. Returns where the last entry of a
+    /// page is then.
     fn grow(&mut self, last: (u32, usize)) -> (u32, usize) {
         let pages = self.at.pages::<(K, V)>();
         let from = split_from(pages);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Collections, OpenValue, ValueState};
 use crate::{Data, Key, Ttl};
 
-/// Declares what the values of each key of an operator are folded into: a field of the behaviour, opened through the context.
+/// Declares what the values of each key of an operator are folded into: a field of the behaviour, opened through the
+/// context.
 pub struct ReducingState<T> {
     value: ValueState<T>,
     reduce: Arc<dyn Fn(T, T) -> T + Send + Sync>,
@@ -18,8 +19,8 @@ impl<T> std::fmt::Debug for ReducingState<T> {
 }
 
 impl<T: Data> ReducingState<T> {
-    /// One of this name, which is unique among the collections of the operator and stays what it is. `reduce` makes one value
-    /// of two.
+    /// One of this name, which is unique among the collections of the operator and stays what it is. `reduce` makes one
+    /// value of two.
     pub fn new(name: &str, reduce: impl Fn(T, T) -> T + Send + Sync + 'static) -> Self {
         Self { value: ValueState::new(name), reduce: Arc::new(reduce) }
     }

@@ -88,7 +88,8 @@ struct Bench {
     before_record: Model,
     /// The key of the record in process.
     of: Option<u8>,
-    /// The snapshot that is being written: of which checkpoint, adding to another, what it has so far and shows in the end.
+    /// The snapshot that is being written: of which checkpoint, adding to another, what it has so far and shows in the
+    /// end.
     running: Option<(u64, bool, Vec<Section>, Model)>,
     /// Of the newest checkpoint that is complete.
     layers: Vec<Vec<Section>>,

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use super::{At, CollectionKind, Collections, Declared};
 use crate::{Data, Key, Ttl};
 
-/// Declares a value that each key of an operator may have, besides its state: a field of the behaviour, opened through the
-/// context. It is for what is rarely used, or expires; what is used with each record belongs into the state.
+/// Declares a value that each key of an operator may have, besides its state: a field of the behaviour, opened through
+/// the context. It is for what is rarely used, or expires; what is used with each record belongs into the state.
 #[derive(Debug)]
 pub struct ValueState<T> {
     pub(super) declared: Declared,
@@ -14,8 +14,8 @@ pub struct ValueState<T> {
 }
 
 impl<T: Data> ValueState<T> {
-    /// A value of this name, which is unique among the collections of the operator and stays what it is: by it a restored
-    /// job finds what was saved.
+    /// A value of this name, which is unique among the collections of the operator and stays what it is: by it a
+    /// restored job finds what was saved.
     pub fn new(name: &str) -> Self {
         Self { declared: Declared::new(name, CollectionKind::Value), value: PhantomData }
     }
@@ -26,8 +26,8 @@ impl<T: Data> ValueState<T> {
         self
     }
 
-    /// The value of one key, whose [`hash_key`](crate::hash_key) this is. The time, in milliseconds, is only asked for if it
-    /// expires.
+    /// The value of one key, whose [`hash_key`](crate::hash_key) this is. The time, in milliseconds, is only asked for
+    /// if it expires.
     pub fn open<'c, Of: Key>(
         &self,
         collections: &'c mut Collections<Of>,

@@ -39,9 +39,9 @@ fn is_immutable(name: &str) -> bool {
 }
 
 impl DatabaseCopy {
-    /// Puts the files of `folder` into the store, under names that begin with `prefix`. Those that `before` has already, a
-    /// copy of the same database that belongs to a complete checkpoint, are not stored again. They are there for good once
-    /// the part is that the instance puts beside them.
+    /// Puts the files of `folder` into the store, under names that begin with `prefix`. Those that `before` has
+    /// already, a copy of the same database that belongs to a complete checkpoint, are not stored again. They are there
+    /// for good once the part is that the instance puts beside them.
     ///
     /// # Errors
     /// If a disk refuses.
@@ -54,8 +54,9 @@ impl DatabaseCopy {
         Self::store_files((objects, prefix), folder, before, false)
     }
 
-    /// As [`store`](Self::store), but stores all files, as some that `before` has are lost. What is left of those must be as
-    /// it was: they may be the database's own files under another name, and whatever damaged one has damaged the other.
+    /// As [`store`](Self::store), but stores all files, as some that `before` has are lost. What is left of those must
+    /// be as it was: they may be the database's own files under another name, and whatever damaged one has damaged the
+    /// other.
     ///
     /// # Errors
     /// As [`store`](Self::store), and if a file is not what was stored before.

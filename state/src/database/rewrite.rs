@@ -7,8 +7,9 @@ use super::{Changes, Database, WRITE_AT, split_key};
 use crate::table::TableKey;
 use crate::{CodecError, StoreError};
 
-/// Writes all keys of one table anew that are not written as they were: else nobody would find them, as a database finds a key
-/// by its bytes. It reads all of these key groups, which is worth it once, when the first process of a new version begins.
+/// Writes all keys of one table anew that are not written as they were: else nobody would find them, as a database
+/// finds a key by its bytes. It reads all of these key groups, which is worth it once, when the first process of a new
+/// version begins.
 ///
 /// # Errors
 /// If the disk refuses, or a key does not decode; `path` is named then.

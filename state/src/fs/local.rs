@@ -157,7 +157,8 @@ fn create_in_place(path: &Path) -> io::Result<File> {
     Err(ErrorKind::AlreadyExists.into())
 }
 
-/// What entries of a folder are, in the order of their names. One that is removed meanwhile is left out: the folder is there.
+/// What entries of a folder are, in the order of their names. One that is removed meanwhile is left out: the folder is
+/// there.
 fn listed(entries: impl Iterator<Item = io::Result<DirEntry>>) -> io::Result<Vec<FileInfo>> {
     let mut files = Vec::new();
     for entry in entries {

@@ -112,7 +112,8 @@ impl SimulatedDisk {
         self.lock().disk.durable_names(dir)
     }
 
-    /// Takes a file away that is there for good, as somebody does who is no part of the job, and returns what was in it.
+    /// Takes a file away that is there for good, as somebody does who is no part of the job, and returns what was in
+    /// it.
     pub fn take_away(&self, path: &Path) -> Option<Vec<u8>> {
         self.lock().disk.take_away(path)
     }
@@ -127,7 +128,8 @@ impl SimulatedDisk {
         self.lock().disk.fingerprint()
     }
 
-    /// Runs one operation, if the process of that life is still alive. What `otherwise` does happens if the disk refuses it.
+    /// Runs one operation, if the process of that life is still alive. What `otherwise` does happens if the disk
+    /// refuses it.
     fn operate<R>(
         &self,
         life: u64,

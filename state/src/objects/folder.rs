@@ -15,8 +15,8 @@ const UNFINISHED: &str = ".tmp";
 
 /// A folder of a file system, whose files are the objects. It is locked by its file `lock`.
 ///
-/// An object is written under another name and synced before it gets its own, unless something has that; then the folder is
-/// synced.
+/// An object is written under another name and synced before it gets its own, unless something has that; then the
+/// folder is synced.
 #[derive(Clone, Debug)]
 pub struct FolderStore {
     fs: Fs,

@@ -29,9 +29,9 @@ impl CheckpointStore {
     /// To be pinned are the checkpoints in the making, those restored from, and those whose parts may be used
     /// again: their files are all kept. Parts of older ones stay as long as a kept manifest refers to them.
     ///
-    /// Checkpoints up to `begun` have begun when the caller makes up the list of what to pin: what is not pinned of them and has
-    /// no manifest was given up, and is removed. What is newer than that and than the newest manifest is kept: it may be a
-    /// checkpoint in the making, begun since.
+    /// Checkpoints up to `begun` have begun when the caller makes up the list of what to pin: what is not pinned of
+    /// them and has no manifest was given up, and is removed. What is newer than that and than the newest manifest is
+    /// kept: it may be a checkpoint in the making, begun since.
     ///
     /// A manifest that can't be read might refer to anything older than itself; so its checkpoint and all older
     /// ones are kept.

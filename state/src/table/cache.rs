@@ -2,14 +2,14 @@
 //!
 //! An entry that is asked for and not there is loaded. When there are as many as may be, a hand goes round, as in the
 //! second-chance algorithm: what was used since it came by last stays, the rest goes. What the database does not have
-//! yet is written to it then, in batches. Each time round the hand looks at an eighth of the entries only, and at the others the
-//! next times: it goes through slots in their order, and would else leave a half of the table empty and the other so full that
-//! it takes forever to find anything.
+//! yet is written to it then, in batches. Each time round the hand looks at an eighth of the entries only, and at the
+//! others the next times: it goes through slots in their order, and would else leave a half of the table empty and the
+//! other so full that it takes forever to find anything.
 //!
-//! As long as everything has room, the database is given nothing, and snapshots are additions to one another as they are in
-//! memory. Once it gets entries they cannot be: an older snapshot may have another state of the same key, and would be read
-//! over the database. Then each snapshot holds all that the database lacks; so that this is little, what has not changed for a
-//! whole snapshot is written to the database even if it stays, a little at a time.
+//! As long as everything has room, the database is given nothing, and snapshots are additions to one another as they
+//! are in memory. Once it gets entries they cannot be: an older snapshot may have another state of the same key, and
+//! would be read over the database. Then each snapshot holds all that the database lacks; so that this is little, what
+//! has not changed for a whole snapshot is written to the database even if it stays, a little at a time.
 
 use super::gauge::Gauge;
 use super::ordered::TAGS;
@@ -91,8 +91,8 @@ impl Cache {
         self.filling = keys;
     }
 
-    /// Whether an entry that the table is filled with is to be in memory: all of them if they have room, else as many as have,
-    /// evenly spread.
+    /// Whether an entry that the table is filled with is to be in memory: all of them if they have room, else as many
+    /// as have, evenly spread.
     pub(super) fn keeps(&self, tag: u32) -> bool {
         // A little room is left, as they are never spread quite evenly.
         let room = self.limit() - self.limit() / 16;
@@ -267,8 +267,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         }
     }
 
-    /// Sees to it that what is in memory has room there, and writes to the database what has not changed for a while, looking
-    /// at up to `slots` slots. Returns whether there is more to look at. To be called between batches.
+    /// Sees to it that what is in memory has room there, and writes to the database what has not changed for a while,
+    /// looking at up to `slots` slots. Returns whether there is more to look at. To be called between batches.
     ///
     /// # Panics
     /// As [`entry`](Self::entry).

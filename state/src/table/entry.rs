@@ -14,8 +14,8 @@ pub trait TableKey: Clone + Eq + Send + 'static {
     /// Whether places are spread over all key groups alike, so that a table can keep its entries in their order.
     const IS_SPREAD: bool;
 
-    /// A hash. Its 16 high bits decide on the key group; without [`IS_SPREAD`](Self::IS_SPREAD) the 32 low ones are spread
-    /// evenly.
+    /// A hash. Its 16 high bits decide on the key group; without [`IS_SPREAD`](Self::IS_SPREAD) the 32 low ones are
+    /// spread evenly.
     fn place(&self) -> u64;
 
     /// Appends the encoding.

@@ -232,8 +232,8 @@ impl<E: Tagged> OrderedTable<E> {
         run.remove(slot.at).expect("find returns slots that are occupied")
     }
 
-    /// Looks at `slots` slots from the tag `from` on, and takes out the entries that `goes` picks. Returns where to go on,
-    /// [`TAGS`] at the end. The table keeps its size.
+    /// Looks at `slots` slots from the tag `from` on, and takes out the entries that `goes` picks. Returns where to go
+    /// on, [`TAGS`] at the end. The table keeps its size.
     pub(crate) fn remove_some(
         &mut self,
         from: u64,
@@ -262,8 +262,8 @@ impl<E: Tagged> OrderedTable<E> {
         if end == self.run.slots.len() { TAGS } else { self.run.lowest_tag(end) }
     }
 
-    /// Makes room for so many entries in all, at once. To be called where they come in the order of their tags, as from a
-    /// snapshot: while a table grows, those would crowd at one end of it.
+    /// Makes room for so many entries in all, at once. To be called where they come in the order of their tags, as from
+    /// a snapshot: while a table grows, those would crowd at one end of it.
     pub(crate) fn reserve(&mut self, entries: usize) {
         let homes = self.homes_for((entries * 8).div_ceil(5));
         if homes <= self.run.homes.max(FIRST_HOMES) {
@@ -313,12 +313,12 @@ impl<E: Tagged> OrderedTable<E> {
         self.run.slots.iter().chain(moving).flatten()
     }
 
-    /// Shows entries in the order of their slots, from the tag `from` on, until `visit` says that it has had enough; then
-    /// on to the next vacant slot. Returns the tag below which all have been shown, [`TAGS`] at the end. `visit` is told
-    /// of vacant slots, too.
+    /// Shows entries in the order of their slots, from the tag `from` on, until `visit` says that it has had enough;
+    /// then on to the next vacant slot. Returns the tag below which all have been shown, [`TAGS`] at the end. `visit`
+    /// is told of vacant slots, too.
     ///
-    /// Whatever is inserted, removed and moved between two such calls, an entry that was there at the first one is shown,
-    /// or was before it went: the tags below a vacant slot are below it for good.
+    /// Whatever is inserted, removed and moved between two such calls, an entry that was there at the first one is
+    /// shown, or was before it went: the tags below a vacant slot are below it for good.
     pub(crate) fn visit(&mut self, from: u64, mut visit: impl FnMut(Option<&mut E>) -> bool) -> u64 {
         let mut from = from;
         let mut more = true;

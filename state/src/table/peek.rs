@@ -5,8 +5,8 @@ use super::{KeyedTable, TableKey, TableState};
 use crate::{CodecError, StateFault};
 
 impl<K: TableKey, S: TableState> KeyedTable<K, S> {
-    /// What `look` says of the state of `key`, if it has any. Nothing changes by that: no entry comes into memory or goes
-    /// from there, and none counts as used or as changed.
+    /// What `look` says of the state of `key`, if it has any. Nothing changes by that: no entry comes into memory or
+    /// goes from there, and none counts as used or as changed.
     ///
     /// # Errors
     /// If the database below refuses, or has a state that does not decode.

@@ -9,8 +9,8 @@ use crate::{CodecError, SavedInstance, Section, SectionKind};
 
 /// So many entries of a layer are believed without a look at how long they are.
 const BELIEVED: usize = 1 << 20;
-/// A key and its state take at least so many bytes where there are more entries than that: so many keys are not told apart by
-/// less.
+/// A key and its state take at least so many bytes where there are more entries than that: so many keys are not told
+/// apart by less.
 const ENTRY_BYTES_MIN: usize = 4;
 
 /// How many entries sections say that they have.
@@ -28,8 +28,8 @@ impl Claim {
         }
     }
 
-    /// As many of them as room is made for before they are read: an entry in memory is many times as long as a byte, and the
-    /// number may be forged. If there are more, the table grows.
+    /// As many of them as room is made for before they are read: an entry in memory is many times as long as a byte,
+    /// and the number may be forged. If there are more, the table grows.
     fn entries(&self) -> usize {
         self.entries.min(BELIEVED.max(self.bytes / ENTRY_BYTES_MIN))
     }
@@ -98,8 +98,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.entries.len() + self.below.as_ref().map_or(0, Cache::filled)
     }
 
-    /// So many keys are in memory without anything having to grow or to go; any number where it is known that not all have
-    /// room.
+    /// So many keys are in memory without anything having to grow or to go; any number where it is known that not all
+    /// have room.
     fn room(&self) -> usize {
         match &self.below {
             Some(cache) if !cache.has_room_for_all() => usize::MAX,
@@ -204,8 +204,9 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.restore(&Section { kind: K::KINDS.0, group, entries: 1, bytes })
     }
 
-    /// Adds an entry that is not in memory, or gives it to the database if there is no room for all. Entries come in the order
-    /// of their hashes: were all put into memory until there is no room, those of the first key groups would crowd each other.
+    /// Adds an entry that is not in memory, or gives it to the database if there is no room for all. Entries come in
+    /// the order of their hashes: were all put into memory until there is no room, those of the first key groups would
+    /// crowd each other.
     fn fill(&mut self, tag: u32, key: K, state: S) {
         let Some(cache) = &mut self.below else {
             self.entries.insert(Entry { key, state, stamp: Stamp::loaded(), tag });

@@ -31,8 +31,8 @@ pub(super) struct Running {
 enum Holds {
     /// Those that were changed in this epoch or later.
     ChangedSince(u32),
-    /// Those that the database below does not have, as the database is part of the snapshot, and that were changed in this
-    /// epoch or later.
+    /// Those that the database below does not have, as the database is part of the snapshot, and that were changed in
+    /// this epoch or later.
     DirtySince(u32),
 }
 
@@ -78,8 +78,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         self.saving.additions().filter(|_| self.can_be_added_to())
     }
 
-    /// As [`begin_snapshot`](Self::begin_snapshot), of everything if `all` says so: tables that are saved together are saved
-    /// in the same way, so that their snapshots are additions to the same one.
+    /// As [`begin_snapshot`](Self::begin_snapshot), of everything if `all` says so: tables that are saved together are
+    /// saved in the same way, so that their snapshots are additions to the same one.
     ///
     /// # Panics
     /// As [`entry`](Self::entry).
@@ -96,8 +96,8 @@ impl<K: TableKey, S: TableState> KeyedTable<K, S> {
         SnapshotBegun { base: extent.base, link }
     }
 
-    /// Visits up to `slots` slots (at least one, and on to the next that is vacant) and writes what was not written yet.
-    /// Long entries count for more, so that the time of a slice doesn't depend on the size of a state.
+    /// Visits up to `slots` slots (at least one, and on to the next that is vacant) and writes what was not written
+    /// yet. Long entries count for more, so that the time of a slice doesn't depend on the size of a state.
     ///
     /// # Errors
     /// If an entry could not be encoded, now or when it was about to change. The snapshot is over then.

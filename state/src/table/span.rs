@@ -21,8 +21,8 @@ impl Places {
         if K::IS_SPREAD { self.span.tag(hash) } else { hash as u32 }
     }
 
-    /// Checks that an entry is where its key, which hashes to this, would be looked for: else a restore would find it in the
-    /// key group of another instance, or twice.
+    /// Checks that an entry is where its key, which hashes to this, would be looked for: else a restore would find it
+    /// in the key group of another instance, or twice.
     #[inline]
     pub(super) fn check<K: TableKey, S>(&self, entry: &Entry<K, S>, hash: u64) -> Result<(), CodecError> {
         if self.span.contains(hash) && self.tag::<K>(hash) == entry.tag {

@@ -4,8 +4,8 @@ use super::TableState;
 use crate::codec::RESERVED;
 use crate::{CodecError, State, Ttl, decode, encode};
 
-/// A state that expires. It is encoded as the state alone, with a mark and the time before it, so that a program can begin to
-/// let its state expire, and stop.
+/// A state that expires. It is encoded as the state alone, with a mark and the time before it, so that a program can
+/// begin to let its state expire, and stop.
 #[derive(Clone, Debug, Default)]
 pub struct Timed<S> {
     /// When it was used last, in milliseconds; `None` if that is not known.
@@ -20,8 +20,8 @@ const MARK: u8 = RESERVED;
 const FARTHEST_MS: i64 = (1 << 56) - 1;
 
 impl<S: State> Timed<S> {
-    /// The state at this time, which is that of a key that was never seen if the one there was has expired. That is a use of
-    /// it. What was saved without a time begins its life now.
+    /// The state at this time, which is that of a key that was never seen if the one there was has expired. That is a
+    /// use of it. What was saved without a time begins its life now.
     pub fn at(&mut self, ttl: Ttl, now_ms: i64) -> &mut S {
         if self.has_expired(ttl, now_ms) {
             self.state = S::default();

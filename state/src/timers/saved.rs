@@ -1,7 +1,7 @@
 //! Timers as snapshots have them.
 //!
-//! One is its timestamp and the number of its registration, which with its key group tell it from all others, and its key;
-//! one that is gone has no key.
+//! One is its timestamp and the number of its registration, which with its key group tell it from all others, and its
+//! key; one that is gone has no key.
 
 use std::any::type_name;
 use std::collections::BTreeMap;
@@ -12,12 +12,12 @@ use super::{Due, Timer, TimerQueue, removals_of};
 use crate::{CodecError, Key, SavedInstance, Section, SectionKind, decode, encode, hash_key};
 
 impl<K: Key> TimerQueue<K> {
-    /// Adds the timers that instances have saved. `takes` says whether those of a key group are wanted, of the instance with
-    /// this number. Not to be called after a snapshot was begun.
+    /// Adds the timers that instances have saved. `takes` says whether those of a key group are wanted, of the instance
+    /// with this number. Not to be called after a snapshot was begun.
     ///
     /// # Errors
-    /// If a section is of a group that doesn't exist, does not decode, or holds a timer whose key hashes into another group
-    /// or that is there already. The queue is to be thrown away then.
+    /// If a section is of a group that doesn't exist, does not decode, or holds a timer whose key hashes into another
+    /// group or that is there already. The queue is to be thrown away then.
     pub fn restore(
         &mut self,
         saved: &[SavedInstance],

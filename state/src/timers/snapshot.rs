@@ -1,7 +1,7 @@
 //! Writing timers out while they come and go.
 //!
-//! A timer never changes, so that a snapshot has to hold those that were registered before it began, and an addition only
-//! those that were registered since the snapshot that it adds to, and which ones are gone.
+//! A timer never changes, so that a snapshot has to hold those that were registered before it began, and an addition
+//! only those that were registered since the snapshot that it adds to, and which ones are gone.
 
 use std::any::type_name;
 use std::ops::Range;
@@ -12,8 +12,8 @@ use crate::history::Additions;
 use crate::snapshot::SectionWriter;
 use crate::{CodecError, Key, Section, SliceProgress, TableKey, encode, hash_key};
 
-/// So many timers that are gone are told one by one in any case, before that takes too much memory: a timer that fires is
-/// nothing unusual, and a full snapshot is one of all keys, not only of timers.
+/// So many timers that are gone are told one by one in any case, before that takes too much memory: a timer that fires
+/// is nothing unusual, and a full snapshot is one of all keys, not only of timers.
 pub(super) const REMOVED_AT_LEAST: usize = 1024 * 1024;
 
 /// How far a snapshot is, and what it holds.
@@ -40,8 +40,9 @@ impl<K: Key> TimerQueue<K> {
         self.saving.additions()
     }
 
-    /// Begins a snapshot of the timers as they are now, for this checkpoint; of all of them if `all` says so. One that is still
-    /// running is aborted. Returns the checkpoint whose snapshot it is an addition to; `None` if it is complete in itself.
+    /// Begins a snapshot of the timers as they are now, for this checkpoint; of all of them if `all` says so. One that
+    /// is still running is aborted. Returns the checkpoint whose snapshot it is an addition to; `None` if it is
+    /// complete in itself.
     pub fn begin_snapshot(&mut self, checkpoint: u64, all: bool) -> Option<u64> {
         self.abort_snapshot();
         self.epoch += 1;

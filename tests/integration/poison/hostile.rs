@@ -1,4 +1,5 @@
-//! Records that do the worst each can, on real threads: panic, panic for a while, never come back, and fail after a write.
+//! Records that do the worst each can, on real threads: panic, panic for a while, never come back, and fail after a
+//! write.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,5 @@
-//! What the checkpoint folder and the output say of the job's past does not fit: a start is refused, and says the way out.
+//! What the checkpoint folder and the output say of the job's past does not fit: a start is refused, and says the way
+//! out.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -91,8 +92,8 @@ fn without_the_file_job_a_job_goes_on_from_the_checkpoint_that_is_named() {
 #[test]
 fn the_file_job_of_another_job_is_refused() {
     let (disk, other) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
-    // In a simulation the first histories are all alike, so that these are second ones. The other job has done more, so that its
-    // numbers are higher.
+    // In a simulation the first histories are all alike, so that these are second ones. The other job has done more, so
+    // that its numbers are higher.
     for (disk, lives) in [(&disk, 1), (&other, 3)] {
         (0..lives).for_each(|life| kill(disk, life, 100));
         let anew = simulated(seeded(9).on_disk(disk).die_at(200)).resume(Resume::Nothing);

@@ -1,5 +1,5 @@
-//! Each program in `cases/` is refused by the compiler, with the words beside it. After a change, `TRYBUILD=overwrite cargo test -p
-//! watershed-ui` writes them anew: read what has changed.
+//! Each program in `cases/` is refused by the compiler, with the words beside it. After a change, `TRYBUILD=overwrite
+//! cargo test -p watershed-ui` writes them anew: read what has changed.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
 

@@ -17,8 +17,8 @@ fn sent<R: Route<u64>>(numbers: impl Iterator<Item = u64>, receivers: usize, rou
     receivers.iter().map(records).collect()
 }
 
-/// Sends the numbers in batches of changing lengths, with and without times, to so many receivers, which want batches of
-/// so many records; returns the records and times that each has got.
+/// Sends the numbers in batches of changing lengths, with and without times, to so many receivers, which want batches
+/// of so many records; returns the records and times that each has got.
 fn sent_in_batches<R: Route<u64>>(
     lengths: &[(usize, bool)],
     receivers: usize,

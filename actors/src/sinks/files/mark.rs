@@ -1,7 +1,8 @@
 //! Who writes into a folder: a hidden file for each history of an operator, locked while its process runs.
 //!
-//! The number of the run is in its name. Each process of a history begins with a higher one, so a process that finds its own
-//! number taken, or a higher one, is another life of that history: its checkpoint folder was copied or put back.
+//! The number of the run is in its name. Each process of a history begins with a higher one, so a process that finds
+//! its own number taken, or a higher one, is another life of that history: its checkpoint folder was copied or put
+//! back.
 
 #[cfg(test)]
 pub(super) mod tests;

@@ -175,8 +175,8 @@ impl<'p> Place<'p> {
         }
     }
 
-    /// The file may have been removed while it was being written. Its records are not lost as long as no checkpoint counts
-    /// on them.
+    /// The file may have been removed while it was being written. Its records are not lost as long as no checkpoint
+    /// counts on them.
     fn check(&self, content: FileContent) -> Result<(), FilesError> {
         let taken_away = |source| FilesError::TakenAway { path: self.path.clone(), source };
         let found = self.fs.open(&self.path).map_err(|source| match source.kind() {

@@ -1,5 +1,5 @@
-//! What an actor with a [`BroadcastProcess`] does with its input: records of a key go the way of any process, broadcast records
-//! change the replica of the instance.
+//! What an actor with a [`BroadcastProcess`] does with its input: records of a key go the way of any process, broadcast
+//! records change the replica of the instance.
 
 #[cfg(test)]
 mod tests;
@@ -42,8 +42,8 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> std::fmt::Debug for BroadcastL
 }
 
 impl<B: BroadcastProcess, S: Store<Connected<B>>> BroadcastLogic<B, S> {
-    /// An instance that goes on from a snapshot and sends what it emits to `outlet` and `sides`, with the watermark to begin
-    /// with.
+    /// An instance that goes on from a snapshot and sends what it emits to `outlet` and `sides`, with the watermark to
+    /// begin with.
     ///
     /// # Errors
     /// What could not be decoded, or cannot be divided.
@@ -89,8 +89,8 @@ impl<B: BroadcastProcess, S: Store<Connected<B>>> BroadcastLogic<B, S> {
         Ok(Flow::Continue)
     }
 
-    /// Gives a broadcast record to user code, unless it is on the skip list. One that ends in an error is taken back and left
-    /// out if the policy says so.
+    /// Gives a broadcast record to user code, unless it is on the skip list. One that ends in an error is taken back
+    /// and left out if the policy says so.
     fn attempt(&mut self, exhibit: &Exhibit, input: InputOf<B>) -> Result<(), Failure> {
         if self.inner.care.is_active()
             && let Verdict::LeaveOut(entry) = self.inner.care.examine(exhibit.clone(), &input)

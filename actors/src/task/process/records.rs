@@ -191,8 +191,8 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         Ok((taken, Flow::Continue))
     }
 
-    /// Looks whether records have the keys here that they had where they came from: some of each batch, and all where debug
-    /// assertions are on.
+    /// Looks whether records have the keys here that they had where they came from: some of each batch, and all where
+    /// debug assertions are on.
     ///
     /// # Errors
     /// If one has another. A key that is not the same each time is another one after a restart, too, so the job ends.
@@ -285,7 +285,8 @@ impl<P: Process, S: Store<P>> ProcessLogic<P, S> {
         Ok(outcome)
     }
 
-    /// Calls user code. After an error everything is as it was before, if `keeps` says so, and what it was given comes back.
+    /// Calls user code. After an error everything is as it was before, if `keeps` says so, and what it was given comes
+    /// back.
     #[expect(clippy::type_complexity, reason = "what failed, its key, and why")]
     fn call(
         &mut self,

@@ -56,8 +56,8 @@ pub trait Store<P: Process>: Send {
     /// # Errors
     /// If it is no such key, there is no state by key, or it cannot be read.
     fn read(&self, key: &QueryKey, instance: &Instance) -> Result<Reading, QueryError>;
-    /// Takes over its share of a snapshot. Returns what is below the tables of the instance, and what instances have saved
-    /// that it is to look through for what belongs to it.
+    /// Takes over its share of a snapshot. Returns what is below the tables of the instance, and what instances have
+    /// saved that it is to look through for what belongs to it.
     ///
     /// # Errors
     /// What could not be decoded or divided.

@@ -13,8 +13,8 @@ pub(super) struct Throttle {
 const NO_LIMIT: f64 = 1e9;
 
 impl Throttle {
-    /// For an instance that has an equal share, with so many others, in this number of records per second; `None` if that is
-    /// no limit.
+    /// For an instance that has an equal share, with so many others, in this number of records per second; `None` if
+    /// that is no limit.
     pub(super) fn new(records_per_second: f64, instances: usize) -> Option<Self> {
         let limits = records_per_second < NO_LIMIT;
         limits.then(|| Self {

@@ -29,8 +29,8 @@ use crate::program::Program;
 #[derive(Parser, Debug)]
 #[command(about = "Runs the workloads and writes a table and a plot")]
 struct Options {
-    /// Rows to run: W0, W1, W2, W3, W3-QUARTER, W4, R1-100K, R1, R1-10M, RESCALE-100K, RESCALE, RESCALE-10M, C1, L1, TOUCHED,
-    /// REGIONS, SUPERVISED, S1, STALL. All if none is given.
+    /// Rows to run: W0, W1, W2, W3, W3-QUARTER, W4, R1-100K, R1, R1-10M, RESCALE-100K, RESCALE, RESCALE-10M, C1, L1,
+    /// TOUCHED, REGIONS, SUPERVISED, S1, STALL. All if none is given.
     rows: Vec<String>,
     /// Parallelism, one after the other.
     #[arg(long, value_delimiter = ',', default_value = "1,2")]

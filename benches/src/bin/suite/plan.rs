@@ -43,8 +43,8 @@ pub(crate) const RESCALES: [&str; 3] = ["RESCALE-100K", "RESCALE", "RESCALE-10M"
 const OTHERS: [&str; 7] = ["C1", "L1", "TOUCHED", "REGIONS", "SUPERVISED", "S1", "STALL"];
 /// Rows that are run with and without checkpoints.
 const WITH_CHECKPOINTS: [&str; 5] = ["W1", "W2", "W3", "TENTH", "TENTH-ROCKSDB"];
-/// How long the runs of C1 last, so that there are some checkpoints, at the rate that a first run of fewer records has. It is
-/// less where that one was slow to begin.
+/// How long the runs of C1 last, so that there are some checkpoints, at the rate that a first run of fewer records has.
+/// It is less where that one was slow to begin.
 const C1_SECONDS: f64 = 11.0;
 
 /// The names of this project's programs that are not the plain one.

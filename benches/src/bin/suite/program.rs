@@ -36,8 +36,8 @@ impl Program {
         Self { name: "watershed".to_string(), words }
     }
 
-    /// Others, separated by `;`. Each is called by its file name and those of its arguments that have no placeholder, or
-    /// as it says itself: `name=command`.
+    /// Others, separated by `;`. Each is called by its file name and those of its arguments that have no placeholder,
+    /// or as it says itself: `name=command`.
     pub(crate) fn peers(commands: &str) -> Vec<Self> {
         commands.split(';').filter(|command| !command.trim().is_empty()).map(Self::peer).collect()
     }

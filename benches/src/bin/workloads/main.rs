@@ -57,8 +57,8 @@ struct Options {
     /// With RocksDB, the memory of each instance in MiB.
     #[arg(long, default_value_t = 256)]
     memory_mib: usize,
-    /// With RocksDB, the keys that each instance has in memory; the workload's own number, or as many as have room, if not
-    /// given.
+    /// With RocksDB, the keys that each instance has in memory; the workload's own number, or as many as have room, if
+    /// not given.
     #[arg(long)]
     cache_entries: Option<usize>,
     /// Milliseconds between two checkpoints; the workload's own number, or no checkpoints, if not given.

@@ -10,8 +10,8 @@ use crate::rows::{Measured, Setup};
 use crate::sums::{pairs_of, running_sums};
 use crate::tally::LastPerKey;
 
-/// W2, with so many keys, with a panic in the middle: how long until the next record is processed. The checksum is the sum of the last output
-/// of each key, which the panic must not change.
+/// W2, with so many keys, with a panic in the middle: how long until the next record is processed. The checksum is the
+/// sum of the last output of each key, which the panic must not change.
 pub(crate) fn r1<const KEYS: u64>(setup: Setup) -> watershed::Result<Measured> {
     let (topology, sums) = running_sums(pairs_of::<KEYS>(&setup));
     let (last, recovery) = (LastPerKey::new(KEYS), Arc::new(Recovery::new()));

@@ -22,8 +22,8 @@ const OTHERS: u64 = 20_000;
 /// Records between two looks at the clock.
 const LOOK_RECORDS: u64 = 4096;
 
-/// W2 beside a region of its own that crashes a hundred times, and beside the same without a crash. The rate, the number of
-/// checkpoints and the checksum are those of W2.
+/// W2 beside a region of its own that crashes a hundred times, and beside the same without a crash. The rate, the
+/// number of checkpoints and the checksum are those of W2.
 #[expect(clippy::needless_pass_by_value, reason = "all workloads take it like that")]
 pub(crate) fn regions(setup: Setup) -> watershed::Result<Measured> {
     let (mut calm, mut shaken) = (run(&setup, 0)?, run(&setup, CRASHES)?);

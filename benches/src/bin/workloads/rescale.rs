@@ -17,8 +17,8 @@ const ASK_EVERY: std::time::Duration = millis(5);
 /// Records that an instance of the sink takes before it counts them.
 const COUNTED_RECORDS: u64 = 1024;
 
-/// W2 with so many keys, all of which have a state before the first of [`INSTANCES`]. The checksum is the sum of the last output of
-/// each key, which rescaling must not change.
+/// W2 with so many keys, all of which have a state before the first of [`INSTANCES`]. The checksum is the sum of the
+/// last output of each key, which rescaling must not change.
 pub(crate) fn rescale<const KEYS: u64>(setup: Setup) -> watershed::Result<Measured> {
     let turns = INSTANCES.len() as u64 + 1;
     let records = setup.records.max(KEYS * turns);

@@ -13,8 +13,8 @@ use crate::tally::LastPerKey;
 /// Runs of each kind, in turn.
 const ROUNDS: usize = 7;
 
-/// W2 whose records are left out if they end in an error, and W2 without, in turn. No record does. The checksum is that of
-/// W2.
+/// W2 whose records are left out if they end in an error, and W2 without, in turn. No record does. The checksum is that
+/// of W2.
 #[expect(clippy::needless_pass_by_value, reason = "all workloads take it like that")]
 pub(crate) fn supervised(setup: Setup) -> watershed::Result<Measured> {
     let mut rates = [Vec::new(), Vec::new()];

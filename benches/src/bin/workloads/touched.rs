@@ -12,8 +12,8 @@ const KEYS: u64 = 10_000_000;
 /// Keys that change once all are there: one in a hundred, all of them again and again.
 const TOUCHED: u64 = KEYS / 100;
 
-/// All keys once, then a hundredth of them for as long as there are records. The figures are of the last checkpoint: the
-/// bytes of all that it consists of, and of what was written for it.
+/// All keys once, then a hundredth of them for as long as there are records. The figures are of the last checkpoint:
+/// the bytes of all that it consists of, and of what was written for it.
 pub(crate) fn touched(setup: Setup) -> watershed::Result<Measured> {
     let pairs = Generator::bounded(setup.records.max(KEYS), |i| {
         if i < KEYS { (i, value(i)) } else { (mix(i) % TOUCHED * 100, value(i)) }

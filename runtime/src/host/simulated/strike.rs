@@ -74,8 +74,8 @@ pub(super) fn stall_one(world: &World, turn: Turn, nanos: u64, dice: &mut Dice) 
     }
 }
 
-/// The task whose turn it is, or any if it is nobody's. What is on a thread that is stuck does nothing, so nothing can happen
-/// to it.
+/// The task whose turn it is, or any if it is nobody's. What is on a thread that is stuck does nothing, so nothing can
+/// happen to it.
 pub(super) fn task_of(turn: Turn, state: &State, dice: &mut Dice) -> Option<TaskId> {
     if let Turn::Task(task) = turn {
         return Some(task);

@@ -376,8 +376,8 @@ impl Disk {
         Some(found)
     }
 
-    /// Where there is content that is not the same in two equal runs, files count by their length, as others may hold its
-    /// checksum.
+    /// Where there is content that is not the same in two equal runs, files count by their length, as others may hold
+    /// its checksum.
     pub(super) fn fingerprint(&self) -> u64 {
         let is_opaque = |content: &Content| matches!(content, Content::File(file) if file.is_opaque);
         let by_length = self.nodes.values().any(is_opaque);
@@ -485,7 +485,8 @@ impl Disk {
     }
 }
 
-/// What a crash leaves of a file, which only ever grows: what was synced, and of what was appended since up to some point.
+/// What a crash leaves of a file, which only ever grows: what was synced, and of what was appended since up to some
+/// point.
 fn surviving(now: &[u8], durable: usize, draw: u64) -> Vec<u8> {
     let kept = (draw >> 1) % (now.len() - durable + 1) as u64;
     now[..durable + kept as usize].to_vec()

@@ -123,8 +123,8 @@ impl SimulatedDisk {
         shared.faults.dies_at = Some(shared.operations.saturating_add(n));
     }
 
-    /// [`die_at_operation`](Self::die_at_operation) for the operation that follows the `n`-th further rename: when a name
-    /// is there and not yet durable.
+    /// [`die_at_operation`](Self::die_at_operation) for the operation that follows the `n`-th further rename: when a
+    /// name is there and not yet durable.
     pub fn die_after_rename(&self, n: u64) {
         self.lock().faults.after_renames.push((n.max(1), Begin::Death));
     }
@@ -142,24 +142,27 @@ impl SimulatedDisk {
     }
 
     /// These further operations (1 is the next one) fail as on a disk with a defect. They have no effect, with two
-    /// exceptions: half of what was to be appended is there, and what was to be made durable never will be, although a later
-    /// attempt succeeds, as on Linux.
+    /// exceptions: half of what was to be appended is there, and what was to be made durable never will be, although a
+    /// later attempt succeeds, as on Linux.
     pub fn fail_during(&self, operations: Range<u64>) -> DiskFault {
         self.refuse_during(&operations, Refusal::Failure)
     }
 
-    /// [`full_during`](Self::full_during) for so many operations from the one on that follows the `n`-th further rename.
+    /// [`full_during`](Self::full_during) for so many operations from the one on that follows the `n`-th further
+    /// rename.
     pub fn full_after_rename(&self, n: u64, operations: u64) -> DiskFault {
         self.refuse_after_rename(n, Refusal::Full, operations)
     }
 
-    /// [`fail_during`](Self::fail_during) for so many operations from the one on that follows the `n`-th further rename.
+    /// [`fail_during`](Self::fail_during) for so many operations from the one on that follows the `n`-th further
+    /// rename.
     pub fn fail_after_rename(&self, n: u64, operations: u64) -> DiskFault {
         self.refuse_after_rename(n, Refusal::Failure, operations)
     }
 
-    /// From the `n`-th further rename on another process is quicker, once: it has written a file under the name that a file is
-    /// about to get, unless that is below the folder `except`. It counts as a refusal, also where the file is replaced.
+    /// From the `n`-th further rename on another process is quicker, once: it has written a file under the name that a
+    /// file is about to get, unless that is below the folder `except`. It counts as a refusal, also where the file is
+    /// replaced.
     pub fn take_name_at_rename(&self, n: u64, except: impl Into<PathBuf>) -> DiskFault {
         let mut shared = self.lock();
         let fault = shared.refused.next_fault();
@@ -167,8 +170,8 @@ impl SimulatedDisk {
         fault
     }
 
-    /// Removes what other processes have written since this was called last. Returns the files that are not as those have
-    /// left them.
+    /// Removes what other processes have written since this was called last. Returns the files that are not as those
+    /// have left them.
     pub fn remove_taken(&self) -> Vec<PathBuf> {
         let mut shared = self.lock();
         let taken = std::mem::take(&mut shared.taken);
