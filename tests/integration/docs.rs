@@ -41,8 +41,10 @@ fn code() -> String {
 
 /// The pages, and the README.
 fn pages() -> Vec<PathBuf> {
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    docs.chain([root().join("README.md")]).collect()
+    let folders = ["docs", "docs/internals"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let found = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let pages = found.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.chain(["README.md", "ARCHITECTURE.md"].map(|page| root().join(page))).collect()
 }
 
 /// What stands in backquotes in the first column of the tables of a page.

@@ -45,5 +45,6 @@ mod sockets;
 mod stopping;
 mod stuck;
 mod threads;
+mod tidy;
 #[path = "../topologies/all.rs"]
 mod topologies;

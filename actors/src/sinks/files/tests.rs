@@ -1,3 +1,6 @@
+mod changed;
+mod gone;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +43,19 @@ fn names(fs: &Fs) -> Vec<String> {
 fn visible(fs: &Fs) -> String {
     let names = names(fs).into_iter().filter(|name| !name.starts_with('.'));
     names.map(|name| String::from_utf8(fs.read(&Path::new(FOLDER).join(name)).unwrap()).unwrap()).collect()
+}
+
+fn at(name: &str) -> PathBuf {
+    Path::new(FOLDER).join(name)
+}
+
+fn put(fs: &Fs, name: &str, text: &str) {
+    fs.create(&at(name)).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// As the errors tell somebody to.
+fn accept(fs: &Fs, part: &FilesPart) {
+    put(fs, &format!(".accepted-{}", part.finished), "");
 }
 
 fn simulated(seed: u64) -> (SimulatedDisk, Files<String>) {
@@ -176,264 +192,6 @@ fn a_crash_at_any_operation_of_the_commit_neither_loses_nor_repeats() {
             assert_eq!(visible(&context.fs), "a\n");
         }
     }
-}
-
-#[test]
-fn a_file_that_is_gone_is_an_error_that_names_the_checkpoint_until_somebody_accepts_it() {
-    let (disk, sink) = simulated(0);
-    let context = context(disk.fs(), 0);
-    let part = part(&sink, &context, "a", 12);
-    context.fs.remove_file(&at(&part.pending)).unwrap();
-    let error = sink.commit(&part, &context).unwrap_err().to_string();
-    assert!(error.contains("checkpoint 12 is missing from /out"), "{error}");
-    context.fs.create_new(&at(&part.finished)).unwrap();
-    let error = sink.commit(&part, &context).unwrap_err().to_string();
-    assert!(error.contains("somebody else has written"), "an empty file is not ours either: {error}");
-    context.fs.remove_file(&at(&part.finished)).unwrap();
-    accept(&context.fs, &part);
-    sink.commit(&part, &context).unwrap();
-    assert_eq!(visible(&context.fs), "");
-}
-
-#[test]
-fn a_file_that_is_removed_or_cut_while_it_is_written_is_not_prepared() {
-    for is_cut in [false, true] {
-        let (disk, sink) = simulated(0);
-        let context = context(disk.fs(), 0);
-        let mut writer = sink.open(&context).unwrap();
-        let line = "x".repeat(1000);
-        while names(&context.fs).is_empty() {
-            write(&mut writer, &[&line]);
-        }
-        let path = at(&names(&context.fs)[0]);
-        context.fs.remove_file(&path).unwrap();
-        if is_cut {
-            context.fs.create(&path).unwrap();
-        }
-        let error = writer.prepare(1).unwrap().unwrap()().unwrap_err();
-        assert!(crate::failure::is_io(&*error), "its records are written again: {error}");
-        let says = "was removed or changed while it was being written";
-        assert!(error.to_string().contains(says), "{error}");
-    }
-}
-
-#[test]
-fn a_folder_that_is_removed_is_waited_for_and_not_made_again() {
-    let (disk, sink) = simulated(0);
-    let context = context(disk.fs(), 0);
-    context.fs.remove_dir_all(FOLDER.as_ref()).unwrap();
-    let mut writer = sink.open(&context).unwrap();
-    write(&mut writer, &["a"]);
-    let error = writer.prepare(1).unwrap().unwrap()().unwrap_err();
-    assert!(crate::failure::is_io(&*error), "it is tried again: {error}");
-    assert!(error.to_string().contains("/out was removed, or what it is on is not mounted"), "{error}");
-    assert!(!context.fs.exists(FOLDER.as_ref()).unwrap());
-    context.fs.create_dir_all(FOLDER.as_ref()).unwrap();
-    sink.commit(&part(&sink, &context, "a", 1), &context).unwrap();
-    assert_eq!(visible(&context.fs), "a\n");
-}
-
-#[test]
-fn a_crash_takes_nothing_of_what_was_prepared_also_where_that_may_be_taken_away() {
-    for seed in 0..50 {
-        let disk = SimulatedDisk::new(seed);
-        let sink = Files::lines(FOLDER).goes_with("/");
-        sink.check(&disk.fs()).unwrap();
-        let part = part(&sink, &context(disk.fs(), 0), "a", 1);
-        disk.crash();
-        let context = context(disk.fs(), 1);
-        sink.commit(&part, &context).unwrap();
-        assert_eq!(visible(&context.fs), "a\n", "seed {seed}");
-    }
-}
-
-const INNER: &str = "/checkpoints/letters/count";
-
-/// A sink in a folder that goes with another one.
-fn inner(fs: &Fs) -> Files<String> {
-    let sink = Files::lines(INNER).goes_with("/checkpoints");
-    sink.check(fs).unwrap();
-    sink
-}
-
-fn lines_below(fs: &Fs) -> String {
-    let names = fs.list(INNER.as_ref()).unwrap().into_iter().map(|file| file.name);
-    let visible = names.filter(|name| !name.starts_with('.'));
-    visible.map(|name| String::from_utf8(fs.read(&Path::new(INNER).join(name)).unwrap()).unwrap()).collect()
-}
-
-#[test]
-fn output_that_went_with_an_outer_folder_is_missed_and_the_rest_waits_until_there_is_one_again() {
-    let disk = SimulatedDisk::new(0);
-    let (sink, context) = (inner(&disk.fs()), context(disk.fs(), 0));
-    let mut writer = sink.open(&context).unwrap();
-    let line = "x".repeat(1000);
-    let is_written = |fs: &Fs| !fs.list(INNER.as_ref()).unwrap().is_empty();
-    while !is_written(&context.fs) {
-        write(&mut writer, &[&line]);
-    }
-    context.fs.remove_dir_all("/checkpoints".as_ref()).unwrap();
-    let gone = prepare(&mut writer, 1);
-    sink.commit(&gone, &context).unwrap();
-    // More than a buffer, for which there is no place.
-    for _ in 0..200 {
-        write(&mut writer, &[&line]);
-    }
-    assert!(!context.fs.exists("/checkpoints".as_ref()).unwrap(), "whose place it is takes it");
-    context.fs.create_dir_all("/checkpoints".as_ref()).unwrap();
-    write(&mut writer, &["after"]);
-    sink.commit(&prepare(&mut writer, 2), &context).unwrap();
-    assert_eq!(lines_below(&context.fs), format!("{line}\n").repeat(200) + "after\n");
-}
-
-#[test]
-fn output_that_is_missing_while_its_folder_is_in_place_is_an_error_also_where_that_may_be_taken_away() {
-    let disk = SimulatedDisk::new(0);
-    let (sink, context) = (inner(&disk.fs()), context(disk.fs(), 0));
-    let mut claim = sink.claim(&mark::tests::owner(0), &context.fs).unwrap();
-    claim.mark().unwrap();
-    let part = part(&sink, &context, "a", 12);
-    context.fs.remove_file(&Path::new(INNER).join(&part.pending)).unwrap();
-    let error = sink.commit(&part, &context).unwrap_err().to_string();
-    assert!(error.contains("checkpoint 12 is missing"), "{error}");
-}
-
-fn at(name: &str) -> PathBuf {
-    Path::new(FOLDER).join(name)
-}
-
-fn put(fs: &Fs, name: &str, text: &str) {
-    fs.create(&at(name)).unwrap().write_all(text.as_bytes()).unwrap();
-}
-
-/// As the errors tell somebody to.
-fn accept(fs: &Fs, part: &FilesPart) {
-    put(fs, &format!(".accepted-{}", part.finished), "");
-}
-
-#[test]
-fn a_file_of_somebody_else_is_neither_replaced_nor_taken_for_ours() {
-    let (disk, sink) = simulated(0);
-    let (first, second) = (context(disk.fs(), 0), context(disk.fs(), 1));
-    let theirs = part(&sink, &first, "theirs", 3);
-    sink.commit(&theirs, &first).unwrap();
-    // Another life of the same history, from a copy of its checkpoints.
-    let ours = part(&sink, &second, "ours", 3);
-    assert_eq!(ours.finished, theirs.finished);
-    let error = sink.commit(&ours, &second).unwrap_err();
-    let said = error.to_string();
-    assert!(said.contains(&format!("somebody else has written /out/{}", theirs.finished)), "{said}");
-    assert!(said.contains(&ours.pending) && said.contains("a copy of it"), "both names are told: {said}");
-    let failure = crate::failure::Failure::user(&error);
-    let blame = failure.blame.expect("the job ends, as trying again would change nothing");
-    assert_eq!(blame.directive, crate::supervision::Directive::Stop);
-    assert_eq!(visible(&disk.fs()), "theirs\n");
-    assert!(names(&disk.fs()).contains(&ours.pending), "nothing is lost of ours");
-    disk.fs().rename(&at(&theirs.finished), &at("elsewhere")).unwrap();
-    sink.commit(&ours, &second).unwrap();
-    assert_eq!(disk.fs().read(&at(&ours.finished)).unwrap(), b"ours\n");
-}
-
-#[test]
-fn a_file_of_somebody_else_that_is_accepted_stays() {
-    let (disk, sink) = simulated(0);
-    let context = context(disk.fs(), 0);
-    let ours = part(&sink, &context, "ours", 3);
-    put(&context.fs, &ours.finished, "theirs\n");
-    accept(&context.fs, &ours);
-    sink.commit(&ours, &context).unwrap();
-    assert_eq!(visible(&context.fs), "theirs\n");
-}
-
-#[test]
-fn a_pending_file_of_somebody_else_is_not_written_to() {
-    let (disk, sink) = simulated(0);
-    let context = context(disk.fs(), 0);
-    let mut writer = sink.open(&context).unwrap();
-    write(&mut writer, &["ours"]);
-    let name = ".pending-my-out-abc-r0-0-0";
-    put(&context.fs, name, "theirs");
-    let error = writer.prepare(1).unwrap().unwrap()().unwrap_err();
-    assert!(error.to_string().contains(name), "{error}");
-    assert!(crate::failure::is_io(&*error), "the next run has other names");
-    assert_eq!(context.fs.read(&at(name)).unwrap(), b"theirs");
-}
-
-#[test]
-fn a_commit_may_find_both_names_of_its_file() {
-    let (disk, sink) = simulated(0);
-    let context = context(disk.fs(), 0);
-    let part = part(&sink, &context, "a", 1);
-    put(&context.fs, &part.finished, "a\n");
-    sink.commit(&part, &context).unwrap();
-    assert_eq!((visible(&context.fs), names(&context.fs).len()), ("a\n".to_owned(), 1));
-}
-
-#[test]
-fn prepared_output_that_was_cut_or_changed_is_not_shown() {
-    for (text, is_found_at_once) in [("records that coun", true), ("records that Count\n", false), ("", true)]
-    {
-        let (disk, sink) = simulated(0);
-        let (before, after) = (context(disk.fs(), 0), context(disk.fs(), 1));
-        let part = part(&sink, &before, "records that count", 5);
-        put(&disk.fs(), &part.pending, text);
-        if is_found_at_once {
-            assert!(sink.commit(&part, &before).is_err(), "the length is looked at always");
-        }
-        let error = sink.commit(&part, &after).unwrap_err().to_string();
-        assert!(error.contains("output of checkpoint 5 is not as it was written"), "{error}");
-        assert!(error.contains("prepared with 19 bytes") && error.contains(&part.pending), "{error}");
-        assert_eq!(visible(&disk.fs()), "");
-        accept(&disk.fs(), &part);
-        sink.commit(&part, &after).unwrap();
-        assert_eq!(visible(&disk.fs()), text);
-    }
-}
-
-#[test]
-fn output_that_an_earlier_version_prepared_is_shown_without_being_compared() {
-    let (disk, sink) = simulated(0);
-    let context = context(disk.fs(), 1);
-    let part = part(&sink, &context, "a", 1);
-    let mut saved = serde_json::to_value(&part).unwrap();
-    saved.as_object_mut().unwrap().remove("content").unwrap();
-    let old: FilesPart = serde_json::from_value(saved).unwrap();
-    assert_eq!(old.content, None);
-    sink.commit(&old, &context).unwrap();
-    sink.commit(&old, &context).unwrap();
-    assert_eq!(visible(&context.fs), "a\n");
-}
-
-#[test]
-fn a_forged_committable_moves_nothing_into_or_out_of_the_folder() {
-    let (disk, sink) = simulated(0);
-    let context = context(disk.fs(), 0);
-    let fs = &context.fs;
-    let good = part(&sink, &context, "a", 1);
-    fs.create_dir_all(Path::new("/etc")).unwrap();
-    fs.create(Path::new("/etc/passwd")).unwrap().write_all(b"root").unwrap();
-    put(fs, "someone-elses.txt", "precious");
-    let forged = |pending: &str, finished: &str| FilesPart {
-        pending: pending.into(),
-        finished: finished.into(),
-        content: None,
-        ..good.clone()
-    };
-    for part in [
-        forged("../etc/passwd", &good.finished),
-        forged("/etc/passwd", &good.finished),
-        forged(".pending-/../../etc/passwd-a-r1-0-0", &good.finished),
-        forged("someone-elses.txt", &good.finished),
-        forged(&good.pending, "../etc/cron-a-1-0.txt"),
-        forged(&good.pending, "/etc/cron-a-1-0.txt"),
-        forged(&good.pending, ".hidden-a-1-0.txt"),
-        forged(&good.pending, "notes.txt"),
-    ] {
-        let error = sink.commit(&part, &context).unwrap_err().to_string();
-        assert!(error.contains("output that this sink cannot have written"), "{part:?}: {error}");
-    }
-    assert_eq!(fs.list(Path::new("/etc")).unwrap().len(), 1);
-    sink.commit(&good, &context).unwrap();
 }
 
 #[test]
