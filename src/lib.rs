@@ -4,21 +4,21 @@ pub use watershed_actors::sinks::{Collector, Files, SinkFn, Stdout};
 pub use watershed_actors::sources::{Generator, InvalidUtf8, Items, Lines, SocketLines};
 pub use watershed_actors::{
     BroadcastContext, BroadcastInput, BroadcastProcess, Clock, Connected, ConnectedContext, Context,
-    DeadLetter, Directive, Evidence, FarAhead, Instance, Lateness, MAX_WATERMARK, NoClaim, OperatorState,
-    OperatorStates, OutputClaim, OutputClosed, Owner, Place, Polled, Position, Prepare, Process, Progress,
-    ProgressUnit, Reader, Records, SideOutput, Sink, SinkContext, SinkWriter, SkipCap, Source, SourceContext,
-    Split, Stage, Timer, TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError, UserResult, WatermarkGenerator,
-    WatermarkStrategy, harness,
+    DeadLetter, Directive, Evidence, FailureKind, FarAhead, Instance, Lateness, MAX_WATERMARK, NoClaim,
+    OperatorState, OperatorStates, OutputClaim, OutputClosed, Owner, Place, Polled, Position, Prepare,
+    Process, Progress, ProgressUnit, Reader, Records, SideOutput, Sink, SinkContext, SinkWriter, SkipCap,
+    Source, SourceContext, Split, Stage, Timer, TimerKind, TwoPhaseSink, TwoPhaseWriter, UserError,
+    UserResult, WatermarkGenerator, WatermarkStrategy, harness,
 };
 pub use watershed_runtime::{
-    AttemptOutcome, Boxed, BroadcastProcessOf, Chain, CheckpointAttempt, CheckpointHistory, CheckpointNode,
-    Claim, Config, Difference, Drain, End, Error, ErrorKind, ExpiringStates, FailureNode, Fault, FaultKind,
-    FaultPlace, InstanceNode, Job, KeyedStates, KeyedStream, OperatorNode, OperatorWriter, Outcome,
-    ProcessOf, ProgressNode, Reduced, RegionNode, Rescaled, Restart, Result, Resume, SavedOperator,
-    SavedTimer, Savepoint, SavepointReader, SavepointWriter, Seed, Shares, Simulated, Simulation,
-    SimulationFailure, Simulations, Simulator, SinkActor, SinkCall, SplitNode, SplitPosition, Stream,
-    Supervision, TimeNode, Topology, Tree, Unboxed, Violation, WithoutKey, millis, minutes, seconds,
-    simulate, simulate_many,
+    ActorKind, AttemptOutcome, Boxed, BroadcastProcessOf, Chain, CheckpointAttempt, CheckpointHistory,
+    CheckpointNode, Claim, Config, Difference, Drain, End, Error, ErrorKind, ExpiringStates, FailureNode,
+    Fault, FaultKind, FaultPlace, InstanceNode, InstanceState, Job, KeyedStates, KeyedStream, OperatorNode,
+    OperatorWriter, Outcome, ProcessOf, ProgressNode, Reduced, RegionNode, RegionState, Rescaled, Restart,
+    Result, Resume, SavedOperator, SavedTimer, Savepoint, SavepointReader, SavepointWriter, Seed, Shares,
+    Simulated, Simulation, SimulationFailure, Simulations, Simulator, SinkActor, SinkCall, SplitNode,
+    SplitPosition, Stream, Supervision, SupervisionLevel, TimeNode, Topology, Tree, Unboxed, Violation,
+    WithoutKey, millis, minutes, seconds, simulate, simulate_many,
 };
 pub use watershed_state::{
     Aggregate, AggregatingState, Collection, Data, DiskFault, FileReader, FileSystem, FileWriter, Fs, Key,

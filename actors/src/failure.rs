@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use serde::{Deserialize, Serialize};
 use watershed_state::{StateFault, StoreError, shown};
 
 use crate::error::{Thrown, UserError, chain_of, find, is_no_space};
@@ -40,7 +41,8 @@ pub struct Blame {
 }
 
 /// How an instance failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FailureKind {
     /// User code panicked.
     Panic,
@@ -51,10 +53,12 @@ pub enum FailureKind {
     /// these but an [`Error`](Self::Error): it speaks of what was read or is to be written, and would come again.
     Io,
     /// There is no room on a disk. It takes somebody outside to change that, so it is tried again until there is.
+    #[serde(rename = "no space")]
     NoSpace,
     /// The disk refuses what state needs of it: no record's fault, and perhaps it works the next time.
     Disk,
     /// Nobody reads the output of a sink any more: the job ends without an error.
+    #[serde(rename = "output closed")]
     OutputClosed,
     /// What a checkpoint holds cannot be taken over: trying again would change nothing.
     State,
@@ -62,6 +66,22 @@ pub enum FailureKind {
     Hung,
     /// The engine found its own protocol broken, or lost an actor.
     Internal,
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Panic => "panic",
+            Self::Error => "error",
+            Self::Io => "io",
+            Self::NoSpace => "no space",
+            Self::Disk => "disk",
+            Self::OutputClosed => "output closed",
+            Self::State => "state",
+            Self::Hung => "hung",
+            Self::Internal => "internal",
+        })
+    }
 }
 
 impl Failure {
@@ -204,6 +224,14 @@ mod tests {
         let source = io::Error::new(kind, "the disk says no");
         let error = StoreError::Io { path: "count[0]".into(), doing: "read", source };
         Failure::caught(Box::new(StateFault::from(error)))
+    }
+
+    #[test]
+    fn each_kind_is_written_in_json_as_it_is_shown() {
+        use FailureKind::{Disk, Error, Hung, Internal, Io, NoSpace, OutputClosed, Panic, State};
+        for kind in [Panic, Error, Io, NoSpace, Disk, OutputClosed, State, Hung, Internal] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());
+        }
     }
 
     #[test]

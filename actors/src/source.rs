@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
+use serde::{Deserialize, Serialize};
 use watershed_state::{Data, Redistribution};
 
 use crate::batch::Batch;
@@ -95,13 +96,23 @@ pub struct Progress {
 }
 
 /// What the progress of a reader is counted in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ProgressUnit {
     /// Records.
     #[default]
     Records,
     /// Bytes.
     Bytes,
+}
+
+impl fmt::Display for ProgressUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Records => "records",
+            Self::Bytes => "bytes",
+        })
+    }
 }
 
 /// What a reader says of the next records.

@@ -13,27 +13,7 @@ use watershed_actors::{Directive, FailureKind};
 
 use crate::poison::Finding;
 use crate::restart::{Restart, RestartBudget, Verdict};
-
-/// Who decides about a failure, from the bottom to the top.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    /// The operator, if it has a budget of its own.
-    Operator,
-    /// What is connected by channels.
-    Region,
-    /// All of it.
-    Job,
-}
-
-impl Level {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Region => "region",
-            Self::Job => "job",
-        }
-    }
-}
+use crate::tree::SupervisionLevel as Level;
 
 /// What is done about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use watershed_state::{Fs, StateBackend};
 use crate::build::{InstanceBuild, Launch};
 use crate::error::Error;
 use crate::supervision::Supervision;
+use crate::tree::ActorKind;
 use crate::wiring::NodeId;
-use crate::wiring::NodeKind;
 use crate::wiring::Routing;
 
 /// The wiring, shared by the topology and all its streams while it is being written.
@@ -41,7 +41,7 @@ pub(crate) struct Graph {
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) name: String,
-    pub(crate) kind: NodeKind,
+    pub(crate) kind: ActorKind,
     /// Names that it had in earlier versions of the topology.
     pub(crate) former: Vec<String>,
     pub(crate) parallelism: Option<usize>,

@@ -67,7 +67,7 @@ pub use stream::{
 pub use supervision::Supervision;
 pub use topology::Topology;
 pub use tree::{
-    CheckpointNode, FailureNode, InstanceNode, OperatorNode, ProgressNode, RegionNode, Shares, SplitNode,
-    TimeNode, Tree,
+    ActorKind, CheckpointNode, FailureNode, InstanceNode, InstanceState, OperatorNode, ProgressNode,
+    RegionNode, RegionState, Shares, SplitNode, SupervisionLevel, TimeNode, Tree,
 };
-pub use watershed_actors::{DeadLetter, Directive, SkipCap, Stage};
+pub use watershed_actors::{DeadLetter, Directive, FailureKind, ProgressUnit, SkipCap, Stage};

@@ -45,8 +45,8 @@ use crate::plan::Plan;
 use crate::poison::Poison;
 use crate::scratch::Scratch;
 use crate::startup::Start;
-use crate::tree::CheckpointNode;
-use crate::wiring::NodeKind;
+use crate::tree::ActorKind;
+use crate::tree::{CheckpointNode, InstanceState};
 use attempts::Attempts;
 use garbage::Garbage;
 use history::RecentFailures;
@@ -124,7 +124,7 @@ pub(crate) struct Master {
 #[derive(Default)]
 struct TaskLife {
     handle: Option<TaskHandle>,
-    state: TaskState,
+    state: InstanceState,
     counters: Arc<Counters>,
     /// How far it has come.
     records: Marks,
@@ -139,20 +139,6 @@ struct TaskLife {
     logged_failures: u32,
     last_failure: Option<Failure>,
     recent_failures: RecentFailures,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum TaskState {
-    #[default]
-    Absent,
-    Starting,
-    Ready,
-    Running,
-    Ended,
-    Stopping,
-    Failed,
-    /// Left behind with its thread, which does not come back.
-    Abandoned,
 }
 
 /// The job is on its way down.
@@ -301,7 +287,7 @@ impl Master {
             return;
         }
         let region = self.plan.task(task).region;
-        if run != self.regions[region].run || self.tasks[task.0 as usize].state == TaskState::Abandoned {
+        if run != self.regions[region].run || self.tasks[task.0 as usize].state == InstanceState::Abandoned {
             // From a run that is over.
             return;
         }
@@ -321,7 +307,7 @@ impl Master {
             }
             TaskEvent::CannotReplay { letter, why } => self.cannot_replay(&letter, &why),
             TaskEvent::Ended => {
-                self.tasks[task.0 as usize].state = TaskState::Ended;
+                self.tasks[task.0 as usize].state = InstanceState::Ended;
                 self.regions[region].ended_sources.insert(task);
             }
             TaskEvent::Committed(checkpoint) => {
@@ -372,7 +358,7 @@ impl Master {
             return;
         }
         let committed = |id: TaskId| {
-            self.plan.node_of(id).kind != NodeKind::TwoPhaseSink
+            self.plan.node_of(id).kind != ActorKind::TwoPhaseSink
                 || self.has_committed(id)
                 || bug::is(Bug::EndsBeforeCommits)
                 || self.regions[self.plan.task(id).region].phase != Phase::Running
@@ -404,7 +390,7 @@ impl Master {
         for (index, life) in self.tasks.iter_mut().enumerate() {
             if let Some(handle) = &life.handle {
                 (handle.0)(Control::Stop);
-                life.state = TaskState::Stopping;
+                life.state = InstanceState::Stopping;
                 waiting.insert(TaskId(index as u32));
             }
         }

@@ -18,7 +18,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::graph::{Attach, Graph, NodeBuild};
 use crate::supervision::Supervision;
-use crate::wiring::{NodeId, NodeKind, Routing};
+use crate::tree::ActorKind;
+use crate::wiring::{NodeId, Routing};
 use watershed_state::StateBackend;
 
 /// A topology with all numbers filled in.
@@ -44,7 +45,7 @@ struct Wiring {
 pub(crate) struct PlannedNode {
     pub(crate) name: Arc<str>,
     pub(crate) former: Vec<String>,
-    pub(crate) kind: NodeKind,
+    pub(crate) kind: ActorKind,
     pub(crate) keyed: bool,
     pub(crate) parallelism: usize,
     pub(crate) rate: Option<f64>,
@@ -194,7 +195,7 @@ fn widths(graph: &Graph, config: &Config) -> Vec<usize> {
     for (index, node) in graph.nodes.iter().enumerate() {
         let before =
             graph.edges.iter().find(|edge| edge.to == Some(NodeId(index))).map(|edge| widths[edge.from.0]);
-        let is_sink = matches!(node.kind, NodeKind::Sink | NodeKind::TwoPhaseSink);
+        let is_sink = matches!(node.kind, ActorKind::Sink | ActorKind::TwoPhaseSink);
         let default = before.filter(|_| is_sink).unwrap_or_else(|| config.default_parallelism());
         widths.push(node.parallelism.unwrap_or(default));
     }

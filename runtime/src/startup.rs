@@ -24,8 +24,8 @@ use crate::plan::Plan;
 use crate::poison::Poison;
 use crate::savepoint::Claim;
 use crate::scratch::{Scratch, ScratchPlace};
+use crate::tree::ActorKind;
 use crate::tree::CheckpointNode;
-use crate::wiring::NodeKind;
 use fit::{check_manifest, compare_event_times, in_snapshot, load};
 use history::{Past, is_of_history, savepoint_to_start_from};
 use places::check_places;
@@ -242,5 +242,5 @@ fn new_lineage(
 
 /// Whether something in the plan shows output only with a checkpoint.
 pub(crate) fn has_two_phase_sink(plan: &Plan) -> bool {
-    plan.nodes.iter().any(|node| node.kind == NodeKind::TwoPhaseSink)
+    plan.nodes.iter().any(|node| node.kind == ActorKind::TwoPhaseSink)
 }

@@ -27,7 +27,8 @@ use crate::build::{BuildSettings, InstanceBuild};
 use crate::graph::{EdgeSpec, Node, NodeBuild, PointSpec, SharedGraph};
 use crate::nodes::{InstanceNode, SinkNode, TwoPhaseNode};
 use crate::supervision::Supervision;
-use crate::wiring::{NodeId, NodeKind, Routing};
+use crate::tree::ActorKind;
+use crate::wiring::{NodeId, Routing};
 use chain::{Erased, Then, Union};
 
 /// Records of type `T` on their way out of an actor.
@@ -406,22 +407,22 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     /// Starts an actor without keys: one state per instance.
     pub fn actor<P: ProcessOf<(), T>>(&self, name: &str, process: P) -> Stream<P::Out> {
         let build = InstanceNode { process: Arc::new(process) };
-        let node = self.add_node(name, NodeKind::Process, Arc::new(build));
+        let node = self.add_node(name, ActorKind::Process, Arc::new(build));
         self.connect(node);
         Stream::output(&self.graph, node, None)
     }
 
     /// Ends in a sink that may show a record again after a crash.
     pub fn sink<S: Sink<In = T>>(&self, name: &str, sink: S) -> SinkActor {
-        self.end(name, NodeKind::Sink, Arc::new(SinkNode { sink: Arc::new(sink) }))
+        self.end(name, ActorKind::Sink, Arc::new(SinkNode { sink: Arc::new(sink) }))
     }
 
     /// Ends in a sink that shows each record exactly once.
     pub fn sink_exactly_once<S: TwoPhaseSink<In = T>>(&self, name: &str, sink: S) -> SinkActor {
-        self.end(name, NodeKind::TwoPhaseSink, Arc::new(TwoPhaseNode { sink: Arc::new(sink) }))
+        self.end(name, ActorKind::TwoPhaseSink, Arc::new(TwoPhaseNode { sink: Arc::new(sink) }))
     }
 
-    fn end(&self, name: &str, kind: NodeKind, build: Arc<dyn NodeBuild>) -> SinkActor {
+    fn end(&self, name: &str, kind: ActorKind, build: Arc<dyn NodeBuild>) -> SinkActor {
         let node = self.add_node(name, kind, build);
         self.connect(node);
         SinkActor { graph: self.graph.clone(), node }
@@ -451,7 +452,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
         self.add_edges(None, &routing, move |_, build| Ok(ForEach(make(&build.instance))));
     }
 
-    fn add_node(&self, name: &str, kind: NodeKind, build: Arc<dyn NodeBuild>) -> NodeId {
+    fn add_node(&self, name: &str, kind: ActorKind, build: Arc<dyn NodeBuild>) -> NodeId {
         add_node(
             &self.graph,
             Node {

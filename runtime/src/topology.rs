@@ -12,7 +12,7 @@ use crate::nodes::SourceNode;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, explain, with_dead_letters};
 use crate::stream::{Stream, add_node};
-use crate::wiring::NodeKind;
+use crate::tree::ActorKind;
 
 /// A wiring of actors. It says what happens; [`Config`] says how and where.
 ///
@@ -48,7 +48,7 @@ impl Topology {
     pub fn source<S: Source>(&self, name: &str, source: S) -> Stream<S::Item> {
         let node = Node {
             name: name.to_string(),
-            kind: NodeKind::Source,
+            kind: ActorKind::Source,
             parallelism: None,
             keyed: false,
             rate: None,

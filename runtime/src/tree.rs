@@ -1,11 +1,14 @@
 //! The supervision tree as data.
 
 mod lines;
+mod states;
+
+pub use states::{ActorKind, InstanceState, RegionState, SupervisionLevel};
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use watershed_actors::Times;
+use watershed_actors::{FailureKind, ProgressUnit, Times};
 use watershed_state::shown;
 
 /// A picture of the supervision tree: job → region → operator → instance.
@@ -53,7 +56,7 @@ pub struct RegionNode {
     /// Number, from 0.
     pub region: usize,
     /// Where it is in its life.
-    pub state: String,
+    pub state: RegionState,
     /// Its run; grows with each restart.
     pub run: u32,
     /// Restarts since the process began.
@@ -75,14 +78,14 @@ pub struct FailureNode {
     pub instance: String,
     /// In which run.
     pub run: u32,
-    /// How: `panic`, `error`, …
-    pub kind: String,
+    /// How.
+    pub kind: FailureKind,
     /// What happened, for people.
     pub cause: String,
     /// The key of the record in process, as JSON, where known.
     pub key: Option<String>,
-    /// In the list of a region: who decided on the restart that followed (`operator`, `region` or `job`), if one did.
-    pub restarted_by: Option<String>,
+    /// In the list of a region: who decided on the restart that followed, if one did.
+    pub restarted_by: Option<SupervisionLevel>,
 }
 
 /// An operator of the tree.
@@ -90,8 +93,8 @@ pub struct FailureNode {
 pub struct OperatorNode {
     /// Name.
     pub operator: String,
-    /// What it is: source, process, sink.
-    pub kind: String,
+    /// What it is.
+    pub kind: ActorKind,
     /// Its instances.
     pub instances: Vec<InstanceNode>,
 }
@@ -104,7 +107,7 @@ pub struct InstanceNode {
     /// Number of the arbiter (thread) it lives on.
     pub arbiter: usize,
     /// Where it is in its life.
-    pub state: String,
+    pub state: InstanceState,
     /// Its run; grows with each restart of its region.
     pub run: u32,
     /// Records taken in since the process began (read, for a source). Those that come again after a restart count
@@ -162,8 +165,8 @@ pub struct SplitNode {
     pub done: u64,
     /// All of it.
     pub total: u64,
-    /// What both are counted in: `bytes` or `records`.
-    pub unit: String,
+    /// What both are counted in.
+    pub unit: ProgressUnit,
 }
 
 impl ProgressNode {

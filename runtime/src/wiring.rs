@@ -4,26 +4,6 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NodeId(pub(crate) usize);
 
-/// What kind of actor it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NodeKind {
-    Source,
-    Process,
-    Sink,
-    TwoPhaseSink,
-}
-
-impl NodeKind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Process => "process",
-            Self::Sink => "sink",
-            Self::TwoPhaseSink => "exactly-once sink",
-        }
-    }
-}
-
 /// How records get from the instances of one actor to those of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Routing {

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use watershed::prelude::*;
 use watershed::{
-    Collector, End, ErrorKind, Fs, Outcome, OutputClaim, Owner, Polled, Prepare, Reader, Records,
-    SimulatedDisk, Sink, SinkContext, SinkWriter, Source, SourceContext, Split, TwoPhaseSink, TwoPhaseWriter,
+    Collector, End, ErrorKind, FailureKind, Fs, Outcome, OutputClaim, Owner, Polled, Prepare, Reader,
+    Records, SimulatedDisk, Sink, SinkContext, SinkWriter, Source, SourceContext, Split, TwoPhaseSink,
+    TwoPhaseWriter,
 };
 use watershed_state::bug::{self, Bug};
 
@@ -455,7 +456,10 @@ fn a_full_disk_anywhere_in_code_of_the_users_is_waited_out_without_a_budget() {
             if sprung {
                 assert!(says(&outcome, "os error 28"), "{place:?}: {}", outcome.tree);
                 let region = &outcome.tree.regions[0];
-                assert!(region.recent_failures.iter().any(|failure| failure.kind == "no space"), "{place:?}");
+                assert!(
+                    region.recent_failures.iter().any(|failure| failure.kind == FailureKind::NoSpace),
+                    "{place:?}"
+                );
             }
         }
     }

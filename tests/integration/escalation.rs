@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use watershed::SupervisionLevel::{self, Job, Operator, Region};
 use watershed::prelude::*;
 use watershed::{Collector, ErrorKind, Outcome, Result};
 
@@ -62,19 +63,19 @@ fn restarts(most: usize) -> Restart {
     Restart::failure_rate(most, minutes(60), millis(1))
 }
 
-fn levels(outcome: &Outcome, region: usize) -> Vec<&str> {
+fn levels(outcome: &Outcome, region: usize) -> Vec<SupervisionLevel> {
     let failures = outcome.tree.regions[region].recent_failures.iter();
-    failures.filter_map(|failure| failure.restarted_by.as_deref()).collect()
+    failures.filter_map(|failure| failure.restarted_by).collect()
 }
 
 #[test]
 fn each_level_pays_in_turn_and_gives_those_below_a_fresh_budget() {
     let ran = run(7, restarts(1).into(), |config| config.restart(restarts(1)).restart_job(restarts(1)));
     let outcome = ran.result.unwrap();
-    let expected = ["operator", "region", "operator", "job", "operator", "region", "operator"];
+    let expected = [Operator, Region, Operator, Job, Operator, Region, Operator];
     assert_eq!(levels(&outcome, 0), expected);
     // The other region was rolled back once, with the whole job.
-    assert_eq!(levels(&outcome, 1), ["job"]);
+    assert_eq!(levels(&outcome, 1), [Job]);
     assert_eq!(outcome.tree.regions[1].restarts, 1);
 }
 
@@ -91,14 +92,14 @@ fn when_all_levels_are_spent_the_job_ends_and_says_who_failed_and_how() {
 #[test]
 fn the_budget_of_an_operator_is_not_that_of_its_region() {
     let ran = run(3, restarts(3).into(), |config| config.restart(Restart::never()));
-    assert_eq!(levels(&ran.result.unwrap(), 0), ["operator"; 3]);
+    assert_eq!(levels(&ran.result.unwrap(), 0), [Operator; 3]);
 }
 
 #[test]
 fn what_is_escalated_does_not_ask_the_operator() {
     let escalate = Supervision::escalate().restart(restarts(100));
     let ran = run(4, escalate, |config| config.restart(restarts(2)).restart_job(restarts(1)));
-    assert_eq!(levels(&ran.result.unwrap(), 0), ["region", "region", "job", "region"]);
+    assert_eq!(levels(&ran.result.unwrap(), 0), [Region, Region, Job, Region]);
 }
 
 #[test]

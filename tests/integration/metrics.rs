@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use watershed::prelude::*;
-use watershed::{FailureNode, InstanceNode, Job, Shares, SimulatedDisk, SinkFn, Tree};
+use watershed::{
+    FailureKind, FailureNode, InstanceNode, Job, Shares, SimulatedDisk, SinkFn, SupervisionLevel, Tree,
+};
 
 use crate::fixture::{finish, now, pause, payments, seeded, simulated};
 
@@ -140,7 +142,7 @@ fn each_failure_is_remembered_with_its_time_kind_and_cause() {
             assert!(failures.len() >= region.restarts as usize, "{failures:?}");
             assert!(failures.is_sorted_by_key(|failure| failure.at_ms));
             for failure in failures {
-                assert_eq!(failure.kind, "panic");
+                assert_eq!(failure.kind, FailureKind::Panic);
                 assert_eq!(failure.cause, "a panic that the simulation prescribed");
                 assert!(failure.run >= 1 && failure.run < region.run, "{failure:?}");
             }
@@ -150,7 +152,7 @@ fn each_failure_is_remembered_with_its_time_kind_and_cause() {
             }
             of_instances.sort_by_key(|failure| failure.at_ms);
             // One that came while the region was down already has led to no restart.
-            assert!(failures.iter().all(|f| f.restarted_by.as_deref().is_none_or(|by| by == "region")));
+            assert!(failures.iter().all(|f| f.restarted_by.is_none_or(|by| by == SupervisionLevel::Region)));
             let restarts = failures.iter().filter(|failure| failure.restarted_by.is_some()).count();
             assert_eq!(restarts, region.restarts as usize);
             let alone = |failure: &FailureNode| FailureNode { restarted_by: None, ..failure.clone() };

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use watershed::prelude::*;
 use watershed::{
-    Collector, ErrorKind, Fs, Job, OutputClaim, Owner, Prepare, RegionNode, SinkContext, TwoPhaseSink,
-    TwoPhaseWriter,
+    Collector, ErrorKind, Fs, Job, OutputClaim, Owner, Prepare, RegionNode, RegionState, SinkContext,
+    TwoPhaseSink, TwoPhaseWriter,
 };
 
 use crate::fixture::{now, pause};
@@ -174,7 +174,7 @@ fn a_stuck_operator_is_left_behind_while_another_region_goes_on_and_changes_noth
     wait_until("the region", || {
         let region = region_of(&job, "sum");
         let hung = says(&region, "sum[0] hung") && says(&region, "a step has taken");
-        region.restarts >= 1 && region.state == "running" && hung
+        region.restarts >= 1 && region.state == RegionState::Running && hung
     });
     wait_until("all sums", || sums.snapshot().len() == RECORDS as usize);
     rope.pull();
@@ -352,7 +352,7 @@ fn stuck_in(place: Place, what: &str) -> String {
     // On a busy machine other steps may take too long, too.
     wait_until(what, || says(&region_of(&job, "shown"), what));
     let failure = region_of(&job, "shown").last_failure.unwrap();
-    wait_until("the next attempt", || region_of(&job, "shown").state == "running");
+    wait_until("the next attempt", || region_of(&job, "shown").state == RegionState::Running);
     rope.release.send(()).unwrap();
     job.stop().unwrap();
     let outcome = job.wait().unwrap();

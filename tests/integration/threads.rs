@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use watershed::prelude::*;
-use watershed::{Collector, Job, SinkFn, Tree};
+use watershed::{Collector, InstanceState, Job, SinkFn, Tree};
 
 use crate::fixture::{now, pause, plain_counts, text, visible_lines, word_counts};
 
@@ -94,8 +94,8 @@ fn tree_and_cancel_are_answered_while_the_sink_stands_still() {
     answers.sort_unstable();
     let begin = now();
     job.cancel().unwrap();
-    let states = |tree: &Tree| tree.regions[0].operators[1].instances[0].state.clone();
-    while states(&job.tree().unwrap()) != "stopping" {
+    let states = |tree: &Tree| tree.regions[0].operators[1].instances[0].state;
+    while states(&job.tree().unwrap()) != InstanceState::Stopping {
         assert!(begin.elapsed() < Duration::from_secs(10), "it is not cancelled");
     }
     let (tree, cancel) = (answers[5], begin.elapsed());

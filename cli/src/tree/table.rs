@@ -110,7 +110,7 @@ fn row(before: Option<&Tree>, tree: &Tree, operator: &OperatorNode, node: &Insta
     };
     vec![
         format!("    {}[{}]", operator.operator, node.instance),
-        node.state.clone(),
+        node.state.to_string(),
         count(node.records),
         counted(|node| node.records),
         sized(|node| node.bytes),

@@ -16,8 +16,8 @@ use crate::master::ledger::{Acknowledged, Pending, Purpose, Written};
 use crate::master::region::Phase;
 use crate::outcome::End;
 use crate::startup::CHECKPOINT_BLOCK;
+use crate::tree::ActorKind;
 use crate::tree::CheckpointNode;
-use crate::wiring::NodeKind;
 
 /// How long to wait after a failed last checkpoint before the next try.
 const RETRY_NANOS: u64 = 1_000_000_000;
@@ -128,7 +128,7 @@ impl Master {
 
     fn sources(&self) -> impl Iterator<Item = TaskId> + '_ {
         let tasks = (0..self.tasks.len()).map(|index| TaskId(index as u32));
-        tasks.filter(|task| self.plan.node_of(*task).kind == NodeKind::Source)
+        tasks.filter(|task| self.plan.node_of(*task).kind == ActorKind::Source)
     }
 
     fn has_ended(&self, source: TaskId) -> bool {

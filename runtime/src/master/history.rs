@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use watershed_actors::{Failure, FailureKind, TaskId};
+use watershed_actors::{Failure, TaskId};
 
-use crate::escalation::Level;
 use crate::master::Master;
 use crate::tree::FailureNode;
+use crate::tree::SupervisionLevel as Level;
 
 /// Failures that are remembered, of each instance and of each region.
 const REMEMBERED: usize = 8;
@@ -30,7 +30,7 @@ impl RecentFailures {
 
     /// A failure, of this region or of another, has led to a restart that this level decided on.
     pub(super) fn restarted(&mut self, failure: &FailureNode, level: Level) {
-        let restarted_by = Some(level.name().to_string());
+        let restarted_by = Some(level);
         match self.0.back_mut() {
             Some(last) if last.at_ms == failure.at_ms && last.instance == failure.instance => {
                 last.restarted_by = restarted_by;
@@ -52,7 +52,7 @@ impl Master {
             at_ms: self.host.surroundings().clock.wall_ms(),
             instance: self.plan.name_of(task),
             run: self.regions[region].run,
-            kind: name_of(failure.kind).to_string(),
+            kind: failure.kind,
             cause: failure.cause.clone(),
             key: failure.key.clone(),
             restarted_by: None,
@@ -62,22 +62,10 @@ impl Master {
     }
 }
 
-fn name_of(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Panic => "panic",
-        FailureKind::Error => "error",
-        FailureKind::Io => "io",
-        FailureKind::NoSpace => "no space",
-        FailureKind::Disk => "disk",
-        FailureKind::OutputClosed => "output closed",
-        FailureKind::State => "state",
-        FailureKind::Hung => "hung",
-        FailureKind::Internal => "internal",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use watershed_actors::FailureKind;
+
     use super::*;
 
     #[test]
@@ -88,7 +76,7 @@ mod tests {
                 at_ms,
                 instance: "count[0]".to_string(),
                 run: 1,
-                kind: "panic".to_string(),
+                kind: FailureKind::Panic,
                 cause: "oh".to_string(),
                 key: None,
                 restarted_by: None,

@@ -8,7 +8,7 @@ use watershed_actors::{TaskId, Work};
 
 use crate::master::Master;
 use crate::master::region::Phase;
-use crate::wiring::NodeKind;
+use crate::tree::ActorKind;
 
 /// How long a checkpoint may take, and may be late, before there is a warning, at least.
 const PATIENCE: u64 = 10_000_000_000;
@@ -134,7 +134,7 @@ impl Master {
             return vec!["an operator to be rescaled".to_string()];
         }
         let down = self.regions.iter().enumerate().filter(|(_, region)| region.phase != Phase::Running);
-        down.map(|(index, region)| format!("region {index}, which is {}", region.phase.name())).collect()
+        down.map(|(index, region)| format!("region {index}, which is {}", region.phase.state())).collect()
     }
 
     /// What the part of an instance waits for, and whether that is only another instance.
@@ -168,7 +168,7 @@ impl Master {
         if !senders.is_empty() {
             return (true, format!("the barrier has not come from {}", named(&senders)));
         }
-        let what = if self.plan.node_of(task).kind == NodeKind::Source {
+        let what = if self.plan.node_of(task).kind == ActorKind::Source {
             "it has not acknowledged the trigger"
         } else {
             "the barrier waits behind records in its mailbox"

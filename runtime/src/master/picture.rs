@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use watershed_actors::{Counters, Progress, ProgressUnit, TaskId};
+use watershed_actors::{Counters, Progress, TaskId};
 
-use crate::master::{Master, TaskState};
+use crate::master::Master;
+use crate::tree::ActorKind;
 use crate::tree::{InstanceNode, OperatorNode, ProgressNode, RegionNode, SplitNode, Tree};
-use crate::wiring::NodeKind;
 
 /// What is on its way to an instance, and what it may still send.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,7 +29,7 @@ impl Master {
                 if operators.last().is_none_or(|operator| *operator.operator != *node.name) {
                     operators.push(OperatorNode {
                         operator: node.name.to_string(),
-                        kind: node.kind.name().to_string(),
+                        kind: node.kind,
                         instances: Vec::new(),
                     });
                 }
@@ -40,7 +40,7 @@ impl Master {
             }
             RegionNode {
                 region: index,
-                state: region.phase.name().to_string(),
+                state: region.phase.state(),
                 run: region.run,
                 restarts: region.restarts,
                 last_failure: region.last_failure.clone(),
@@ -63,11 +63,11 @@ impl Master {
         let (planned, life) = (self.plan.task(task), &self.tasks[task.0 as usize]);
         let counters = &life.counters;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let is_source = self.plan.node_of(task).kind == NodeKind::Source;
+        let is_source = self.plan.node_of(task).kind == ActorKind::Source;
         InstanceNode {
             instance: planned.instance,
             arbiter: planned.arbiter,
-            state: life.state.name().to_string(),
+            state: life.state,
             run,
             records: count(&counters.records),
             bytes: count(&counters.records).saturating_mul(count(&counters.record_bytes)),
@@ -121,24 +121,6 @@ impl Master {
 fn progress(counters: &Counters) -> Option<ProgressNode> {
     let (splits_finished, splits) = counters.progress.splits()?;
     let at_hand = counters.progress.at_hand();
-    let at_hand = at_hand.map(|Progress { done, total, unit }| {
-        let unit = if unit == ProgressUnit::Bytes { "bytes" } else { "records" };
-        SplitNode { done, total, unit: unit.to_string() }
-    });
+    let at_hand = at_hand.map(|Progress { done, total, unit }| SplitNode { done, total, unit });
     Some(ProgressNode { splits_finished, splits, at_hand })
-}
-
-impl TaskState {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Absent => "stopped",
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Running => "running",
-            Self::Ended => "ended",
-            Self::Stopping => "stopping",
-            Self::Failed => "failed",
-            Self::Abandoned => "abandoned",
-        }
-    }
 }

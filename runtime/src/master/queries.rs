@@ -10,7 +10,7 @@ use crate::event::Reply;
 use crate::master::Master;
 use crate::master::region::Phase;
 use crate::plan::PlannedNode;
-use crate::wiring::NodeKind;
+use crate::tree::ActorKind;
 
 /// The answers of the instances of an operator, until one says it all.
 struct Gathering {
@@ -111,10 +111,10 @@ impl Master {
 /// Refuses operators that never have state by key.
 fn has_state(node: &PlannedNode) -> Result<(), Error> {
     let what = match node.kind {
-        NodeKind::Source => "is a source",
-        NodeKind::Sink | NodeKind::TwoPhaseSink => "is a sink",
-        NodeKind::Process if !node.keyed => "keeps its state per instance, not by key",
-        NodeKind::Process => return Ok(()),
+        ActorKind::Source => "is a source",
+        ActorKind::Sink | ActorKind::TwoPhaseSink => "is a sink",
+        ActorKind::Process if !node.keyed => "keeps its state per instance, not by key",
+        ActorKind::Process => return Ok(()),
     };
     Err(Error::config(format!("`{}` {what}: it has no state that could be asked for", node.name)))
 }

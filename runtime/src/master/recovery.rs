@@ -14,9 +14,10 @@ use crate::error::Error;
 use crate::escalation::Decision;
 use crate::host::EventReporter;
 use crate::master::region::Phase;
-use crate::master::{CANCEL_GRACE, Master, TaskState};
+use crate::master::{CANCEL_GRACE, Master};
 use crate::outcome::End;
 use crate::startup::RUN_BLOCK;
+use crate::tree::InstanceState;
 
 impl Master {
     /// Makes all tasks of a region, the last actor first, as each needs to reach those behind it.
@@ -75,7 +76,7 @@ impl Master {
             }
             let life = &mut self.tasks[id.0 as usize];
             life.handle = launched.handle;
-            life.state = TaskState::Starting;
+            life.state = InstanceState::Starting;
         }
         let state = &mut self.regions[region];
         state.ended_sources.clear();
@@ -128,7 +129,7 @@ impl Master {
     pub(super) fn task_ready(&mut self, region: usize, task: TaskId) {
         let Phase::Starting { waiting } = &mut self.regions[region].phase else { return };
         waiting.remove(&task);
-        self.tasks[task.0 as usize].state = TaskState::Ready;
+        self.tasks[task.0 as usize].state = InstanceState::Ready;
         if !waiting.is_empty() {
             return;
         }
@@ -138,7 +139,7 @@ impl Master {
         let recovered = state.failed_at.take().map(|at| now.saturating_sub(at));
         for task in &self.regions[region].tasks {
             let life = &mut self.tasks[task.0 as usize];
-            life.state = TaskState::Running;
+            life.state = InstanceState::Running;
             if let Some(handle) = &life.handle {
                 (handle.0)(Control::Start);
             }
@@ -173,8 +174,8 @@ impl Master {
     pub(super) fn task_failed(&mut self, region: usize, task: TaskId, failure: &Failure) {
         let life = &mut self.tasks[task.0 as usize];
         life.handle = None;
-        if life.state != TaskState::Abandoned {
-            life.state = TaskState::Failed;
+        if life.state != InstanceState::Abandoned {
+            life.state = InstanceState::Failed;
         }
         self.gone(region, task);
         self.failed(region, task, failure);
@@ -202,7 +203,7 @@ impl Master {
     pub(super) fn task_stopped(&mut self, region: usize, task: TaskId) {
         let life = &mut self.tasks[task.0 as usize];
         life.handle = None;
-        life.state = TaskState::Absent;
+        life.state = InstanceState::Stopped;
         self.gone(region, task);
     }
 

@@ -7,6 +7,7 @@ use watershed_actors::{Fence, TaskId};
 use watershed_state::InstancePart;
 
 use crate::master::history::RecentFailures;
+use crate::tree::RegionState;
 
 pub(crate) struct Region {
     pub(crate) tasks: Vec<TaskId>,
@@ -70,14 +71,14 @@ impl Region {
 }
 
 impl Phase {
-    pub(crate) fn name(&self) -> &'static str {
+    pub(crate) fn state(&self) -> RegionState {
         match self {
-            Self::Starting { .. } => "starting",
-            Self::Running => "running",
-            Self::Stopping { .. } => "stopping",
-            Self::Backoff { .. } => "backoff",
-            Self::Loading => "loading",
-            Self::Ended => "ended",
+            Self::Starting { .. } => RegionState::Starting,
+            Self::Running => RegionState::Running,
+            Self::Stopping { .. } => RegionState::Stopping,
+            Self::Backoff { .. } => RegionState::Backoff,
+            Self::Loading => RegionState::Loading,
+            Self::Ended => RegionState::Ended,
         }
     }
 }

@@ -6,11 +6,13 @@ use watershed_actors::{Control, Directive, Failure, FailureKind, Stage, TaskId, 
 use watershed_state::hash_key;
 
 use crate::config::Config;
-use crate::escalation::{Decision, Escalation, Incident, Level};
+use crate::escalation::{Decision, Escalation, Incident};
 use crate::master::region::Phase;
-use crate::master::{Master, STOP_GRACE, TaskState};
+use crate::master::{Master, STOP_GRACE};
 use crate::plan::{Plan, PlannedNode};
-use crate::wiring::NodeKind;
+use crate::tree::ActorKind;
+use crate::tree::InstanceState;
+use crate::tree::SupervisionLevel as Level;
 
 /// The budgets that configuration and wiring give to the levels of the tree.
 pub(super) fn budgets(plan: &Plan, config: &Config, lineage: &str) -> Escalation {
@@ -35,9 +37,9 @@ fn directive_of(node: &PlannedNode, failure: &Failure) -> Directive {
 /// What an operator is there for.
 pub(super) fn main_stage(node: &PlannedNode) -> Stage {
     match node.kind {
-        NodeKind::Source => Stage::Decode,
-        NodeKind::Sink | NodeKind::TwoPhaseSink => Stage::Sink,
-        NodeKind::Process => Stage::Process,
+        ActorKind::Source => Stage::Decode,
+        ActorKind::Sink | ActorKind::TwoPhaseSink => Stage::Sink,
+        ActorKind::Process => Stage::Process,
     }
 }
 
@@ -125,7 +127,7 @@ impl Master {
             let life = &mut self.tasks[id.0 as usize];
             if let Some(handle) = &life.handle {
                 (handle.0)(Control::Stop);
-                life.state = TaskState::Stopping;
+                life.state = InstanceState::Stopping;
                 waiting.insert(*id);
             }
         }

@@ -16,7 +16,7 @@ use crate::master::ledger::Purpose;
 use crate::master::region::Phase;
 use crate::savepoint::Savepoint;
 use crate::startup::check_savepoint;
-use crate::wiring::NodeKind;
+use crate::tree::ActorKind;
 
 /// The savepoints of a running job, one after the other.
 #[derive(Default)]
@@ -130,7 +130,7 @@ impl Master {
             return;
         }
         for task in &self.regions[region].tasks {
-            if self.plan.node_of(*task).kind == NodeKind::Source
+            if self.plan.node_of(*task).kind == ActorKind::Source
                 && let Some(handle) = &self.tasks[task.0 as usize].handle
             {
                 (handle.0)(Control::Drain);

@@ -10,7 +10,7 @@ use crate::event::Command;
 use crate::master::region::Phase;
 use crate::master::{CANCEL_GRACE, Master};
 use crate::outcome::End;
-use crate::wiring::NodeKind;
+use crate::tree::ActorKind;
 
 /// What somebody has asked for who wants the job to end.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Master {
                 return "its savepoint is still being copied".to_string();
             }
             let waits = |id: &TaskId| {
-                self.plan.node_of(*id).kind == NodeKind::TwoPhaseSink && !self.has_committed(*id)
+                self.plan.node_of(*id).kind == ActorKind::TwoPhaseSink && !self.has_committed(*id)
             };
             let sinks = (0..self.tasks.len()).map(|index| TaskId(index as u32)).filter(waits);
             return format!("{} has not shown all of its output", self.names(sinks));
@@ -150,7 +150,7 @@ impl Master {
         let down = self.regions.iter().enumerate().find(|(_, region)| region.phase != Phase::Running);
         if let Some((index, region)) = down {
             let why = region.last_failure.as_deref().unwrap_or("it has not begun yet");
-            return format!("region {index} is not at work ({}): {why}", region.phase.name());
+            return format!("region {index} is not at work ({}): {why}", region.phase.state());
         }
         match &self.last_trouble {
             Some(why) => why.clone(),

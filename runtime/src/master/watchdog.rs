@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use watershed_actors::{Blame, Failure, TaskId, Work, nanos_of};
 
-use crate::escalation::Level;
+use crate::master::Master;
 use crate::master::region::Phase;
 use crate::master::rollback::main_stage;
-use crate::master::{Master, TaskState};
+use crate::tree::InstanceState;
+use crate::tree::SupervisionLevel as Level;
 
 /// When to look again, and what was left behind.
 #[derive(Debug, Default)]
@@ -175,7 +176,7 @@ impl Master {
         for task in &lost {
             let life = &mut self.tasks[task.0 as usize];
             life.handle = None;
-            life.state = TaskState::Abandoned;
+            life.state = InstanceState::Abandoned;
             self.gone(self.plan.task(*task).region, *task);
         }
         if let Err(error) = self.host.replace(slot) {

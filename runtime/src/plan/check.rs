@@ -8,7 +8,8 @@ use crate::config::{Config, INSTANCES_MAX};
 use crate::error::Error;
 use crate::graph::{Graph, PointSpec};
 use crate::plan::LETTER_SINK;
-use crate::wiring::{NodeId, NodeKind};
+use crate::tree::ActorKind;
+use crate::wiring::NodeId;
 
 /// The most bytes of a name. Of the 255 that a file system allows, the others are for what is added in names of files:
 /// the history of the job, run, checkpoint and instance, and that it is a sink for dead letters.
@@ -179,7 +180,7 @@ pub(super) fn parallelism(graph: &Graph, widths: &[usize], config: &Config) -> R
                 node.name
             )));
         }
-        if node.rate.is_some() && node.kind != NodeKind::Source {
+        if node.rate.is_some() && node.kind != ActorKind::Source {
             return Err(Error::config(format!(
                 "`{}` is a {}, which cannot be held to a rate: set the rate of a source before it",
                 node.name,

@@ -12,7 +12,8 @@ use crate::error::Error;
 use crate::graph::{EdgeSpec, Graph, Node};
 use crate::nodes::TwoPhaseNode;
 use crate::supervision::Supervision;
-use crate::wiring::{NodeId, NodeKind, Routing};
+use crate::tree::ActorKind;
+use crate::wiring::{NodeId, Routing};
 
 /// What the name of a sink for dead letters has behind that of the operator.
 pub(crate) const LETTER_SINK: &str = ".dead-letters";
@@ -45,7 +46,7 @@ pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph,
         }
         let letters = Node {
             name: format!("{}{LETTER_SINK}", node.name),
-            kind: NodeKind::TwoPhaseSink,
+            kind: ActorKind::TwoPhaseSink,
             // As many as come before it.
             parallelism: None,
             keyed: false,

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::simulate::failure::Violation;
 use crate::simulate::outputs::{Difference, Shown};
-use crate::wiring::NodeKind;
+use crate::tree::ActorKind;
 
 /// Looks at what a sink shows when the job has finished.
 type Check<'a> = Box<dyn Fn(&[String]) -> UserResult + 'a>;
@@ -37,7 +37,7 @@ impl<'a> Judges<'a> {
 
     /// Each of them is a sink of the topology.
     pub(crate) fn fit(&self, plan: &Plan) -> Result<(), Error> {
-        let is_sink = |kind| matches!(kind, NodeKind::Sink | NodeKind::TwoPhaseSink);
+        let is_sink = |kind| matches!(kind, ActorKind::Sink | ActorKind::TwoPhaseSink);
         let sinks: Vec<&str> =
             plan.nodes.iter().filter(|node| is_sink(node.kind)).map(|node| &*node.name).collect();
         match self.0.keys().find(|name| !sinks.contains(&name.as_str())) {

@@ -7,7 +7,8 @@ use watershed_state::{Data, Key};
 
 use crate::nodes::{ConnectedInstanceNode, ConnectedKeyedNode};
 use crate::stream::{BroadcastProcessOf, Chain, ExpiringStates, KeyedStream, Stream};
-use crate::wiring::{NodeId, NodeKind};
+use crate::tree::ActorKind;
+use crate::wiring::NodeId;
 
 impl<K, T, C, F> KeyedStream<K, T, C, F>
 where
@@ -96,7 +97,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
     {
         let records = self.as_input::<BroadcastInput<T, B::Broadcast>>(BroadcastInput::Record);
         let build = ConnectedInstanceNode { process: Arc::new(process) };
-        let node = records.add_node(name, NodeKind::Process, Arc::new(build));
+        let node = records.add_node(name, ActorKind::Process, Arc::new(build));
         records.connect(node);
         broadcast.connect_to_all::<T>(node);
         Stream::output(&self.graph, node, None)

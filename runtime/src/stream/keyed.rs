@@ -11,7 +11,8 @@ use watershed_state::{Aggregate, Data, Key, Ttl};
 use crate::graph::{Node, NodeBuild};
 use crate::nodes::{KeyedNode, RelayNode};
 use crate::stream::{Boxed, Chain, ProcessOf, Stream, add_node};
-use crate::wiring::{NodeKind, Routing};
+use crate::tree::ActorKind;
+use crate::wiring::Routing;
 
 /// A stream whose records have a key: the next actor has state per key.
 pub struct KeyedStream<K, T, C = Boxed<T>, F = fn(&T) -> K> {
@@ -60,7 +61,7 @@ where
     /// Starts an actor that records reach by their key, and with the hash of it if the actor has a use for that.
     pub(super) fn exchange<U: Data>(&self, name: &str, build: Arc<dyn NodeBuild>, hashes: bool) -> Stream<U> {
         let graph = &self.stream.graph;
-        let (name, kind) = (name.to_string(), NodeKind::Process);
+        let (name, kind) = (name.to_string(), ActorKind::Process);
         let node = add_node(
             graph,
             Node {

@@ -106,13 +106,15 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{CheckpointNode, OperatorNode, SplitNode};
+    use watershed_actors::ProgressUnit;
+
+    use crate::tree::{ActorKind, CheckpointNode, InstanceState, OperatorNode, RegionState, SplitNode};
 
     fn instance(number: usize, time: TimeNode) -> InstanceNode {
         InstanceNode {
             instance: number,
             arbiter: number,
-            state: "running".to_string(),
+            state: InstanceState::Running,
             run: 4,
             records: 120,
             bytes: 960,
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_tree_has_a_line_for_each_node_and_its_columns_are_aligned() {
-        let half = SplitNode { done: 50, total: 100, unit: "bytes".to_string() };
+        let half = SplitNode { done: 50, total: 100, unit: ProgressUnit::Bytes };
         let held_back = TimeNode { busy_nanos: 125, idle_nanos: 0, blocked_nanos: 875 };
         let failed = InstanceNode {
             failures: 1,
@@ -148,12 +150,12 @@ mod tests {
         };
         let operator = OperatorNode {
             operator: "count".to_string(),
-            kind: "process".to_string(),
+            kind: ActorKind::Process,
             instances: vec![instance(0, TimeNode::default()), failed],
         };
         let region = RegionNode {
             region: 0,
-            state: "running".to_string(),
+            state: RegionState::Running,
             run: 4,
             restarts: 3,
             last_failure: Some("count[1] panicked: oh (key 7)".to_string()),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use watershed::prelude::*;
-use watershed::{ErrorKind, Job, SinkFn, Tree};
+use watershed::{ErrorKind, Job, RegionState, SinkFn, Tree};
 use watershed_runtime::remote::{Client, socket_in};
 
 use crate::rescale::width;
@@ -70,7 +70,7 @@ fn what_does_not_go_is_refused_with_the_reason_and_the_job_goes_on() {
     assert!(text.ends_with("; the job goes on"), "{text}");
     let tree = job.tree().unwrap();
     assert!(["numbers", "sum", "nth", "equal"].iter().all(|operator| width(&tree, operator) == 2));
-    assert!(tree.regions.iter().all(|region| region.restarts == 0 && region.state == "running"));
+    assert!(tree.regions.iter().all(|region| region.restarts == 0 && region.state == RegionState::Running));
     // After all that it can still be done.
     assert_eq!(job.rescale("sum", 3).unwrap().from, 2);
     job.cancel().unwrap();

@@ -1,4 +1,7 @@
-use watershed_runtime::{CheckpointNode, ProgressNode, SplitNode, TimeNode};
+use watershed_runtime::{
+    ActorKind, CheckpointNode, FailureKind, InstanceState, ProgressNode, ProgressUnit, RegionState,
+    SplitNode, TimeNode,
+};
 
 use super::*;
 
@@ -6,7 +9,7 @@ fn instance(records: u64, time: TimeNode) -> InstanceNode {
     InstanceNode {
         instance: 0,
         arbiter: 0,
-        state: "running".to_string(),
+        state: InstanceState::Running,
         run: 4,
         records,
         bytes: records * 24,
@@ -32,16 +35,16 @@ fn tree(seconds: u64, node: InstanceNode) -> Tree {
         at_ms,
         instance: "count[0]".to_string(),
         run: 3,
-        kind: "panic".to_string(),
+        kind: FailureKind::Panic,
         cause: "oh\nno".to_string(),
         key: Some("7".to_string()),
         restarted_by: None,
     };
     let operator =
-        OperatorNode { operator: "count".to_string(), kind: "process".to_string(), instances: vec![node] };
+        OperatorNode { operator: "count".to_string(), kind: ActorKind::Process, instances: vec![node] };
     let region = RegionNode {
         region: 0,
-        state: "running".to_string(),
+        state: RegionState::Running,
         run: 4,
         restarts: 5,
         last_failure: None,
@@ -124,7 +127,7 @@ fn a_source_has_no_mailbox_and_a_sink_no_credits() {
 
 #[test]
 fn a_source_that_ends_shows_how_far_it_has_come() {
-    let at_hand = Some(SplitNode { done: 1, total: 4, unit: "records".to_string() });
+    let at_hand = Some(SplitNode { done: 1, total: 4, unit: ProgressUnit::Records });
     let progress = Some(ProgressNode { splits_finished: 3, splits: 5, at_hand });
     let shown = lines(None, &tree(10, InstanceNode { progress, ..instance(1, TimeNode::default()) }));
     assert!(shown.last().unwrap().contains("  65% 3/5  "), "{shown:?}");
