@@ -84,7 +84,7 @@ where
     L: Life,
 {
     fn check_restored(&self, restored: &Restored, _parallelism: usize) -> Result<(), Error> {
-        takes::only(restored, &[takes::PROCESS])
+        takes::only(restored, &[takes::PROCESS, takes::states_of::<P::State>()])
     }
 
     fn launch(&self, launch: Launch<'_>) -> Result<(), Failure> {

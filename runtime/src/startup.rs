@@ -111,7 +111,7 @@ pub(crate) fn start(
         }
         restored = load(&plan, &place, begins_at_savepoint, manifest, run).map_err(of_chosen)?;
         event_time::reset(config, manifest, &mut restored);
-        compare_event_times(&plan, config, &restored).map_err(of_chosen)?;
+        compare_event_times(&plan, config, &mut restored).map_err(of_chosen)?;
     }
     let new_splits = compare_splits(&plan, splits, &restored).map_err(of_chosen)?;
     let lineage = match &before {

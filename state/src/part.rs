@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::frame::{Format, Reader};
 use crate::{Damage, ObjectWriter, Objects, Section, SectionKind, StoreError};
 
-const FORMAT: Format = Format { magic: *b"wshdpart", version: 3 };
+const FORMAT: Format = Format { magic: *b"wshdpart", version: 4 };
 
 /// The version since which additions hold changes of timers. Those before hold all timers.
 pub(crate) const TIMERS_ADD_UP: u32 = 2;

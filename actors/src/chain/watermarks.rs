@@ -47,9 +47,9 @@ impl FusedWatermarks {
         self.named.get(name).copied().or_else(|| self.placed.pop_front())
     }
 
-    /// The section of a snapshot that holds them.
-    pub(crate) fn section(&self) -> SnapshotItem {
-        small_section(SectionKind::FusedWatermarks, &self.named)
+    /// The section of a snapshot that holds them, if there are any.
+    pub(crate) fn section(&self) -> Option<SnapshotItem> {
+        (!self.named.is_empty()).then(|| small_section(SectionKind::FusedWatermarks, &self.named))
     }
 
     /// What an instance goes on with: its own if the parallelism is the same, else the least of all, of each name.
@@ -105,7 +105,9 @@ impl SavedWatermarks {
             if !placed.is_empty() {
                 return Ok(Self::Placed(placed.len()));
             }
-            names.extend(named.into_keys());
+            // One that knew nothing has nothing to lose.
+            let known = named.into_iter().filter(|(_, watermark)| *watermark > i64::MIN);
+            names.extend(known.map(|(name, _)| name));
         }
         Ok(Self::Named(names))
     }

@@ -392,7 +392,8 @@ impl<P: Process, S: Store<P>> Logic for ProcessLogic<P, S> {
         let floor = |group: u16| self.floors.get(usize::from(group)).copied().unwrap_or(i64::MIN);
         let watermarks: Vec<(u16, i64)> =
             groups.map(|group| (group, self.real_watermark.max(floor(group)))).collect();
-        let mut items = vec![fused.section(), small_section(SectionKind::Watermarks, &watermarks)];
+        let mut items = vec![small_section(SectionKind::Watermarks, &watermarks)];
+        items.extend(fused.section());
         items.extend(self.care.barrier(checkpoint));
         match self.parked.save(self.store.groups()) {
             Ok(parked) => items.extend(parked.into_iter().map(SnapshotItem::Section)),

@@ -129,7 +129,7 @@ impl<T: Data> Logic for RelayLogic<T> {
         let mut watermarks = FusedWatermarks::default();
         self.outlet.save(&mut watermarks);
         self.aside.save(&mut watermarks);
-        let mut items = vec![watermarks.section()];
+        let mut items: Vec<SnapshotItem> = watermarks.section().into_iter().collect();
         items.extend(self.aside.barrier(checkpoint));
         Ok(items)
     }

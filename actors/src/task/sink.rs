@@ -101,7 +101,7 @@ impl<S: Sink> Logic for SinkLogic<S> {
             self.flush()?;
         }
         let mut items = self.states.save();
-        items.extend(self.desk.aside.barrier(checkpoint));
+        items.extend(self.desk.barrier(checkpoint));
         Ok(items)
     }
 
@@ -326,7 +326,7 @@ impl<S: TwoPhaseSink> Logic for TwoPhaseLogic<S> {
         lock(&self.commits.unprepared).extend(prepare.map(|prepare| (checkpoint, prepare)));
         let commits = Arc::clone(&self.commits);
         let mut items = self.states.save();
-        items.extend(self.desk.aside.barrier(checkpoint));
+        items.extend(self.desk.barrier(checkpoint));
         items.push(SnapshotItem::Deferred(Box::new(move || {
             Ok(commits.check(guard(|| commits.section(checkpoint)))??)
         })));

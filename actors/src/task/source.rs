@@ -366,7 +366,8 @@ impl<S: Source> SourceTask<S> {
         self.setup.outlet.signal(Signal::Barrier(checkpoint));
         let care = self.aside.barrier(checkpoint);
         let upload = Upload::begin(&self.env, checkpoint);
-        upload.push([splits.into(), watermarks.section()].into_iter().chain(states).chain(care));
+        let items = [splits.into()].into_iter().chain(watermarks.section());
+        upload.push(items.chain(states).chain(care));
         upload.complete();
         self.snapshot = Some(upload);
     }

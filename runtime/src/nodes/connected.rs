@@ -28,7 +28,7 @@ where
     L: Life,
 {
     fn check_restored(&self, restored: &Restored, _parallelism: usize) -> Result<(), Error> {
-        takes::only(restored, &[takes::PROCESS, takes::REPLICA])
+        takes::only(restored, &[takes::PROCESS, takes::states_of::<B::State>(), takes::REPLICA])
     }
 
     fn launch(&self, launch: Launch<'_>) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use watershed_actors::{Restored, SavedWatermarks};
-use watershed_state::{Manifest, SnapshotPlace, StoreError, hash_canary, read_saved, shown};
+use watershed_state::{Manifest, SectionKind, SnapshotPlace, StoreError, hash_canary, read_saved, shown};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -129,7 +129,7 @@ pub(super) fn load(
 pub(super) fn compare_event_times(
     plan: &Plan,
     config: &Config,
-    restored: &BTreeMap<usize, Arc<Restored>>,
+    restored: &mut BTreeMap<usize, Arc<Restored>>,
 ) -> Result<(), Error> {
     for (node, restored) in restored {
         let PlannedNode { name: actor, event_times, .. } = &plan.nodes[*node];
@@ -137,12 +137,29 @@ pub(super) fn compare_event_times(
             .map_err(|error| Error::state(watershed_actors::chain_of(&error)))?;
         let names = match saved {
             SavedWatermarks::Named(names) => names,
-            SavedWatermarks::Placed(saved) if saved == event_times.len() => continue,
+            SavedWatermarks::Placed(saved) if saved == event_times.len() => {
+                if saved > 1 {
+                    tracing::warn!(
+                        operator = %shown(actor), event_times = saved,
+                        "the checkpoint is of a version that told event times apart by the order of their wiring: they are \
+                         taken to be wired in the order that they had then"
+                    );
+                }
+                continue;
+            }
+            SavedWatermarks::Placed(_) if config.dropped.contains(&format!("{actor}:event_time")) => {
+                tracing::warn!(operator = %shown(actor), "the watermarks of its event times are dropped, as asked");
+                for saved in &mut Arc::make_mut(restored).instances {
+                    saved.sections.retain(|section| section.kind != SectionKind::ChainState);
+                }
+                continue;
+            }
             SavedWatermarks::Placed(saved) => {
                 return Err(Error::config(format!(
                     "the checkpoint has watermarks of {saved} event times that are fused into `{actor}`, which has {} now. It is of a \
-                     version that did not name them, so that it cannot be told which is which: wire them as they were, or let \
-                     event time begin anew with `Config::reset_event_time`",
+                     version that did not name them, so that it cannot be told which is which: wire them as they were, or drop \
+                     them with `Config::drop_state_of(\"{actor}:event_time\")`: event time begins anew in them then, while \
+                     actors behind them keep how far it had come",
                     event_times.len()
                 )));
             }
@@ -163,9 +180,62 @@ pub(super) fn compare_event_times(
             return Err(Error::config(format!(
                 "`{actor}`: the checkpoint has the watermark of the `event_time` called `{name}`, which is not fused into it any \
                  more; {now}. Give it its name back with `Lateness::named`, or drop the watermark with \
-                 `Config::drop_state_of(\"{place}\")`: records that are late by it are taken then"
+                 `Config::drop_state_of(\"{place}\")`: actors behind it keep how far event time had come"
             )));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use watershed_actors::Lateness;
+    use watershed_actors::sinks::SinkFn;
+    use watershed_actors::sources::Generator;
+    use watershed_state::{SavedInstance, Section, encode};
+
+    use super::*;
+    use crate::Topology;
+
+    /// A source with these event times, each on a way of its own.
+    fn plan(event_times: &[&str]) -> Plan {
+        let topology = Topology::new("numbers");
+        let numbers = topology.source("numbers", Generator::bounded(9, |n| n)).parallelism(1);
+        numbers.for_each(|_| {});
+        for name in event_times {
+            let timed = numbers.event_time(|n: &u64| *n as i64, Lateness::none().named(name));
+            timed.sink(&format!("sink-{name}"), SinkFn::new(|_| |_: u64| Ok(())));
+        }
+        topology.plan(&Config::local()).unwrap()
+    }
+
+    /// What a version before names has saved of so many.
+    fn placed(watermarks: &[i64]) -> BTreeMap<usize, Arc<Restored>> {
+        let mut bytes = Vec::new();
+        encode(&watermarks, &mut bytes).unwrap();
+        let section = Section { kind: SectionKind::ChainState, group: 0, entries: 1, bytes };
+        let instances = vec![SavedInstance::from(vec![section])];
+        BTreeMap::from([(0, Arc::new(Restored { instances, ..Restored::default() }))])
+    }
+
+    #[test]
+    fn event_times_that_were_saved_without_names_are_taken_if_there_are_as_many_or_dropped_if_asked() {
+        let config = || Config::local();
+        compare_event_times(&plan(&["a", "b"]), &config(), &mut placed(&[1, 2])).unwrap();
+        for now in [&[][..], &["a"], &["a", "b", "c"]] {
+            let mut restored = placed(&[1, 2]);
+            let error = compare_event_times(&plan(now), &config(), &mut restored).unwrap_err().to_string();
+            let says = format!(
+                "has watermarks of 2 event times that are fused into `numbers`, which has {}",
+                now.len()
+            );
+            assert!(
+                error.contains(&says) && error.contains("drop_state_of(\"numbers:event_time\")"),
+                "{error}"
+            );
+            let dropping = config().drop_state_of("numbers:event_time");
+            compare_event_times(&plan(now), &dropping, &mut restored).unwrap();
+            assert_eq!(SavedWatermarks::of(&restored[&0]).unwrap(), SavedWatermarks::Named([].into()));
+        }
+    }
 }

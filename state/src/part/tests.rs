@@ -237,7 +237,7 @@ fn a_newer_format_is_refused_with_both_versions() {
     let objects = on(&SimulatedDisk::new(0));
     let newer = [FORMAT.magic.as_slice(), &9_u32.to_le_bytes(), b"whatever comes"].concat();
     let error = read_part(&objects, &planted(&objects, &newer)).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 9, supported: 3, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 9, supported: 4, .. }), "{error}");
     assert!(error.to_string().contains('9') && error.to_string().contains('3'), "{error}");
 }
 

@@ -114,6 +114,32 @@ fn an_operator_that_has_no_states_any_more_is_refused() {
     refused(topology.run(on(&disk, None)), ErrorKind::Config, &says);
 }
 
+/// Remembers nothing.
+struct Forgetful;
+
+impl Process for Forgetful {
+    type Key = u64;
+    type In = u64;
+    type Out = u64;
+    type State = ();
+
+    fn on_record(&self, n: u64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
+        context.emit(n);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_operator_whose_state_has_become_nothing_is_refused() {
+    let disk = killed(&sums());
+    let topology = Topology::new("sums");
+    numbers(&topology)
+        .key_by(|n| n % 7)
+        .actor("sum", Forgetful)
+        .sink_exactly_once("out", Files::jsonl("/out"));
+    refused(topology.run(on(&disk, None)), ErrorKind::Config, &["`sum`: the snapshot has states of keys"]);
+}
+
 #[test]
 fn another_number_of_key_groups_is_refused() {
     let disk = killed(&sums());

@@ -16,8 +16,11 @@ fn named(watermarks: &[(&str, i64)]) -> Vec<Section> {
     for (name, watermark) in watermarks {
         fused.note(name, *watermark);
     }
-    let SnapshotItem::Section(section) = fused.section() else { panic!("it is not there yet") };
-    vec![section]
+    let section = fused.section().map(|item| match item {
+        SnapshotItem::Section(section) => section,
+        other => panic!("{other:?}"),
+    });
+    section.into_iter().collect()
 }
 
 /// What an instance of an earlier version has saved.
@@ -70,6 +73,7 @@ fn a_snapshot_says_whose_watermarks_it_holds() {
         other => panic!("{other:?}"),
     };
     assert_eq!(names(saved_by([named(&[("b", 1), ("a", 2)]), named(&[])])), ["a", "b"]);
+    assert_eq!(names(saved_by([named(&[("b", i64::MIN), ("a", 2)])])), ["a"]);
     assert_eq!(names(saved_by([placed(&[])])), [""; 0]);
     assert_eq!(names(saved_by([])), [""; 0]);
 }

@@ -3,6 +3,7 @@
 use watershed_state::Data;
 
 use crate::batch::{Batch, Flow};
+use crate::chain::FusedWatermarks;
 use crate::clock::NO_TIMESTAMP;
 use crate::error::{UserError, UserResult, chain_of};
 use crate::failure::{Blame, Failure, is_io};
@@ -10,6 +11,7 @@ use crate::inbox::ValveChange;
 use crate::message::{Signal, Status};
 use crate::process::SideOutputs;
 use crate::restored::Restored;
+use crate::snapshot::SnapshotItem;
 use crate::supervision::{Place, Stage};
 use crate::task::{Aside, Attempt, Env, Exhibit};
 
@@ -27,7 +29,16 @@ impl Desk {
     /// # Errors
     /// What cannot be decoded.
     pub(super) fn restore(env: &Env, sides: SideOutputs, restored: &Restored) -> Result<Self, Failure> {
-        Ok(Self { aside: Aside::restore(env, sides, restored)?, writing: false })
+        let mut aside = Aside::restore(env, sides, restored)?;
+        aside.load(&mut FusedWatermarks::restore(restored, &env.instance)?);
+        Ok(Self { aside, writing: false })
+    }
+
+    /// Passes a barrier on to those behind dead letters. Returns what the snapshot holds of them.
+    pub(super) fn barrier(&mut self, checkpoint: u64) -> impl Iterator<Item = SnapshotItem> + use<> {
+        let mut watermarks = FusedWatermarks::default();
+        self.aside.save(&mut watermarks);
+        self.aside.barrier(checkpoint).into_iter().chain(watermarks.section())
     }
 
     /// Hands the records of a batch to a writer.
