@@ -24,7 +24,7 @@ pub struct Inbox<T> {
     channels: Vec<Channel<T>>,
     aligner: Aligner,
     valve: Valve,
-    run: u32,
+    run: u64,
     /// Channel to look at first, so that none is starved.
     turn: usize,
     /// Channel of what was popped last.
@@ -55,7 +55,7 @@ pub enum Input<T> {
 
 impl<T> Inbox<T> {
     /// For so many channels; messages of another run than `run` are dropped.
-    pub fn new(channels: usize, run: u32) -> Self {
+    pub fn new(channels: usize, run: u64) -> Self {
         let queues = || Channel { queue: VecDeque::new(), seq: 0, records: 0 };
         Self {
             channels: (0..channels).map(|_| queues()).collect(),

@@ -43,7 +43,7 @@ pub struct Barrier {
 #[derive(Debug)]
 pub struct Envelope<T> {
     /// Run of the region that sent it; another run's messages are never applied.
-    pub run: u32,
+    pub run: u64,
     /// Position of the channel among the receiver's inputs.
     pub channel: u32,
     /// One more than the message before it on this channel.

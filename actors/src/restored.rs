@@ -11,7 +11,7 @@ pub struct Restored {
     /// go on with theirs.
     pub from_this_process: bool,
     /// The first run of this process.
-    pub process_run: u32,
+    pub process_run: u64,
 }
 
 impl Restored {

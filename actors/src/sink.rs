@@ -104,7 +104,7 @@ pub trait TwoPhaseSink: Send + Sync + 'static {
     fn discard_dangling(
         &self,
         keep: &[Self::Committable],
-        runs: Range<u32>,
+        runs: Range<u64>,
         instance: Option<usize>,
         context: &SinkContext,
     ) -> UserResult;
@@ -181,7 +181,7 @@ pub struct Owner {
     /// The history of the job, as in [`SinkContext::lineage`].
     pub lineage: String,
     /// The first run of this process: higher than any of those before it that went on with the same history.
-    pub run: u32,
+    pub run: u64,
     /// Where the checkpoints are; `None` if they are gone with the job, and its history with them.
     pub checkpoints: Option<String>,
     /// The number of the process, 0 in a simulation.
@@ -218,7 +218,7 @@ pub struct SinkContext {
     /// Identity of this history of the job: a new one for each start from nothing.
     pub lineage: String,
     /// Run of the region; grows with each restart.
-    pub run: u32,
+    pub run: u64,
     /// The files.
     pub fs: Fs,
     /// What the instance remembers.

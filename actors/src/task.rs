@@ -36,7 +36,7 @@ use upload::Upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use watershed_state::bug::{self, Bug};
 use watershed_state::{Data, Fs, Objects, SavedPart, StateBackend};
@@ -121,7 +121,7 @@ pub struct Report {
     /// Who.
     pub task: TaskId,
     /// In which run of its region; older ones are ignored.
-    pub run: u32,
+    pub run: u64,
     /// What.
     pub event: TaskEvent,
 }
@@ -192,21 +192,21 @@ pub trait Pool: Send + Sync {
 
 /// The run number of a region: raising it shuts out everything of older runs.
 #[derive(Debug, Default)]
-pub struct Fence(AtomicU32);
+pub struct Fence(AtomicU64);
 
 impl Fence {
     /// A fence that lets this run in.
-    pub fn new(run: u32) -> Self {
-        Self(AtomicU32::new(run))
+    pub fn new(run: u64) -> Self {
+        Self(AtomicU64::new(run))
     }
 
     /// Shuts out all runs before this one.
-    pub fn raise(&self, run: u32) {
+    pub fn raise(&self, run: u64) {
         self.0.fetch_max(run, Ordering::AcqRel);
     }
 
     /// The run that is let in.
-    pub fn run(&self) -> u32 {
+    pub fn run(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -298,7 +298,7 @@ pub struct Env {
     /// Its path in the supervision tree: job, region, operator and instance.
     pub path: Arc<str>,
     /// Run of its region.
-    pub run: u32,
+    pub run: u64,
     /// Shuts it out when its run is over.
     pub fence: Arc<Fence>,
     /// Identity of the job's history.

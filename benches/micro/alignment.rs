@@ -5,7 +5,7 @@ use std::sync::Arc;
 use divan::{Bencher, black_box};
 use watershed_actors::{Barrier, Envelope, Inbox, Link, Message};
 
-const RUN: u32 = 1;
+const RUN: u64 = 1;
 
 #[divan::bench(args = [2, 16, 128])]
 fn align(bencher: Bencher<'_, '_>, channels: u32) {

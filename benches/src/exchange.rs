@@ -48,7 +48,7 @@ impl Mailbox {
 /// As in a job that says nothing else.
 const LIMITS: BatchLimits = BatchLimits { records: 1024, linger_nanos: 5_000_000 };
 const CREDITS: u32 = 8;
-const RUN: u32 = 1;
+const RUN: u64 = 1;
 
 impl Exchange {
     /// To so many receivers, all of which want the largest batches.

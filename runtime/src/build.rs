@@ -50,7 +50,7 @@ pub(crate) struct BuildSettings {
 pub(crate) struct InstanceBuild<'a> {
     pub(crate) settings: BuildSettings,
     pub(crate) instance: Instance,
-    pub(crate) run: u32,
+    pub(crate) run: u64,
     pub(crate) waker: Arc<TaskWaker>,
     /// What the instance counts.
     counters: Arc<Counters>,

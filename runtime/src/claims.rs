@@ -18,7 +18,7 @@ impl Claims {
     pub(crate) fn find(
         (plan, config): (&Plan, &Config),
         store: &CheckpointStore,
-        (lineage, run): (&str, u32),
+        (lineage, run): (&str, u64),
         outputs: &Fs,
         clock: &dyn Clock,
     ) -> Result<Self, Error> {

@@ -21,7 +21,7 @@ pub(crate) enum Event {
     /// The files of a savepoint were copied, or could not be; their bytes.
     Copied { checkpoint: u64, bytes: Result<u64, Unread> },
     /// What a region needs to restart was read, or could not be.
-    Loaded { region: usize, run: u32, result: Result<BTreeMap<usize, Arc<Restored>>, String> },
+    Loaded { region: usize, run: u64, result: Result<BTreeMap<usize, Arc<Restored>>, String> },
     /// What a checkpoint holds was read for a rescaling, or could not be, or does not fit.
     ReadForRescale { checkpoint: u64, saved: Result<BTreeMap<usize, Vec<SavedInstance>>, Unread> },
     /// Somebody outside wants something.

@@ -44,7 +44,7 @@ pub(crate) trait Faults: SinkFaults {
     fn rescaled(&self, what: String);
 
     /// A task is launched in a run.
-    fn launches(&self, task: TaskId, run: u32);
+    fn launches(&self, task: TaskId, run: u64);
 
     /// A task is launched that leaves these records out.
     fn leaves_out(&self, entries: &[SkipEntry]);
@@ -65,7 +65,7 @@ pub(crate) trait SinkFaults: Debug + Send + Sync {
     fn sink_opens(&self, opened: Opened);
 
     /// What these runs left behind is removed, of an instance or of all.
-    fn sink_discarded(&self, sink: &str, runs: &Range<u32>, instance: Option<usize>);
+    fn sink_discarded(&self, sink: &str, runs: &Range<u64>, instance: Option<usize>);
 
     /// Output was prepared, whose committable is encoded as `id`.
     fn sink_prepared(&self, by: &Opened, id: Vec<u8>, checkpoint: u64, records: Vec<String>);
@@ -139,5 +139,5 @@ pub(crate) enum Guarantee {
 pub(crate) struct Opened {
     pub(crate) sink: String,
     pub(crate) instance: usize,
-    pub(crate) run: u32,
+    pub(crate) run: u64,
 }

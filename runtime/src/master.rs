@@ -72,8 +72,8 @@ pub(crate) struct Master {
     store: CheckpointStore,
     identity: Identity,
     /// First run of this process, or of this plan.
-    process_run: u32,
-    next_run: u32,
+    process_run: u64,
+    next_run: u64,
     next_checkpoint: u64,
     /// The newest complete checkpoint.
     newest: Option<u64>,

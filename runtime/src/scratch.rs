@@ -125,7 +125,7 @@ impl Scratch {
     }
 
     /// Where an instance has its database in this run.
-    pub(crate) fn folder_of(&self, instance: &str, run: u32) -> PathBuf {
+    pub(crate) fn folder_of(&self, instance: &str, run: u64) -> PathBuf {
         self.path.join(format!("{instance}-r{run}"))
     }
 }

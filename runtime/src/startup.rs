@@ -34,7 +34,7 @@ pub(crate) use splits::Splits;
 use splits::{compare_splits, known_splits};
 
 /// Run numbers reserved at once.
-pub(crate) const RUN_BLOCK: u32 = 64;
+pub(crate) const RUN_BLOCK: u64 = 64;
 /// Checkpoint ids reserved at once.
 pub(crate) const CHECKPOINT_BLOCK: u64 = 64;
 
@@ -45,7 +45,7 @@ pub(crate) struct Start {
     pub(crate) store: CheckpointStore,
     pub(crate) identity: Identity,
     /// First run of this process.
-    pub(crate) run: u32,
+    pub(crate) run: u64,
     /// What it goes on from.
     pub(crate) checkpoint: Option<u64>,
     /// What is known of that.
@@ -223,7 +223,7 @@ pub(crate) fn check_nodes(plan: &Plan, outputs: &Fs) -> Result<Splits, Error> {
 /// A name for a history that no other one has: in a simulation clocks and processes are all alike.
 fn new_lineage(
     clock: &dyn Clock,
-    (run, store): (u32, &CheckpointStore),
+    (run, store): (u64, &CheckpointStore),
     simulated: bool,
     others: &BTreeSet<String>,
 ) -> String {

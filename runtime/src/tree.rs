@@ -58,7 +58,7 @@ pub struct RegionNode {
     /// Where it is in its life.
     pub state: RegionState,
     /// Its run; grows with each restart.
-    pub run: u32,
+    pub run: u64,
     /// Restarts since the process began.
     pub restarts: u32,
     /// Why it was restarted last.
@@ -77,7 +77,7 @@ pub struct FailureNode {
     /// Who failed: `operator[instance]`.
     pub instance: String,
     /// In which run.
-    pub run: u32,
+    pub run: u64,
     /// How.
     pub kind: FailureKind,
     /// What happened, for people.
@@ -109,7 +109,7 @@ pub struct InstanceNode {
     /// Where it is in its life.
     pub state: InstanceState,
     /// Its run; grows with each restart of its region.
-    pub run: u32,
+    pub run: u64,
     /// Records taken in since the process began (read, for a source). Those that come again after a restart count
     /// again.
     pub records: u64,

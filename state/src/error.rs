@@ -440,6 +440,11 @@ fn cure_of(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     }
 }
 
+/// Turns an error of the file system into one that says what was being done, and to what.
+pub(crate) fn failed<'a>(path: &'a Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError + 'a {
+    move |source| StoreError::Io { path: path.to_owned(), doing, source }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,7 @@ pub struct Manifest {
     /// The id of the checkpoint, increasing over the whole lineage and never reused.
     pub checkpoint: u64,
     /// The run of the job that made it.
-    pub run: u32,
+    pub run: u64,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: i64,
     /// How long it took, in milliseconds, from its trigger until all that it consists of was written; not known of one

@@ -56,7 +56,7 @@ pub struct Identity {
     /// The history the job is in: a fresh start begins a new one.
     pub lineage: String,
     /// The highest run that was ever started.
-    pub run: u32,
+    pub run: u64,
     /// Checkpoint ids up to this one may have been used.
     pub reserved_checkpoints: u64,
     /// The checkpoint of another history that this one began at, if it did not begin empty.

@@ -311,7 +311,7 @@ impl<S: TwoPhaseSink<In = Number>> TwoPhaseSink for Once<S> {
     fn discard_dangling(
         &self,
         keep: &[Self::Committable],
-        runs: Range<u32>,
+        runs: Range<u64>,
         instance: Option<usize>,
         context: &SinkContext,
     ) -> UserResult {

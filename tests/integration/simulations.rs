@@ -356,7 +356,7 @@ impl TwoPhaseSink for Own {
     fn discard_dangling(
         &self,
         _keep: &[Self::Committable],
-        _runs: Range<u32>,
+        _runs: Range<u64>,
         _instance: Option<usize>,
         _context: &SinkContext,
     ) -> UserResult {

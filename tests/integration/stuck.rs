@@ -291,7 +291,7 @@ impl<S: TwoPhaseSink<In = u64>> TwoPhaseSink for Holed<S> {
     fn discard_dangling(
         &self,
         keep: &[Self::Committable],
-        runs: Range<u32>,
+        runs: Range<u64>,
         instance: Option<usize>,
         context: &SinkContext,
     ) -> UserResult {

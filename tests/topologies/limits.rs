@@ -214,7 +214,7 @@ impl<S: TwoPhaseSink<In = String>> TwoPhaseSink for Numbered<S> {
     fn discard_dangling(
         &self,
         keep: &[S::Committable],
-        runs: Range<u32>,
+        runs: Range<u64>,
         instance: Option<usize>,
         context: &SinkContext,
     ) -> UserResult {

@@ -43,7 +43,7 @@ pub struct Sender<T> {
     link: Arc<Link<T>>,
     /// Position among the receiver's inputs.
     channel: u32,
-    run: u32,
+    run: u64,
     seq: u64,
     /// Records sent in this run; goes into barriers.
     records: u64,
@@ -72,7 +72,7 @@ impl<T> Sender<T> {
         port: Box<dyn Port<T>>,
         link: Arc<Link<T>>,
         channel: u32,
-        run: u32,
+        run: u64,
         limits: BatchLimits,
     ) -> Self {
         Self {

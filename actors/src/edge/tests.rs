@@ -41,7 +41,7 @@ use Got::{Barrier as GotBarrier, Records, Watermark as GotWatermark};
 
 const LIMITS: BatchLimits = BatchLimits { records: 1024, linger_nanos: 5_000 };
 
-const RUN: u32 = 7;
+const RUN: u64 = 7;
 
 /// An edge to so many receivers.
 fn edge<T: Send + 'static, R: Route<T>>(

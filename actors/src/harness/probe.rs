@@ -63,7 +63,7 @@ impl<T> Probe<T> {
 
 impl<T: Clone + Send + 'static> Probe<T> {
     /// A channel with so many credits that ends here.
-    pub(crate) fn edge(&self, credits: u32, run: u32) -> Edge<T, Forward> {
+    pub(crate) fn edge(&self, credits: u32, run: u64) -> Edge<T, Forward> {
         let limits = BatchLimits { records: 1024, linger_nanos: 1_000_000 };
         let link = Link::new(credits, Arc::default());
         let sender = Sender::new(Box::new(self.clone()), link, 0, run, limits);
@@ -71,7 +71,7 @@ impl<T: Clone + Send + 'static> Probe<T> {
     }
 
     /// An outlet whose only consumer is such a channel.
-    pub(crate) fn outlet(&self, credits: u32, run: u32) -> Tee<T> {
+    pub(crate) fn outlet(&self, credits: u32, run: u64) -> Tee<T> {
         Tee::new(vec![Box::new(self.edge(credits, run)) as Box<dyn Push<T>>])
     }
 }

@@ -12,7 +12,7 @@ pub(crate) trait Side {
     /// Forgets what came: another way of running begins.
     fn begin(&mut self);
     /// Connects it to a fresh task; returns its credits.
-    fn connect(&mut self, sides: &mut SideOutputs, credits: u32, run: u32) -> Box<dyn Credits>;
+    fn connect(&mut self, sides: &mut SideOutputs, credits: u32, run: u64) -> Box<dyn Credits>;
     /// Takes what came after an input step.
     fn take(&mut self, step: usize);
     /// The difference to what was expected, as lines.
@@ -37,7 +37,7 @@ impl<T: Clone + Debug + PartialEq + Send + 'static> Side for ExpectedSide<T> {
         self.seen.clear();
     }
 
-    fn connect(&mut self, sides: &mut SideOutputs, credits: u32, run: u32) -> Box<dyn Credits> {
+    fn connect(&mut self, sides: &mut SideOutputs, credits: u32, run: u64) -> Box<dyn Credits> {
         self.probe = Probe::new();
         sides.connect(self.output.name(), self.probe.outlet(credits, run));
         Box::new(self.probe.clone())

@@ -32,7 +32,7 @@ impl World {
     }
 
     /// The run that tasks made now belong to.
-    pub(crate) fn run(&self) -> u32 {
+    pub(crate) fn run(&self) -> u64 {
         self.fence.run()
     }
 

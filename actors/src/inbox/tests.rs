@@ -6,7 +6,7 @@ use crate::failure::FailureKind;
 use crate::link::Link;
 use crate::message::{Barrier, Status};
 
-const RUN: u32 = 3;
+const RUN: u64 = 3;
 
 /// The senders of all channels of an inbox, and the inbox.
 struct Channels {

@@ -91,7 +91,7 @@ struct Token {
     lineage: String,
     operator: String,
     instance: usize,
-    run: u32,
+    run: u64,
     checkpoint: u64,
 }
 
@@ -130,7 +130,7 @@ impl<T: Data> TwoPhaseSink for CollectorSink<T> {
     fn discard_dangling(
         &self,
         _keep: &[CollectedPart<T>],
-        _runs: Range<u32>,
+        _runs: Range<u64>,
         _instance: Option<usize>,
         _context: &SinkContext,
     ) -> UserResult {

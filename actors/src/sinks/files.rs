@@ -180,7 +180,7 @@ impl<T: Data> TwoPhaseSink for Files<T> {
     fn discard_dangling(
         &self,
         keep: &[FilesPart],
-        runs: Range<u32>,
+        runs: Range<u64>,
         instance: Option<usize>,
         context: &SinkContext,
     ) -> UserResult {

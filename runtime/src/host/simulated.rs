@@ -59,7 +59,7 @@ enum Late {
 }
 
 /// A channel of a run: the receiver, the run, and the position among its inputs.
-type Channel = (TaskId, u32, u32);
+type Channel = (TaskId, u64, u32);
 
 struct Behind {
     count: usize,

@@ -34,7 +34,7 @@ type Done = Box<dyn FnOnce(Result<Read, Unread>) -> Event + Send>;
 
 impl Master {
     /// Reads the parts that a region restarts from.
-    pub(super) fn load_region(&self, region: usize, run: u32, parts: &BTreeMap<TaskId, InstancePart>) {
+    pub(super) fn load_region(&self, region: usize, run: u64, parts: &BTreeMap<TaskId, InstancePart>) {
         let process_run = self.process_run;
         let restored =
             move |instances| Arc::new(Restored { instances, from_this_process: true, process_run });

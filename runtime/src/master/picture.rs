@@ -59,7 +59,7 @@ impl Master {
         }
     }
 
-    fn instance(&self, task: TaskId, run: u32, traffic: Traffic) -> InstanceNode {
+    fn instance(&self, task: TaskId, run: u64, traffic: Traffic) -> InstanceNode {
         let (planned, life) = (self.plan.task(task), &self.tasks[task.0 as usize]);
         let counters = &life.counters;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -285,7 +285,7 @@ impl Master {
     pub(super) fn loaded(
         &mut self,
         region: usize,
-        run: u32,
+        run: u64,
         result: Result<BTreeMap<usize, Arc<Restored>>, String>,
     ) {
         let Some(state) = self.regions.get(region) else { return };

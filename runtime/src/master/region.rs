@@ -13,7 +13,7 @@ pub(crate) struct Region {
     pub(crate) tasks: Vec<TaskId>,
     pub(crate) phase: Phase,
     /// The run that is in force, or was last.
-    pub(crate) run: u32,
+    pub(crate) run: u64,
     pub(crate) fence: Arc<Fence>,
     pub(crate) restarts: u32,
     pub(crate) last_failure: Option<String>,
@@ -44,7 +44,7 @@ pub(crate) enum Phase {
 }
 
 impl Region {
-    pub(crate) fn new(tasks: Vec<TaskId>, run: u32) -> Self {
+    pub(crate) fn new(tasks: Vec<TaskId>, run: u64) -> Self {
         Self {
             tasks,
             phase: Phase::Backoff { until: 0 },

@@ -71,7 +71,7 @@ impl<S: TwoPhaseSink> TwoPhaseSink for Scripted<S> {
     fn discard_dangling(
         &self,
         keep: &[S::Committable],
-        runs: Range<u32>,
+        runs: Range<u64>,
         instance: Option<usize>,
         context: &SinkContext,
     ) -> UserResult {

@@ -23,8 +23,8 @@ pub(crate) struct History {
     /// The highest one of which it is known that it must not come again.
     spent: u64,
     /// The highest run of earlier processes, and of each task of this one.
-    run_before: u32,
-    runs: BTreeMap<TaskId, u32>,
+    run_before: u64,
+    runs: BTreeMap<TaskId, u64>,
     pub(crate) completed: u64,
     /// Operators that were rescaled while the job ran.
     pub(crate) rescaled: u64,
@@ -41,7 +41,7 @@ impl History {
     }
 
     /// The highest run so far.
-    pub(crate) fn highest_run(&self) -> u32 {
+    pub(crate) fn highest_run(&self) -> u64 {
         self.runs.values().copied().max().unwrap_or(0).max(self.run_before)
     }
 
@@ -61,7 +61,7 @@ impl History {
     }
 
     /// A task is launched. Run numbers tell runs apart for ever, so they only rise. Returns whether the run is new.
-    pub(crate) fn launched(&mut self, task: TaskId, name: &str, run: u32) -> bool {
+    pub(crate) fn launched(&mut self, task: TaskId, name: &str, run: u64) -> bool {
         let new = run > self.highest_run();
         let before = self.runs.insert(task, run).unwrap_or(self.run_before);
         if run <= before {

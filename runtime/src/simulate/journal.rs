@@ -22,7 +22,7 @@ struct Entry {
 pub(crate) enum Note {
     LifeBegins(String),
     /// Instances of a run are launched.
-    Launched(u32),
+    Launched(u64),
     CheckpointBegun(u64),
     CheckpointComplete(u64),
     CheckpointGivenUp(u64),
@@ -30,7 +30,7 @@ pub(crate) enum Note {
     /// A part of a checkpoint could not be written.
     Declined(String, u64),
     /// A task failed in a run.
-    Failed(String, u32, String),
+    Failed(String, u64, String),
     Fault(String),
     /// Something was asked of the job, or answered.
     Asked(String),

@@ -88,7 +88,7 @@ impl Outputs {
     }
 
     /// What these runs have left behind is removed: that of one instance, or of all.
-    pub(crate) fn discarded(&mut self, sink: &str, runs: &std::ops::Range<u32>, instance: Option<usize>) {
+    pub(crate) fn discarded(&mut self, sink: &str, runs: &std::ops::Range<u64>, instance: Option<usize>) {
         for (opened, left) in &mut self.opened {
             left.settled |= opened.sink == sink
                 && runs.contains(&opened.run)
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(comparable("{\"at_ms\": 3}".to_string()), "{\"at_ms\": 3}");
     }
 
-    fn opened(instance: usize, run: u32) -> Opened {
+    fn opened(instance: usize, run: u64) -> Opened {
         Opened { sink: "sink".to_string(), instance, run }
     }
 

@@ -369,7 +369,7 @@ impl Faults for Script {
     }
 
     /// A task is launched in a run.
-    fn launches(&self, task: TaskId, run: u32) {
+    fn launches(&self, task: TaskId, run: u64) {
         let mut state = self.lock();
         if state.history.launched(task, &self.name(task), run) {
             state.note(Note::Launched(run));
@@ -418,7 +418,7 @@ impl SinkFaults for Script {
         self.lock().history.outputs.opened(opened);
     }
 
-    fn sink_discarded(&self, sink: &str, runs: &std::ops::Range<u32>, instance: Option<usize>) {
+    fn sink_discarded(&self, sink: &str, runs: &std::ops::Range<u64>, instance: Option<usize>) {
         self.lock().history.outputs.discarded(sink, runs, instance);
     }
 

@@ -95,7 +95,7 @@ pub(super) fn load(
     place: &SnapshotPlace,
     is_savepoint: bool,
     manifest: &Manifest,
-    process_run: u32,
+    process_run: u64,
 ) -> Result<BTreeMap<usize, Arc<Restored>>, Error> {
     let mut restored = BTreeMap::new();
     for operator in &manifest.operators {

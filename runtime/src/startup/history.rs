@@ -22,7 +22,7 @@ pub(super) struct Past<'a> {
     found: Vec<Scanned>,
     /// The highest run and checkpoint that are known to have been used: neither may be used again, as they stand in
     /// names.
-    pub(super) highest_used: (u32, u64),
+    pub(super) highest_used: (u64, u64),
     /// The histories of the checkpoints, and those that the file `job` knows of.
     lineages: BTreeSet<String>,
 }

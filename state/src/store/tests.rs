@@ -134,13 +134,13 @@ fn the_identity_survives_and_is_old_or_new_whenever_the_process_dies() {
     let identity = |run| Identity {
         lineage: "l".into(),
         run,
-        reserved_checkpoints: u64::from(run) * 100,
-        began_at: (run > 1).then_some(u64::from(run)),
+        reserved_checkpoints: run * 100,
+        began_at: (run > 1).then_some(run),
         began_from: (run > 2).then(|| "file:///savepoints/1".to_string()),
-        rescaled: vec![RescaledOperator { operator: "count".into(), wired: 2, parallelism: run }],
+        rescaled: vec![RescaledOperator { operator: "count".into(), wired: 2, parallelism: run as u32 }],
         began_with: (run > 2).then(|| manifest(1, Vec::new()).id()),
         ancestors: (run > 1).then(|| ["before".to_string()].into()),
-        newest: (run > 1).then_some(u64::from(run)),
+        newest: (run > 1).then_some(run),
     };
     for seed in 0..20 {
         for dies_at in 1..8 {
@@ -160,7 +160,7 @@ fn the_identity_survives_and_is_old_or_new_whenever_the_process_dies() {
     }
 }
 
-fn identity(lineage: &str, run: u32) -> Identity {
+fn identity(lineage: &str, run: u64) -> Identity {
     Identity {
         lineage: lineage.into(),
         run,

@@ -3,7 +3,7 @@ use watershed_state::{SimulatedDisk, decode, encode};
 use super::*;
 use crate::instance::Instance;
 
-fn context(index: usize, run: u32) -> SinkContext {
+fn context(index: usize, run: u64) -> SinkContext {
     SinkContext {
         instance: Instance { operator: "out".into(), index, parallelism: 2 },
         lineage: "ab".into(),

@@ -17,7 +17,7 @@ const MARK_BYTES_MAX: u64 = 64 << 10;
 
 impl Described {
     /// What the file of a run says.
-    pub(super) fn read(fs: &Fs, path: &Path, run: u32) -> Self {
+    pub(super) fn read(fs: &Fs, path: &Path, run: u64) -> Self {
         let parsed = fs.open(path).and_then(parse);
         parsed.map_or_else(
             |_| Self(format!("run {run}, of which {} does not tell more", path.display())),

@@ -14,7 +14,7 @@ use watershed_state::is_plain_name;
 pub(super) struct PendingName<'a> {
     pub(super) operator: &'a str,
     pub(super) lineage: &'a str,
-    pub(super) run: u32,
+    pub(super) run: u64,
     pub(super) instance: usize,
     /// Counts the files of the run.
     pub(super) number: u64,
@@ -36,7 +36,7 @@ pub(super) struct MarkName<'a> {
     pub(super) operator: &'a str,
     pub(super) lineage: &'a str,
     /// The first run of the process.
-    pub(super) run: u32,
+    pub(super) run: u64,
 }
 
 const PENDING: &str = ".pending-";

@@ -31,7 +31,7 @@ enum Found {
 
 impl FilesPart {
     /// Gives the file its finished name, unless it has it. Nothing that has that name is replaced.
-    pub(super) fn show(&self, folder: &Path, run: u32, fs: &Fs) -> Result<(), FilesError> {
+    pub(super) fn show(&self, folder: &Path, run: u64, fs: &Fs) -> Result<(), FilesError> {
         if !are_of_a_part(&self.pending, &self.finished) {
             let (pending, finished) = (self.pending.clone(), self.finished.clone());
             return Err(FilesError::Outside { folder: folder.to_owned(), pending, finished });
@@ -50,7 +50,7 @@ impl FilesPart {
         }
     }
 
-    fn try_to_show(&self, folder: &Path, run: u32, fs: &Fs) -> Result<(), FilesError> {
+    fn try_to_show(&self, folder: &Path, run: u64, fs: &Fs) -> Result<(), FilesError> {
         let (pending, finished) = (folder.join(&self.pending), folder.join(&self.finished));
         let is_of_this_run = PendingName::parse(&self.pending).is_some_and(|name| name.run == run);
         let look = if is_of_this_run { Look::AtLength } else { Look::Inside };

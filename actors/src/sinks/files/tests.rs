@@ -12,7 +12,7 @@ use crate::sink::TwoPhaseWriter;
 
 const FOLDER: &str = "/out";
 
-fn context(fs: Fs, run: u32) -> SinkContext {
+fn context(fs: Fs, run: u64) -> SinkContext {
     let instance = Instance { operator: "my-out".into(), index: 0, parallelism: 1 };
     SinkContext { instance, lineage: "abc".into(), run, fs, states: crate::OperatorStates::default() }
 }

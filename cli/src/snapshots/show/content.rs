@@ -18,7 +18,7 @@ pub(super) struct Content {
     pub(super) duration_ms: Option<u64>,
     pub(super) topology: String,
     pub(super) lineage: String,
-    pub(super) run: u32,
+    pub(super) run: u64,
     pub(super) finished: bool,
     /// Whether this build finds keys in the groups in which they were stored.
     pub(super) key_hash_ok: bool,

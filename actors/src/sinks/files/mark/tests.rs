@@ -4,7 +4,7 @@ use super::*;
 
 const FOLDER: &str = "/out";
 
-pub(in super::super) fn owner(run: u32) -> Owner {
+pub(in super::super) fn owner(run: u64) -> Owner {
     Owner {
         topology: "words".into(),
         operator: "my-out".into(),
@@ -16,7 +16,7 @@ pub(in super::super) fn owner(run: u32) -> Owner {
     }
 }
 
-fn copied(run: u32) -> Owner {
+fn copied(run: u64) -> Owner {
     Owner { checkpoints: Some("/copy".into()), ..owner(run) }
 }
 

@@ -6,7 +6,7 @@ proptest! {
     #[test]
     fn names_are_read_as_they_were_written(
         operator in "[A-Za-z0-9_.-]{1,12}", lineage in "[0-9a-f]{1,16}",
-        run: u32, checkpoint: u64, instance in 0usize..200, number: u64,
+        run: u64, checkpoint: u64, instance in 0usize..200, number: u64,
     ) {
         let (operator, lineage) = (operator.as_str(), lineage.as_str());
         let pending = PendingName { operator, lineage, run, instance, number };

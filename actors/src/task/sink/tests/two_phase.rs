@@ -63,7 +63,7 @@ impl TwoPhaseSink for Exact {
     fn discard_dangling(
         &self,
         keep: &[Handle],
-        runs: Range<u32>,
+        runs: Range<u64>,
         instance: Option<usize>,
         _context: &SinkContext,
     ) -> UserResult {

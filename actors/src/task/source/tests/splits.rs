@@ -35,7 +35,7 @@ fn run(
     restored: &Restored,
     woken: bool,
 ) -> (Vec<Vec<u64>>, Vec<Vec<Section>>) {
-    let checkpoint = u64::from(world.run());
+    let checkpoint = world.run();
     world.prepare(checkpoint);
     let instances = (0..parallelism).map(|index| {
         let setup = Setup { index, parallelism, restored: restored.clone(), ..Setup::default() };
@@ -189,7 +189,7 @@ fn a_finished_split_that_is_missing_from_one_listing_is_not_read_again() {
     let mut world = World::new();
     let parts = [halting("a", 0, 1, 0), halting("b", 10, 1, 0)];
     let mut read = |parts: &[Part], restored: Restored| {
-        let checkpoint = u64::from(world.run());
+        let checkpoint = world.run();
         world.prepare(checkpoint);
         let mut rig = start(&world, script(parts.to_vec()), Setup { restored, ..Setup::default() }).unwrap();
         *rig.woken.lock().unwrap() = true;
