@@ -21,4 +21,11 @@ impl Dice {
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.roll() % bound.max(1) as u64) as usize
     }
+
+    /// A number from `low` to `high`, log-uniform: small ones come as often as large ones.
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+        let octaves = (high / low.max(1)).ilog2() as usize + 1;
+        let floor = low << self.below(octaves);
+        (floor + self.roll() % floor.max(1)).min(high)
+    }
 }

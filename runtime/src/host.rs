@@ -2,49 +2,21 @@
 
 mod actors;
 pub(crate) mod simulated;
+mod surroundings;
 
 pub(crate) use actors::{ActorsHost, BlockingPool, EventAddress, EventMessage};
 pub(crate) use simulated::SimulatedHost;
+pub(crate) use surroundings::{EventReporter, EventSink, Surroundings, TaskHandle};
 
-use std::sync::Arc;
-
-use watershed_actors::{Boot, Clock, Control, Env, Pool, Report, Reporter, Task, TaskCell};
-use watershed_state::Fs;
+use watershed_actors::{Boot, Env, Task, TaskCell};
 
 use crate::endpoint::Endpoint;
 use crate::error::Result;
-use crate::event::Event;
 
 /// Runs tasks.
 pub(crate) enum Host {
     Actors(ActorsHost),
     Simulated(SimulatedHost),
-}
-
-/// Speaks to a task.
-pub(crate) struct TaskHandle(pub(crate) Box<dyn Fn(Control) + Send>);
-
-/// Takes events for the control plane, from any thread.
-pub(crate) trait EventSink: Send + Sync {
-    fn event(&self, event: Event);
-}
-
-/// What tasks and the control plane need from wherever they run.
-#[derive(Clone)]
-pub(crate) struct Surroundings {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) pool: Arc<dyn Pool>,
-    pub(crate) fs: Fs,
-    pub(crate) events: Arc<dyn EventSink>,
-}
-
-/// Reports of tasks are events of the control plane.
-pub(crate) struct EventReporter(pub(crate) Arc<dyn EventSink>);
-
-impl Reporter for EventReporter {
-    fn report(&self, report: Report) {
-        self.0.event(Event::Report(report));
-    }
 }
 
 impl Host {

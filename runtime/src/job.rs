@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use watershed_state::{FolderStore, Fs, LocalFs, MemoryStore, Objects, SnapshotPlace, shown};
+use watershed_state::{Fs, LocalFs, shown};
 
 use crate::attempts::CheckpointHistory;
 use crate::commands::Commands;
@@ -19,7 +19,6 @@ use crate::plan::Plan;
 use crate::remote::{Closing, Socket, serve, socket_in};
 use crate::rescale::Rescaled;
 use crate::savepoint::{Drain, Savepoint};
-use crate::scratch::ScratchPlace;
 use crate::signals;
 use crate::startup;
 use crate::tree::Tree;
@@ -277,7 +276,7 @@ fn start_threads(plan: Plan, config: Config) -> Result<Job> {
     let fs: Fs = Arc::new(LocalFs);
     let splits = startup::check_nodes(&plan, &fs)?;
     let clock = Arc::new(watershed_actors::SystemClock::new());
-    let checkpoints = checkpoint_place(&config, &fs)?;
+    let checkpoints = startup::checkpoint_place(&config, &fs)?;
     if config.checkpoints.is_none() && startup::has_two_phase_sink(&plan) {
         tracing::warn!(
             interval = ?config.checkpoint_interval,
@@ -313,16 +312,4 @@ fn open_socket(config: &Config) -> Result<Option<Socket>> {
             Err(Error::config(format!("cannot listen on the control socket {path}")).because(error.into()))
         }
     }
-}
-
-/// Where checkpoints go, and databases. Without a place for checkpoints they are in memory, and gone with the job; so
-/// the files of databases stay in the scratch folder, which lasts as long.
-pub(crate) fn checkpoint_place(config: &Config, fs: &Fs) -> Result<(Objects, ScratchPlace)> {
-    let scratch = ScratchPlace::of(config);
-    let objects = match (&config.checkpoints, &config.checkpoints_at) {
-        (Some(folder), _) => FolderStore::open(fs, folder),
-        (None, Some(uri)) => SnapshotPlace::parse_on(uri, fs)?.objects,
-        (None, None) => MemoryStore::new().linking_into(scratch.links()).shared(),
-    };
-    Ok((objects, scratch))
 }

@@ -30,6 +30,7 @@
 //! command of the control plane if it takes part.
 
 mod client;
+mod closing;
 mod connect;
 mod place;
 mod protocol;
@@ -48,5 +49,6 @@ pub use registry::running_jobs;
 pub use value::AnyValue;
 pub use watershed_actors::Sample;
 
+pub(crate) use closing::Closing;
 pub(crate) use place::Socket;
-pub(crate) use server::{Closing, serve};
+pub(crate) use server::serve;

@@ -29,7 +29,7 @@ use crate::tree::CheckpointNode;
 use fit::{check_manifest, compare_event_times, in_snapshot, load};
 use history::{Past, is_of_history, savepoint_to_start_from};
 use places::check_places;
-pub(crate) use places::check_savepoint;
+pub(crate) use places::{check_savepoint, checkpoint_place};
 pub(crate) use splits::Splits;
 use splits::{compare_splits, known_splits};
 

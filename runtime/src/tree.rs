@@ -9,7 +9,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use watershed_actors::{FailureKind, ProgressUnit, Times};
-use watershed_state::shown;
 
 /// A picture of the supervision tree: job → region → operator → instance.
 ///
@@ -224,11 +223,6 @@ impl From<Times> for TimeNode {
 }
 
 impl Tree {
-    /// One line a node, in order, without line ends. Shares of time are those since the process began.
-    pub fn lines(&self) -> Vec<String> {
-        lines::of(self).iter().map(|line| shown(line).to_string()).collect()
-    }
-
     /// How long ago the newest checkpoint was complete, in milliseconds.
     pub fn checkpoint_age_ms(&self) -> Option<u64> {
         let newest = self.newest_checkpoint.as_ref()?;

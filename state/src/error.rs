@@ -1,7 +1,7 @@
 //! What can go wrong, said so that the reader knows what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{SectionKind, shown};
 

@@ -8,7 +8,8 @@ use std::path::Path;
 
 pub use keyed::{CollectionEntry, KeyedEntry};
 
-use crate::part::{failed, verify_part};
+use crate::error::failed;
+use crate::part::verify_part;
 use crate::store::found;
 use crate::{InstancePart, Manifest, OperatorPart, PartFile, Section, SnapshotPlace, StoreError, read_part};
 

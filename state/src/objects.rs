@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
 
+use crate::error::failed;
 use crate::fs::Lock;
-use crate::part::failed;
 use crate::{Damage, StoreError};
 
 /// A shared place for objects.

@@ -13,6 +13,7 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::error::failed;
 use crate::frame::{Format, Reader};
 use crate::{Damage, ObjectWriter, Objects, Section, SectionKind, StoreError};
 
@@ -217,9 +218,4 @@ pub fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let is_one = matches!(components.next(), Some(Component::Normal(part)) if part.to_str() == Some(name));
     is_one && components.next().is_none() && !name.contains('\0')
-}
-
-/// Turns an error of the file system into one that says what was being done, and to what.
-pub(crate) fn failed<'a>(path: &'a Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError + 'a {
-    move |source| StoreError::Io { path: path.to_owned(), doing, source }
 }

@@ -18,8 +18,8 @@ use rocksdb::{
 };
 
 use crate::database::{Changes, Database, ScratchFolder, WRITE_AT};
+use crate::error::failed;
 use crate::expiry::Expiry;
-use crate::part::failed;
 use crate::{Damage, StoreError};
 
 /// Changes the options of a database.

@@ -14,8 +14,9 @@ mod tests;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
+use crate::error::failed;
 use crate::objects::{get_if_exists, put};
-use crate::part::{checked, failed, read_verified, verify_part};
+use crate::part::{checked, read_verified, verify_part};
 use crate::store::JOB;
 use crate::{Manifest, Objects, PartFile, SnapshotId, SnapshotPlace, StoreError};
 

@@ -26,10 +26,11 @@ pub use collect::Collected;
 pub use skips::durable_skips;
 
 use crate::bug::{self, Bug};
+use crate::error::failed;
 use crate::frame::Format;
 use crate::manifest;
 use crate::objects::{get_if_exists, put};
-use crate::part::{failed, verify_part};
+use crate::part::verify_part;
 use crate::savepoint;
 use crate::{Damage, Lock, Manifest, Objects, SnapshotId, StoreError};
 

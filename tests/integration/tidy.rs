@@ -74,7 +74,6 @@ const CIRCLES: [(&str, &[&str]); 3] = [
         &[
             "codec codec::read codec::same codec::write",
             "fs::simulated fs::simulated::faults",
-            "objects part",
             "savepoint store store::found store::skips",
             "table table::cache table::gauge table::snapshot table::span",
             "table::entry table::timed",
@@ -92,15 +91,10 @@ const CIRCLES: [(&str, &[&str]); 3] = [
     (
         "runtime",
         &[
-            "host host::actors host::simulated",
-            "host::simulated::play host::simulated::strike job",
             "master master::attempts master::history master::letters master::loading master::overdue master::region \
              master::rescale master::rollback master::savepoints master::stopping master::watchdog",
             "offline offline::databases offline::operator offline::reader offline::states offline::writer",
-            "remote::server remote::session",
-            "simulate::draw simulate::scenario",
             "stream stream::keyed",
-            "tree tree::lines",
         ],
     ),
 ];

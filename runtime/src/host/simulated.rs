@@ -2,6 +2,7 @@
 
 mod play;
 mod strike;
+mod turn;
 
 pub(crate) use play::{Ending, play, run, start};
 

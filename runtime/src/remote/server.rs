@@ -5,15 +5,13 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use watershed_state::shown;
 
 use crate::commands::Commands;
-use crate::error::Result;
-use crate::outcome::Outcome;
+use crate::remote::closing::Closed;
 use crate::remote::place::Socket;
 use crate::remote::seat::Seats;
 use crate::remote::session;
@@ -26,50 +24,6 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long to wait before listening anew in a folder that was made again, if that failed.
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
-
-/// Tells those who are connected how the job has ended, and the socket when its folder was made again.
-#[derive(Debug)]
-pub(crate) struct Closing {
-    end: watch::Sender<Option<String>>,
-    folders: watch::Sender<u64>,
-}
-
-impl Closing {
-    pub(crate) fn new() -> (Self, Closed) {
-        let ((end, ended), (folders, made)) = (watch::channel(None), watch::channel(0));
-        (Self { end, folders }, Closed { end: ended, folders: made })
-    }
-
-    /// The folder that the socket may be in was made again so often by now.
-    pub(crate) fn folders_made(&self, times: u64) {
-        self.folders.send_if_modified(|made| std::mem::replace(made, times) != times);
-    }
-
-    pub(crate) fn say(&self, result: &Result<Outcome>) {
-        let how = match result {
-            Ok(outcome) => outcome.end.name().to_string(),
-            Err(error) => format!("failed: {error}"),
-        };
-        self.end.send_replace(Some(how));
-    }
-}
-
-/// Hears how the job has ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Closed {
-    end: watch::Receiver<Option<String>>,
-    folders: watch::Receiver<u64>,
-}
-
-impl Closed {
-    /// Waits for the end of the job.
-    pub(super) async fn how(&mut self) -> String {
-        let said = self.end.wait_for(Option::is_some).await;
-        said.ok()
-            .and_then(|how| how.clone())
-            .unwrap_or_else(|| "failed: the control plane is gone".to_string())
-    }
-}
 
 /// Answers on the socket until the job has ended. What is returned is closed when the socket is gone.
 pub(crate) fn serve(socket: Socket, commands: Commands, closed: Closed) -> Option<Receiver<()>> {

@@ -17,9 +17,9 @@ use crate::commands::Commands;
 use crate::error::Error;
 use crate::event::{Command, Reply, Then, Wanted, WantedRescale};
 use crate::remote::AnyValue;
+use crate::remote::closing::Closed;
 use crate::remote::protocol::{Answer, Ask, KeyState, Refusal, Request};
 use crate::remote::seat::Seat;
-use crate::remote::server::Closed;
 
 /// A request at most.
 const REQUEST_BYTES: u64 = 64 * 1024;
@@ -318,7 +318,7 @@ async fn read_line(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::server::Closing;
+    use crate::remote::closing::Closing;
 
     const SHORT: Patience = Patience { first: Duration::from_millis(1), between: Duration::from_millis(1) };
     const LONG: Patience = Patience { first: Duration::from_mins(10), between: Duration::from_mins(10) };

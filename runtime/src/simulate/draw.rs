@@ -3,7 +3,6 @@
 use crate::dice::Dice;
 use crate::faults::SinkCall;
 use crate::simulate::fault::{Fault, FaultKind, FaultPlace};
-use crate::simulate::scenario::between;
 use crate::simulate::script::Counts;
 
 /// Faults at most in one life, a death apart.
@@ -104,31 +103,31 @@ impl Draw<'_> {
             FaultKind::Kill | FaultKind::PowerCut if self.dice.below(3) == 0 => self.step(),
             FaultKind::Kill | FaultKind::PowerCut => self.operation(),
             FaultKind::Stall => {
-                micros = between(self.dice, 100, 30_000);
+                micros = self.dice.between(100, 30_000);
                 self.step()
             }
             FaultKind::DiskError | FaultKind::DiskFull => {
-                span = between(self.dice, 1, 40);
+                span = self.dice.between(1, 40);
                 self.operation()
             }
             FaultKind::NameTaken => self.among(self.calm.renames).map(FaultPlace::Rename),
             FaultKind::SlowDisk => {
-                span = between(self.dice, 10, 300);
-                micros = between(self.dice, 50, 2_000);
+                span = self.dice.between(10, 300);
+                micros = self.dice.between(50, 2_000);
                 self.step()
             }
             FaultKind::SlowEdge => {
-                span = between(self.dice, 10, 300);
-                micros = between(self.dice, 50, 10_000);
+                span = self.dice.between(10, 300);
+                micros = self.dice.between(50, 10_000);
                 self.step()
             }
             FaultKind::SlowJob => {
-                span = between(self.dice, 1, 16);
-                micros = between(self.dice, 200, 30_000);
+                span = self.dice.between(1, 16);
+                micros = self.dice.between(200, 30_000);
                 self.among(self.calm.jobs).map(FaultPlace::Job)
             }
             FaultKind::LateReport => {
-                micros = between(self.dice, 100, 30_000);
+                micros = self.dice.between(100, 30_000);
                 self.among(self.calm.reports).map(FaultPlace::Report)
             }
             FaultKind::LostAcknowledgement => {

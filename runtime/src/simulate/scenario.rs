@@ -95,7 +95,7 @@ impl Settings {
 
     /// Drawn, for a topology whose checkpoints take so long.
     fn draw(dice: &mut Dice, parallelism: usize, checkpoint_micros: u64, choices: &Choices) -> Self {
-        let interval = between(dice, 200, 8_000);
+        let interval = dice.between(200, 8_000);
         Self {
             parallelism,
             interval_micros: choices.checkpoint_interval.map_or(interval, micros),
@@ -105,9 +105,9 @@ impl Settings {
                 * [3, 6, 20, 1_000][dice.below(4)],
             batch_records: [1, 2, 5, 16, 64][dice.below(5)],
             credits: 1 + dice.below(4) as u32,
-            linger_micros: between(dice, 10, 5_000),
-            watermark_micros: between(dice, 10, 5_000),
-            backoff_micros: between(dice, 10, 40_000),
+            linger_micros: dice.between(10, 5_000),
+            watermark_micros: dice.between(10, 5_000),
+            backoff_micros: dice.between(10, 40_000),
             retain: 1 + dice.below(3),
             slice_slots: [1, 2, 4, 16][dice.below(4)],
             backend: if choices.backends.len() > 1 { dice.below(choices.backends.len()) } else { 0 },
@@ -162,13 +162,6 @@ fn some_of(dice: &mut Dice, kinds: &[FaultKind]) -> Vec<FaultKind> {
 /// At least one, as a checkpoint that is always due leaves room for nothing else.
 fn micros(interval: Duration) -> u64 {
     u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1)
-}
-
-/// Log-uniform: small numbers come as often as large ones.
-pub(crate) fn between(dice: &mut Dice, low: u64, high: u64) -> u64 {
-    let octaves = (high / low.max(1)).ilog2() as usize + 1;
-    let floor = low << dice.below(octaves);
-    (floor + dice.roll() % floor.max(1)).min(high)
 }
 
 impl Scenario {

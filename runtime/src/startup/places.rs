@@ -3,12 +3,24 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use watershed_state::SnapshotPlace;
+use watershed_state::{FolderStore, Fs, MemoryStore, Objects, SnapshotPlace};
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::plan::{LETTER_SINK, Plan};
-use crate::scratch::databases_in;
+use crate::scratch::{ScratchPlace, databases_in};
+
+/// Where checkpoints go, and databases. Without a place for checkpoints they are in memory, and gone with the job; so
+/// the files of databases stay in the scratch folder, which lasts as long.
+pub(crate) fn checkpoint_place(config: &Config, fs: &Fs) -> Result<(Objects, ScratchPlace), Error> {
+    let scratch = ScratchPlace::of(config);
+    let objects = match (&config.checkpoints, &config.checkpoints_at) {
+        (Some(folder), _) => FolderStore::open(fs, folder),
+        (None, Some(uri)) => SnapshotPlace::parse_on(uri, fs)?.objects,
+        (None, None) => MemoryStore::new().linking_into(scratch.links()).shared(),
+    };
+    Ok((objects, scratch))
+}
 
 /// Refuses folders that lie where the job removes or adds files of its own: output in the checkpoint folder or in what
 /// the job keeps there, anything where databases are.

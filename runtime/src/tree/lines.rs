@@ -1,11 +1,18 @@
 //! The tree as text, as it stands in the log.
 
-use watershed_state::iso_time;
+use watershed_state::{iso_time, shown};
 
 use crate::tree::{InstanceNode, ProgressNode, RegionNode, Shares, TimeNode, Tree};
 
+impl Tree {
+    /// One line a node, in order, without line ends. Shares of time are those since the process began.
+    pub fn lines(&self) -> Vec<String> {
+        of(self).iter().map(|line| shown(line).to_string()).collect()
+    }
+}
+
 /// One line a node. The columns of all instances stand below each other.
-pub(super) fn of(tree: &Tree) -> Vec<String> {
+fn of(tree: &Tree) -> Vec<String> {
     let mut rows = Vec::new();
     for region in &tree.regions {
         for operator in &region.operators {

@@ -8,7 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::part::{checked, failed, plain, read_verified};
+use crate::error::failed;
+use crate::part::{checked, plain, read_verified};
 use crate::{Damage, FileSystem, LocalFs, Objects, PartFile, StoreError};
 
 /// The files of a database at one moment, in the store of the checkpoints.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::error::failed;
 use crate::fs::{FileSystem, LocalFs, Lock};
-use crate::part::failed;
 use crate::{StoreError, database::remove_folder, shown};
 
 /// A folder that belongs to one instance of one job, and is gone with it.

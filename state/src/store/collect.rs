@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{CheckpointStore, found};
 use crate::bug::{self, Bug};
+use crate::error::failed;
 use crate::objects::list_below;
-use crate::part::failed;
 use crate::{Manifest, PartFile, StoreError, chain_of};
 
 /// What a collection has removed.

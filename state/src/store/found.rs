@@ -1,8 +1,8 @@
 //! What is found in a checkpoint folder, by anyone who may read it.
 
 use super::Scanned;
+use crate::error::failed;
 use crate::objects::get_if_exists;
-use crate::part::failed;
 use crate::{Damage, Manifest, Objects, StoreError};
 
 /// All checkpoints that have a manifest, newest first.

@@ -3,34 +3,23 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use watershed_actors::{Clock, Step, TaskId};
+use watershed_actors::{Clock, Step};
 
 use super::strike::{crash_one, hang_one, rescale, some_rescaling, stall_one};
+use super::turn::Turn;
 use super::{SimulatedHost, Wakeup, World, lock};
 use crate::config::Config;
 use crate::dice::Dice;
 use crate::error::Error;
 use crate::event::{Command, Event, Wanted};
-use crate::faults::Faults;
-use crate::faults::Instead;
+use crate::faults::{Faults, Instead};
 use crate::host::{Host, Surroundings};
-use crate::job::checkpoint_place;
 use crate::master::Master;
 use crate::outcome::{End, Outcome};
 use crate::plan::Plan;
 use crate::simulation::Simulation;
 use crate::startup;
 use crate::virtual_clock::VirtualClock;
-
-/// What can happen next.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Turn {
-    Task(TaskId),
-    Job(usize),
-    /// A task of a thread that was left behind.
-    LeftBehind(usize),
-    Master,
-}
 
 /// Starts a job in a world of its own.
 pub(crate) fn start(
@@ -41,7 +30,7 @@ pub(crate) fn start(
     let fs = simulation.disk.fs();
     let clock = Arc::new(VirtualClock::starting_at(simulation.begin_nanos));
     let splits = startup::check_nodes(&plan, &fs)?;
-    let checkpoints = checkpoint_place(&config, &fs)?;
+    let checkpoints = startup::checkpoint_place(&config, &fs)?;
     let start = startup::start((plan, &splits), &config, checkpoints, &fs, &*clock)?;
     let world = World::new(Arc::clone(&clock), simulation.script.clone());
     if let Some(script) = &world.script {
@@ -184,19 +173,6 @@ impl World {
             return Some(Instead::Hang);
         }
         self.script.as_ref()?.step(turn.number(), self.clock.nanos())
-    }
-}
-
-impl Turn {
-    /// Tells it from others.
-    fn number(self) -> u64 {
-        match self {
-            Self::Task(task) => 2 + u64::from(task.0),
-            Self::Job(_) => 1,
-            // Whatever comes back is one and the same surprise.
-            Self::LeftBehind(_) => u64::MAX,
-            Self::Master => 0,
-        }
     }
 }
 

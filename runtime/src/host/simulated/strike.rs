@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use watershed_actors::{Clock, TaskId};
 
-use super::play::Turn;
+use super::turn::Turn;
 use super::{State, World, lock};
 use crate::dice::Dice;
 use crate::error::Error;
