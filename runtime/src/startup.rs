@@ -3,6 +3,7 @@
 mod event_time;
 mod fit;
 mod history;
+mod origin;
 mod places;
 mod splits;
 
@@ -24,10 +25,9 @@ use crate::plan::Plan;
 use crate::poison::Poison;
 use crate::savepoint::Claim;
 use crate::scratch::{Scratch, ScratchPlace};
-use crate::tree::ActorKind;
-use crate::tree::CheckpointNode;
-use fit::{check_manifest, compare_event_times, in_snapshot, load};
-use history::{Past, is_of_history, savepoint_to_start_from};
+use crate::tree::{ActorKind, CheckpointNode};
+use history::{Past, is_of_history};
+use origin::Origin;
 use places::check_places;
 pub(crate) use places::{check_savepoint, checkpoint_place};
 pub(crate) use splits::Splits;
@@ -73,61 +73,33 @@ pub(crate) fn start(
 ) -> Result<Start, Error> {
     check_places(&plan, config)?;
     let store = CheckpointStore::open(checkpoints)?;
-    let any_database = plan.nodes.iter().any(|node| !matches!(node.state, StateBackend::Memory));
-    let scratch = scratch.take(any_database)?;
-    if any_database {
-        scratch.check_writable()?;
-    }
+    let scratch = take_scratch(&plan, scratch)?;
     let mut past = Past::read(&store, outputs)?;
     let before = past.identity.clone();
     // The history goes on only where it is taken up at its end.
-    let same_history = config.resume == Resume::Latest && is_of_history(config, before.as_ref());
+    let before =
+        before.filter(|identity| config.resume == Resume::Latest && is_of_history(config, Some(identity)));
     let (plan, rescaled) = match &before {
-        Some(identity) if same_history => plan.goes_on_from(&identity.rescaled, config),
-        _ => (plan, Vec::new()),
+        Some(identity) => plan.goes_on_from(&identity.rescaled, config),
+        None => (plan, Vec::new()),
     };
-    let mut chosen = past.choose(&plan, config)?;
-    let savepoint = savepoint_to_start_from(config, outputs, before.as_ref(), chosen.is_some())?;
-    let begins_at_savepoint = savepoint.is_some();
-    let mut place = SnapshotPlace::from(Arc::clone(store.objects()));
-    if let Some((from, manifest)) = savepoint {
-        (place, chosen) = (from, Some(manifest));
-    }
-    let mut restored = BTreeMap::new();
-    let (mut run_before, mut reserved) = past.highest_used;
-    let mut ancestors = past.lineages(&plan)?;
-    if let Some(manifest) = chosen.as_ref().filter(|_| begins_at_savepoint) {
-        // Numbers that stand in names of what it has prepared are not used again.
-        (run_before, reserved) = (run_before.max(manifest.run), reserved.max(manifest.checkpoint));
-        ancestors.insert(manifest.lineage.clone());
-    }
-    let run = if bug::is(Bug::RunReusedByNextProcess) { 1 } else { run_before + 1 };
-    let own = chosen.as_ref().filter(|_| !begins_at_savepoint);
-    let of_chosen = |error: Error| in_snapshot(&place, own, &error);
-    if let Some(manifest) = &chosen {
-        check_manifest(&plan, config, manifest).map_err(of_chosen)?;
-        if !begins_at_savepoint {
-            store.settle(manifest.checkpoint)?;
-        }
-        restored = load(&plan, &place, begins_at_savepoint, manifest, run).map_err(of_chosen)?;
-        event_time::reset(config, manifest, &mut restored);
-        compare_event_times(&plan, config, &mut restored).map_err(of_chosen)?;
-    }
-    let new_splits = compare_splits(&plan, splits, &restored).map_err(of_chosen)?;
+    let mut origin = Origin::choose(&mut past, (&plan, config), &store, outputs)?;
+    let run = if bug::is(Bug::RunReusedByNextProcess) { 1 } else { origin.run_before + 1 };
+    let restored = origin.restore((&plan, config), &store, run)?;
+    let new_splits = compare_splits(&plan, splits, &restored).map_err(|error| origin.about(&error))?;
     let lineage = match &before {
-        Some(identity) if same_history => identity.lineage.clone(),
-        _ => new_lineage(clock, (run, &store), config.simulation.is_some(), &ancestors),
+        Some(identity) => identity.lineage.clone(),
+        None => new_lineage(clock, (run, &store), config.simulation.is_some(), &origin.ancestors),
     };
-    ancestors.remove(&lineage);
-    let before = before.filter(|_| same_history);
+    origin.ancestors.remove(&lineage);
     let identity = Identity {
         lineage,
         run: run + RUN_BLOCK,
-        reserved_checkpoints: reserved,
+        reserved_checkpoints: origin.reserved,
         rescaled,
-        ancestors: Some(ancestors),
-        newest: own.map(|manifest| manifest.checkpoint),
-        ..beginning(config, before, chosen.as_ref().filter(|_| begins_at_savepoint))
+        ancestors: Some(std::mem::take(&mut origin.ancestors)),
+        newest: origin.own().map(|manifest| manifest.checkpoint),
+        ..beginning(config, before, origin.savepoint())
     };
     let claims = Claims::find((&plan, config), &store, (&identity.lineage, run), outputs, clock)?;
     store.save_identity(&identity)?;
@@ -135,16 +107,10 @@ pub(crate) fn start(
     let requests = config.dead_letter_folder().map(|folder| (Arc::clone(outputs), folder.join(REQUESTS)));
     let mut poison = Poison::open(&store, requests)?;
     let nothing_new = !new_splits && !any_replay(&plan, &mut poison, &restored)?;
-    let already_finished = chosen.as_ref().is_some_and(|manifest| manifest.finished) && nothing_new;
-    let checkpoint_made = chosen.as_ref().map(node_of);
+    let already_finished = origin.manifest.as_ref().is_some_and(|made| made.finished) && nothing_new;
+    let claimed = claimed_savepoint(config, &identity, outputs)?;
+    let checkpoint_made = origin.manifest.as_ref().map(node_of);
     let checkpoint = checkpoint_made.as_ref().map(|made| made.id);
-    // A process that was killed may not have come to remove it. There may be another one in the same place by now.
-    let claimed = match (&config.start_from, &identity.began_with) {
-        (Some((uri, Claim::Yes)), Some(which)) => {
-            Some((SnapshotPlace::parse_on(uri, outputs)?, which.clone()))
-        }
-        _ => None,
-    };
     // An earlier process may have died before it came to it, one after the other.
     let pinned: Vec<u64> = checkpoint.into_iter().collect();
     if let Err(error) = store.collect(config.retain, &pinned, u64::MAX) {
@@ -164,6 +130,31 @@ pub(crate) fn start(
         claims,
         already_finished,
     })
+}
+
+/// Takes the scratch folder, if there are databases.
+fn take_scratch(plan: &Plan, place: ScratchPlace) -> Result<Scratch, Error> {
+    let any_database = plan.nodes.iter().any(|node| !matches!(node.state, StateBackend::Memory));
+    let scratch = place.take(any_database)?;
+    if any_database {
+        scratch.check_writable()?;
+    }
+    Ok(scratch)
+}
+
+/// The savepoint that the job owns since it began there. A process that was killed may not have come to remove it.
+/// There may be another one in the same place by now.
+fn claimed_savepoint(
+    config: &Config,
+    identity: &Identity,
+    outputs: &Fs,
+) -> Result<Option<(SnapshotPlace, SnapshotId)>, Error> {
+    match (&config.start_from, &identity.began_with) {
+        (Some((uri, Claim::Yes)), Some(which)) => {
+            Ok(Some((SnapshotPlace::parse_on(uri, outputs)?, which.clone())))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn node_of(manifest: &Manifest) -> CheckpointNode {
