@@ -156,7 +156,6 @@ fn no_function_is_long() {
     }
     let known = [
         "actors/src/task/process/records.rs take_many",
-        "runtime/src/master/checkpoints.rs stored",
         "state/src/collections/tests.rs run",
         "tests/integration/offline.rs collections_are_written_and_read_and_stay_when_states_are_transformed",
     ];

@@ -278,18 +278,7 @@ impl Master {
     pub(super) fn stored(&mut self, checkpoint: u64, stored: &Stored) {
         let now = self.now();
         if let Stored::Unknown(reason) = stored {
-            // Neither there for certain nor gone: nothing may build on either, so it is tried again until it is one.
-            tracing::warn!(
-                checkpoint,
-                reason,
-                "it is not known whether a checkpoint is stored; it is stored again"
-            );
-            self.last_trouble =
-                Some(format!("it is not known whether checkpoint {checkpoint} is stored: {reason}"));
-            if let Some((_, again)) = &mut self.unsettled {
-                *again = now + RETRY_NANOS;
-            }
-            return;
+            return self.store_again(checkpoint, reason, now);
         }
         let manifest = self.unsettled.take();
         let Some(pending) = self.ledger.stored(checkpoint, *stored == Stored::Complete) else { return };
@@ -297,42 +286,67 @@ impl Master {
         if *stored != Stored::Complete {
             return self.not_stored(checkpoint, stored);
         }
-        tracing::debug!(
-            checkpoint,
-            ms = now.saturating_sub(pending.since_nanos) / NANOS_OF_MS,
-            "checkpoint complete"
-        );
-        self.newest = Some(checkpoint);
-        (self.last_trouble, self.late_checkpoints) = (None, 0);
-        self.poison.letters.complete(checkpoint);
-        self.newest_made = Some(CheckpointNode {
-            id: checkpoint,
-            completed_ms: self.host.surroundings().clock.wall_ms(),
-            duration_ms: Some(now.saturating_sub(pending.since_nanos) / NANOS_OF_MS),
-            bytes: manifest.as_ref().map_or(0, |(manifest, _)| manifest.files().map(|part| part.len).sum()),
-            new_bytes: manifest.as_ref().map_or(0, |(manifest, _)| manifest.new_bytes()),
-        });
-        if let Some(CheckpointNode { completed_ms, bytes, new_bytes, .. }) = self.newest_made {
-            self.attempts.ends(AttemptOutcome::Complete { bytes, new_bytes }, completed_ms);
-        }
+        let took_ms = now.saturating_sub(pending.since_nanos) / NANOS_OF_MS;
+        tracing::debug!(checkpoint, ms = took_ms, "checkpoint complete");
+        self.note_newest(checkpoint, took_ms, manifest.as_ref().map(|(manifest, _)| &**manifest));
         if let Some((manifest, _)) = &manifest {
             self.copy_savepoint(checkpoint, manifest);
         }
         if bug::is(Bug::RescaledFromOlderCheckpoint) {
             self.read_for_rescale(checkpoint);
         }
+        self.regions_restart_from(&pending);
+        self.follow(&pending);
+        self.collect();
+    }
+
+    /// The disk does not say whether the manifest is there: nothing may build on either, so it is tried again until it
+    /// is one.
+    fn store_again(&mut self, checkpoint: u64, reason: &str, now: u64) {
+        tracing::warn!(
+            checkpoint,
+            reason,
+            "it is not known whether a checkpoint is stored; it is stored again"
+        );
+        self.last_trouble =
+            Some(format!("it is not known whether checkpoint {checkpoint} is stored: {reason}"));
+        if let Some((_, again)) = &mut self.unsettled {
+            *again = now + RETRY_NANOS;
+        }
+    }
+
+    /// Notes that a checkpoint is complete.
+    fn note_newest(&mut self, checkpoint: u64, took_ms: u64, manifest: Option<&Manifest>) {
+        self.newest = Some(checkpoint);
+        (self.last_trouble, self.late_checkpoints) = (None, 0);
+        self.poison.letters.complete(checkpoint);
+        let completed_ms = self.host.surroundings().clock.wall_ms();
+        let bytes = manifest.map_or(0, |manifest| manifest.files().map(|part| part.len).sum());
+        let new_bytes = manifest.map_or(0, Manifest::new_bytes);
+        self.newest_made = Some(CheckpointNode {
+            id: checkpoint,
+            completed_ms,
+            duration_ms: Some(took_ms),
+            bytes,
+            new_bytes,
+        });
+        self.attempts.ends(AttemptOutcome::Complete { bytes, new_bytes }, completed_ms);
+    }
+
+    /// Each region with all of its parts in a complete checkpoint restarts from there from now on.
+    fn regions_restart_from(&mut self, pending: &Pending) {
         for region in 0..self.regions.len() {
             let tasks = self.regions[region].tasks.clone();
             if !tasks.iter().all(|task| pending.parts.contains_key(task)) {
                 continue;
             }
-            let parts = tasks.iter().map(|task| (*task, self.part_of(*task, &pending))).collect();
+            let parts = tasks.iter().map(|task| (*task, self.part_of(*task, pending))).collect();
             if self.regions[region].parts.is_none() || !bug::is(Bug::RestartsFromOlderCheckpoint) {
                 self.regions[region].parts = Some(parts);
             }
             self.part_is_there(region);
             for task in tasks {
-                self.tell(task, Control::Complete(checkpoint));
+                self.tell(task, Control::Complete(pending.id));
             }
         }
         if self.regions.iter().all(|region| region.parts.is_some()) {
@@ -340,6 +354,11 @@ impl Master {
             self.origin_checkpoint = None;
             self.remove_claimed();
         }
+    }
+
+    /// Does what a complete checkpoint was made for.
+    fn follow(&mut self, pending: &Pending) {
+        let checkpoint = pending.id;
         let all_running = self.regions.iter().all(|region| region.phase == Phase::Running);
         let unfinished = self.unfinished == Some(checkpoint);
         match pending.purpose {
@@ -353,7 +372,6 @@ impl Master {
             Purpose::Final => self.closing = Some((checkpoint, End::Finished)),
             Purpose::Stop => self.closing = Some((checkpoint, End::Stopped)),
         }
-        self.collect();
     }
 
     /// The manifest is not there. What was prepared for it stays prepared, for the next one.
