@@ -4,22 +4,8 @@ use tempfile::TempDir;
 use watershed::prelude::*;
 use watershed::{Collector, ErrorKind};
 
+use crate::far_ahead::Late;
 use crate::logged::logged;
-
-/// Says of each time whether it was late.
-struct Late;
-
-impl Process for Late {
-    type Key = ();
-    type In = i64;
-    type Out = (i64, bool);
-    type State = ();
-
-    fn on_record(&self, at: i64, (): &mut (), context: &mut Context<'_, Self>) -> UserResult {
-        context.emit((at, at <= context.watermark()));
-        Ok(())
-    }
-}
 
 /// An `event_time` by its name, and the actor behind it.
 type Way = (&'static str, &'static str);

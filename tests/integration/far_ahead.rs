@@ -11,7 +11,7 @@ const YEAR_9999_MS: i64 = 253_370_764_800_000;
 const BEGIN_MS: i64 = 1_600_000_000_000;
 
 /// Says of each record whether it was late.
-struct Late;
+pub(crate) struct Late;
 
 impl Process for Late {
     type Key = ();
