@@ -358,7 +358,7 @@ impl Master {
             return;
         }
         let committed = |id: TaskId| {
-            self.plan.node_of(id).kind != ActorKind::TwoPhaseSink
+            self.plan.node_of(id).kind != ActorKind::ExactlyOnceSink
                 || self.has_committed(id)
                 || bug::is(Bug::EndsBeforeCommits)
                 || self.regions[self.plan.task(id).region].phase != Phase::Running

@@ -195,7 +195,7 @@ fn widths(graph: &Graph, config: &Config) -> Vec<usize> {
     for (index, node) in graph.nodes.iter().enumerate() {
         let before =
             graph.edges.iter().find(|edge| edge.to == Some(NodeId(index))).map(|edge| widths[edge.from.0]);
-        let is_sink = matches!(node.kind, ActorKind::Sink | ActorKind::TwoPhaseSink);
+        let is_sink = matches!(node.kind, ActorKind::Sink | ActorKind::ExactlyOnceSink);
         let default = before.filter(|_| is_sink).unwrap_or_else(|| config.default_parallelism());
         widths.push(node.parallelism.unwrap_or(default));
     }

@@ -233,5 +233,5 @@ fn new_lineage(
 
 /// Whether something in the plan shows output only with a checkpoint.
 pub(crate) fn has_two_phase_sink(plan: &Plan) -> bool {
-    plan.nodes.iter().any(|node| node.kind == ActorKind::TwoPhaseSink)
+    plan.nodes.iter().any(|node| node.kind == ActorKind::ExactlyOnceSink)
 }

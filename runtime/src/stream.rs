@@ -419,7 +419,7 @@ impl<T: Data, C: Chain<Out = T>> Stream<T, C> {
 
     /// Ends in a sink that shows each record exactly once.
     pub fn sink_exactly_once<S: TwoPhaseSink<In = T>>(&self, name: &str, sink: S) -> SinkActor {
-        self.end(name, ActorKind::TwoPhaseSink, Arc::new(TwoPhaseNode { sink: Arc::new(sink) }))
+        self.end(name, ActorKind::ExactlyOnceSink, Arc::new(TwoPhaseNode { sink: Arc::new(sink) }))
     }
 
     fn end(&self, name: &str, kind: ActorKind, build: Arc<dyn NodeBuild>) -> SinkActor {

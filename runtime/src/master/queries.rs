@@ -112,7 +112,7 @@ impl Master {
 fn has_state(node: &PlannedNode) -> Result<(), Error> {
     let what = match node.kind {
         ActorKind::Source => "is a source",
-        ActorKind::Sink | ActorKind::TwoPhaseSink => "is a sink",
+        ActorKind::Sink | ActorKind::ExactlyOnceSink => "is a sink",
         ActorKind::Process if !node.keyed => "keeps its state per instance, not by key",
         ActorKind::Process => return Ok(()),
     };

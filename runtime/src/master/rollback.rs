@@ -38,7 +38,7 @@ fn directive_of(node: &PlannedNode, failure: &Failure) -> Directive {
 pub(super) fn main_stage(node: &PlannedNode) -> Stage {
     match node.kind {
         ActorKind::Source => Stage::Decode,
-        ActorKind::Sink | ActorKind::TwoPhaseSink => Stage::Sink,
+        ActorKind::Sink | ActorKind::ExactlyOnceSink => Stage::Sink,
         ActorKind::Process => Stage::Process,
     }
 }

@@ -134,7 +134,7 @@ impl Master {
                 return "its savepoint is still being copied".to_string();
             }
             let waits = |id: &TaskId| {
-                self.plan.node_of(*id).kind == ActorKind::TwoPhaseSink && !self.has_committed(*id)
+                self.plan.node_of(*id).kind == ActorKind::ExactlyOnceSink && !self.has_committed(*id)
             };
             let sinks = (0..self.tasks.len()).map(|index| TaskId(index as u32)).filter(waits);
             return format!("{} has not shown all of its output", self.names(sinks));

@@ -46,7 +46,7 @@ pub(crate) fn with_dead_letters(graph: &Graph, config: &Config) -> Result<Graph,
         }
         let letters = Node {
             name: format!("{}{LETTER_SINK}", node.name),
-            kind: ActorKind::TwoPhaseSink,
+            kind: ActorKind::ExactlyOnceSink,
             // As many as come before it.
             parallelism: None,
             keyed: false,

@@ -37,7 +37,7 @@ impl<'a> Judges<'a> {
 
     /// Each of them is a sink of the topology.
     pub(crate) fn fit(&self, plan: &Plan) -> Result<(), Error> {
-        let is_sink = |kind| matches!(kind, ActorKind::Sink | ActorKind::TwoPhaseSink);
+        let is_sink = |kind| matches!(kind, ActorKind::Sink | ActorKind::ExactlyOnceSink);
         let sinks: Vec<&str> =
             plan.nodes.iter().filter(|node| is_sink(node.kind)).map(|node| &*node.name).collect();
         match self.0.keys().find(|name| !sinks.contains(&name.as_str())) {

@@ -18,7 +18,7 @@ pub enum ActorKind {
     Sink,
     /// It writes exactly once.
     #[serde(rename = "exactly-once sink")]
-    TwoPhaseSink,
+    ExactlyOnceSink,
 }
 
 /// Where a region is in its life.
@@ -81,7 +81,7 @@ impl ActorKind {
             Self::Source => "source",
             Self::Process => "process",
             Self::Sink => "sink",
-            Self::TwoPhaseSink => "exactly-once sink",
+            Self::ExactlyOnceSink => "exactly-once sink",
         }
     }
 }
@@ -157,10 +157,10 @@ mod tests {
 
     #[test]
     fn each_is_written_in_json_as_it_is_shown() {
-        use ActorKind::{Process, Sink, Source, TwoPhaseSink};
+        use ActorKind::{ExactlyOnceSink, Process, Sink, Source};
         use InstanceState::{Abandoned, Ended, Failed, Ready, Stopped};
         use RegionState::{Backoff, Loading, Running, Starting, Stopping};
-        for kind in [Source, Process, Sink, TwoPhaseSink] {
+        for kind in [Source, Process, Sink, ExactlyOnceSink] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());
         }
         for state in [Starting, Running, Stopping, Backoff, Loading, RegionState::Ended] {
